@@ -1,0 +1,35 @@
+"""Codes of verdicts and reasons, as the engine writes them.
+
+Their names and exact conditions stand in ``lbsim.model.verdict``, one row per code; the docs page is generated
+from there. Codes are never reused: results on disk carry them.
+"""
+
+# Verdicts: what becomes of a packet.
+NONE = 0  # the packet never existed: nobody was there to send it
+FORWARD = 1  # translated and sent on
+DROP = 2  # silently gone
+REJECT = 3  # gone, and the director answers with an ICMP error
+LOCAL = 4  # handed to the director's own network stack
+ROUTE = 5  # forwarded like any router would, untouched by IPVS
+UNMODELLED = 6  # lbsim does not model what the kernel would do
+
+# Reasons: why. One verdict each.
+NEW = 1
+KNOWN = 2
+RESCHEDULED = 3
+TRANSLATED = 4
+DEST_REMOVED = 10
+HEADER_CUT = 11
+NO_DEST = 20
+TTL_EXCEEDED = 21
+NO_SERVICE = 30
+NOT_SYN = 31
+FTP_DATA_SOURCE = 32
+OTHER_PROTOCOL = 33
+IPVS_OFF = 34
+NOT_LOCAL = 40
+NO_CONNECTION = 41
+NOT_BALANCED = 42
+NO_RESPONDER = 50
+FRAGMENT_SEEN = 60
+ICMP_SEEN = 61

@@ -1,0 +1,218 @@
+"""The tables of the engine: what one row of each holds, and the constants that rows contain.
+
+Every row is integers only. Row 0 of every table means "none" and is never used, so a fresh record of zeros points
+nowhere. In the interpreted lane a table is a list of these slotted objects; in the compiled lane it is a numpy record
+array whose field types are the ones annotated here. Engine code cannot tell the difference.
+
+Kernel counterparts: ``struct ip_vs_service``, ``ip_vs_dest``, ``ip_vs_conn`` (include/net/ip_vs.h), ``sk_buff``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, NamedTuple, TypeAlias, get_type_hints
+
+# Storage types of the compiled lane; to Python (and to a reader) all of them are int.
+i8: TypeAlias = Annotated[int, "i8"]
+i4: TypeAlias = Annotated[int, "i4"]
+i2: TypeAlias = Annotated[int, "i2"]
+i1: TypeAlias = Annotated[int, "i1"]
+
+# Protocols
+TCP = 6
+UDP = 17
+
+# Directions of a packet, as a trace gives them
+IN = 0  # from a client
+OUT = 1  # from the real server that src and sport name
+REPLY = 2  # from whichever destination got the flow's last IN packet
+
+# Shapes of a packet: how much of the transport header there is
+WHOLE = 0  # all of it
+CUT_HEADER = 1  # the ports can be read, but the header is not complete
+NO_PORTS = 2  # not even the ports
+FRAGMENT = 3  # part of a fragmented datagram
+ICMP_ERROR = 4  # an ICMP error about another packet
+
+# TCP flags
+FIN = 1
+SYN = 2
+RST = 4
+ACK = 16
+
+# Flags of a connection entry
+INACTIVE = 1  # counted as inactive at its destination
+
+# Scheduler flags of a service (values of the kernel's SCHED1, SCHED2)
+SH_FALLBACK = 8
+SH_PORT = 16
+
+# Address families
+IPV4 = 4
+IPV6 = 6
+
+
+@dataclass(slots=True, eq=False)
+class Director:
+    """One row: the clock, the switches, the heads of free lists."""
+
+    now: i8 = 0  # ticks
+    hz: i4 = 250
+    services_v4: i4 = 0  # how many services of the family exist: none means that IPVS is not hooked in
+    services_v6: i4 = 0
+    free_conn: i4 = 0
+    conns_used: i4 = 0
+    conn_mask: i8 = 0  # number of conn_heads - 1
+    next_serial: i8 = 1
+    wheel_next: i8 = 0  # no timer fires before this tick; 0: no timer is pending
+    trash_first: i4 = 0  # removed destinations that may come back, newest first
+    trash_fire: i8 = 0  # when the trash is looked at next; 0: trash is empty
+    sweep_fire: i8 = 0  # when connections of removed destinations are deleted; 0: no sweep is due
+    conn_reuse_mode: i4 = 1
+    expire_nodest_conn: i4 = 0
+    sloppy_tcp: i4 = 0
+    udp_timeout: i8 = 0  # ticks
+
+
+@dataclass(slots=True, eq=False)
+class AddressRow:
+    """An interned address: four 32-bit words (IPv4 uses the last), and what is computed of them once."""
+
+    family: i1 = 0
+    word0: i8 = 0
+    word1: i8 = 0
+    word2: i8 = 0
+    word3: i8 = 0
+    fold: i8 = 0  # xor of the words: what hashing schedulers start from
+    local: i1 = 0  # 1: an address of the director (it is or was a service's)
+
+
+@dataclass(slots=True, eq=False)
+class Service:
+    """A virtual service."""
+
+    proto: i2 = 0
+    addr: i4 = 0
+    port: i4 = 0
+    scheduler: i2 = 0
+    flags: i4 = 0
+    exists: i1 = 0
+    next_same_hash: i4 = 0
+    first: i4 = 0  # newest destination
+    cursor: i4 = 0  # scheduler's own: rr
+    buckets: i4 = 0  # scheduler's own: where its 256 buckets begin (sh)
+    conns: i8 = 0
+    in_packets: i8 = 0
+    out_packets: i8 = 0
+    in_bytes: i8 = 0
+    out_bytes: i8 = 0
+
+
+@dataclass(slots=True, eq=False)
+class Dest:
+    """A destination of one service; lives on in the trash after its removal."""
+
+    service: i4 = 0
+    addr: i4 = 0
+    port: i4 = 0
+    weight: i4 = 0
+    available: i1 = 0  # 1: in its service's list; 0: removed
+    overload: i1 = 0
+    active: i4 = 0
+    total: i4 = 0
+    next: i4 = 0  # in the service's list, newest first; in the trash likewise
+    prev: i4 = 0
+    next_same_hash: i4 = 0
+    idle_start: i8 = 0  # tick at which the trash first saw it without connections
+    conns: i8 = 0
+    in_packets: i8 = 0
+    out_packets: i8 = 0
+    in_bytes: i8 = 0
+    out_bytes: i8 = 0
+
+
+@dataclass(slots=True, eq=False)
+class Conn:
+    """A connection entry."""
+
+    caddr: i4 = 0
+    vaddr: i4 = 0
+    daddr: i4 = 0
+    cport: i4 = 0
+    vport: i4 = 0
+    dport: i4 = 0
+    proto: i2 = 0
+    state: i2 = 0
+    flags: i4 = 0
+    dest: i4 = 0
+    next_same_hash: i4 = 0  # in its bucket, newest first; in the free list likewise
+    timeout: i8 = 0  # ticks; what the timer is armed with at the next put
+    expires: i8 = 0  # tick asked for: what listings count down to
+    fire: i8 = 0  # tick at which the wheel lets it go
+    queued: i8 = 0  # tick of the wheel slot it waits in, never after fire; 0: not in the wheel
+    slot: i4 = 0
+    timer_next: i4 = 0
+    timer_prev: i4 = 0
+    serial: i8 = 0  # 1 for the first entry ever made, and so on; 0: this row is free
+
+
+@dataclass(slots=True, eq=False)
+class Flow:
+    """Who answers in a flow of the trace: the end that got its last IN packet."""
+
+    addr: i4 = 0
+    port: i4 = 0
+
+
+@dataclass(slots=True, eq=False)
+class Packet:
+    """One packet of a trace, as the engine sees it. Ports in host order, addresses as ids."""
+
+    tick: i8 = 0
+    flow: i4 = 0
+    direction: i1 = 0
+    shape: i1 = 0
+    proto: i2 = 0
+    flags: i2 = 0
+    ttl: i2 = 0
+    src: i4 = 0
+    dst: i4 = 0
+    sport: i4 = 0
+    dport: i4 = 0
+    length: i4 = 0
+
+
+@dataclass(slots=True, eq=False)
+class Outcome:
+    """What became of one packet. The new header fields are 0 unless it was forwarded."""
+
+    verdict: i1 = 0
+    reason: i2 = 0
+    dest: i4 = 0
+    new_src: i4 = 0
+    new_sport: i4 = 0
+    new_dst: i4 = 0
+    new_dport: i4 = 0
+
+
+class Tables(NamedTuple):
+    """Everything a director knows. Each name is a table of records or a plain table of integers."""
+
+    director: list[Director]  # one row
+    addresses: list[AddressRow]
+    services: list[Service]
+    dests: list[Dest]
+    conns: list[Conn]
+    flows: list[Flow]
+    service_heads: list[int]  # bucket -> newest service
+    dest_heads: list[int]  # bucket -> newest destination
+    conn_heads: list[int]  # bucket -> newest connection entry
+    wheel_heads: list[int]  # slot -> connection whose timer waits there
+    sh_buckets: list[int]  # 256 per sh service: bucket -> destination
+    tcp_timeouts: list[int]  # TCP state -> ticks
+
+
+def field_types(record: type[Any]) -> list[tuple[str, str]]:
+    """(field, numpy type) of a record, in order: the row type of the compiled lane."""
+    hints = get_type_hints(record, include_extras=True)
+    return [(f.name, hints[f.name].__metadata__[0]) for f in fields(record)]

@@ -1,0 +1,285 @@
+"""What a run answered: per-packet columns, tables at asked moments, counters, provenance.
+
+The engine and a real kernel return the same type, so whoever compares two results does not know which side was
+real.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lbsim.errors import LbsimError
+from lbsim.model.finding import Finding
+from lbsim.model.verdict import REASONS, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lbsim.model.trace import IntColumn
+
+__all__ = [
+    "RESULT_COLUMNS",
+    "ConnRow",
+    "Counters",
+    "DestRow",
+    "Destination",
+    "Moment",
+    "Provenance",
+    "Result",
+    "Series",
+    "ServiceRow",
+]
+
+FORMAT = "lbsim-result/1"
+
+#: Column name -> numpy type; one element per packet of the trace, in its order.
+RESULT_COLUMNS: Mapping[str, str] = {
+    "time": "i8",  # ns since time 0
+    "flow": "i4",  # conversation number
+    "direction": "i1",  # 0 in (client to service), 1 out (real server to client)
+    "proto": "i2",  # IP protocol number
+    "length": "i4",  # bytes of the IP packet
+    "src": "i4",  # before the director; index into Result.addresses
+    "sport": "i4",
+    "dst": "i4",
+    "dport": "i4",
+    "verdict": "i1",  # model.verdict.Verdict
+    "reason": "i2",  # model.verdict.Reason.code
+    "dest": "i4",  # index into Result.destinations, or -1
+    "new_src": "i4",  # after the director, if the verdict is FORWARD; else -1
+    "new_sport": "i4",
+    "new_dst": "i4",
+    "new_dport": "i4",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a result comes from; travels with every file."""
+
+    lbsim: str  # version
+    side: str  # "engine" or "kernel"
+    lane: str  # "interpreted", "compiled"; "" for a kernel
+    kernel: str  # the profile's name, or the release of the kernel that ran
+    scenario: str  # its name
+    digest: str  # SHA-256 over what the scenario means (not over its comments)
+    seed: int
+    hz: int
+    start_jiffies: int  # the tick at the trace's time 0
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """The kernel's five counters. Bytes are those of IP packets; in before, out after rewriting."""
+
+    connections: int = 0
+    in_packets: int = 0
+    out_packets: int = 0
+    in_bytes: int = 0
+    out_bytes: int = 0
+
+    @property
+    def packets(self) -> int:
+        return self.in_packets + self.out_packets
+
+    @property
+    def bytes(self) -> int:
+        return self.in_bytes + self.out_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """A destination that existed at some time of the run, with its counters at the end.
+
+    ``present`` is False if it was removed; a destination removed and added again is one row.
+    """
+
+    service: str  # "tcp 192.168.1.10:80"
+    dest: str  # "10.0.0.11:80"
+    present: bool
+    weight: int
+    active: int
+    inactive: int
+    counters: Counters
+
+
+@dataclass(frozen=True, slots=True)
+class DestRow:
+    """One destination in a listing."""
+
+    dest: str
+    weight: int
+    active: int
+    inactive: int
+    counters: Counters
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceRow:
+    """One service in a listing; destinations in the kernel's order (newest first)."""
+
+    service: str
+    scheduler: str
+    flags: tuple[str, ...]
+    counters: Counters
+    dests: tuple[DestRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ConnRow:
+    """One connection entry, ends as ``address:port``, ``expires`` in whole seconds left (cut, as the kernel lists it)."""
+
+    protocol: str  # "TCP", "UDP"
+    client: str
+    virtual: str
+    destination: str
+    state: str
+    expires: int
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """The tables at one moment. Services in order of address, entries sorted by their ends."""
+
+    at: int  # ns
+    services: tuple[ServiceRow, ...]
+    connections: tuple[ConnRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Active and inactive connections per destination over time, one list per entry of Result.destinations."""
+
+    times: tuple[int, ...] = ()  # ns
+    active: tuple[tuple[int, ...], ...] = ()
+    inactive: tuple[tuple[int, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a director did with a trace."""
+
+    provenance: Provenance
+    addresses: tuple[str, ...]
+    destinations: tuple[Destination, ...]
+    columns: Mapping[str, IntColumn]
+    moments: tuple[Moment, ...]  # the asked ones, in time order
+    final: Moment  # after the last packet and command
+    series: Series = Series()
+    findings: tuple[Finding, ...] = ()
+    left_out: Mapping[str, int] | None = None  # packets of the source that are not in the columns, by reason
+    damage: str | None = None  # what was wrong with the source, if it could be read only in part
+
+    def __len__(self) -> int:
+        return len(self.columns["time"])
+
+    def __getitem__(self, name: str) -> IntColumn:
+        return self.columns[name]
+
+    def reason_counts(self) -> dict[str, int]:
+        """Reason name -> number of packets, those that occurred, most frequent first."""
+        counts = np.bincount(self["reason"], minlength=max(r.code for r in REASONS) + 1)
+        rows = [(r.name, int(counts[r.code])) for r in REASONS if counts[r.code]]
+        return dict(sorted(rows, key=lambda row: -row[1]))
+
+    def connection_packets(self) -> IntColumn:
+        """Indices of the packets that made a connection entry, in order."""
+        made = [r.code for r in REASONS if r.name in ("new", "rescheduled")]
+        (indices,) = np.nonzero(np.isin(self["reason"], made))
+        return indices
+
+    def endpoint(self, address: int, port: int) -> str:
+        """``10.0.0.11:80`` or ``[fd00::11]:80``."""
+        text = self.addresses[address]
+        return f"[{text}]:{port}" if ":" in text else f"{text}:{port}"
+
+    def to_json(self, path: Path) -> None:
+        """Write the whole result; the file is complete or not there at all."""
+        document = {
+            "format": FORMAT,
+            "provenance": asdict(self.provenance),
+            "verdicts": {v.value: v.name for v in Verdict},
+            "reasons": {r.code: r.name for r in REASONS},
+            "addresses": self.addresses,
+            "destinations": [asdict(d) for d in self.destinations],
+            "moments": [asdict(m) for m in self.moments],
+            "final": asdict(self.final),
+            "series": asdict(self.series),
+            "findings": [asdict(f) for f in self.findings],
+            "left_out": dict(self.left_out or {}),
+            "damage": self.damage,
+            "columns": {name: self.columns[name].tolist() for name in RESULT_COLUMNS},
+        }
+        part = path.with_name(path.name + ".part")
+        try:
+            with part.open("w", encoding="utf-8") as out:
+                json.dump(document, out, separators=(",", ":"))
+                out.write("\n")
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+    @classmethod
+    def from_json(cls, path: Path) -> Result:
+        """The result that :meth:`to_json` wrote.
+
+        Raises
+        ------
+        LbsimError : the file cannot be read or is no result.
+        """
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise LbsimError(f"cannot read: {error.strerror}", file=str(path)) from None
+        except (ValueError, RecursionError):
+            raise LbsimError("not JSON; expected a result.json that lbsim run wrote", file=str(path)) from None
+        if not isinstance(document, dict) or document.get("format") != FORMAT:
+            raise LbsimError(f"not a result; expected the format {FORMAT!r} of lbsim run", file=str(path))
+        try:
+            return cls._from_document(document)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise LbsimError(f"damaged result: {error!r}", file=str(path)) from None
+
+    @classmethod
+    def _from_document(cls, document: dict[str, Any]) -> Result:
+        columns = {name: np.array(document["columns"][name], dtype=kind) for name, kind in RESULT_COLUMNS.items()}
+        if len({len(column) for column in columns.values()}) > 1:
+            raise ValueError("columns of different lengths")
+        series = document["series"]
+        return cls(
+            provenance=Provenance(**document["provenance"]),
+            addresses=tuple(document["addresses"]),
+            destinations=tuple(
+                Destination(**{**row, "counters": Counters(**row["counters"])}) for row in document["destinations"]
+            ),
+            columns=columns,
+            moments=tuple(_moment(row) for row in document["moments"]),
+            final=_moment(document["final"]),
+            series=Series(
+                tuple(series["times"]),
+                tuple(tuple(row) for row in series["active"]),
+                tuple(tuple(row) for row in series["inactive"]),
+            ),
+            findings=tuple(Finding(**row) for row in document["findings"]),
+            left_out=document["left_out"],
+            damage=document["damage"],
+        )
+
+
+def _moment(row: dict[str, Any]) -> Moment:
+    services = tuple(
+        ServiceRow(
+            service=s["service"],
+            scheduler=s["scheduler"],
+            flags=tuple(s["flags"]),
+            counters=Counters(**s["counters"]),
+            dests=tuple(DestRow(**{**d, "counters": Counters(**d["counters"])}) for d in s["dests"]),
+        )
+        for s in row["services"]
+    )
+    return Moment(row["at"], services, tuple(ConnRow(**c) for c in row["connections"]))

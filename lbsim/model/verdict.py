@@ -1,0 +1,169 @@
+"""What can happen to a packet, and why: the one table of all verdicts and reasons.
+
+The page ``docs/verdicts.md`` is generated from :data:`REASONS`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from lbsim.engine import reasons as code
+from lbsim.model.config import Address
+
+__all__ = ["REASONS", "Reason", "Rewrite", "Verdict", "reason_named", "reason_of"]
+
+
+class Verdict(IntEnum):
+    """What becomes of a packet."""
+
+    NONE = code.NONE
+    FORWARD = code.FORWARD
+    DROP = code.DROP
+    REJECT = code.REJECT
+    LOCAL = code.LOCAL
+    ROUTE = code.ROUTE
+    UNMODELLED = code.UNMODELLED
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a packet got its verdict: ``name`` in files and reports, ``when`` the exact condition."""
+
+    code: int
+    name: str
+    verdict: Verdict
+    when: str
+    source: str
+
+
+#: Every reason, in the order of the codes.
+REASONS: tuple[Reason, ...] = (
+    Reason(
+        code.NEW, "new", Verdict.FORWARD,
+        "From a client: no entry matched, a service did, its scheduler picked a destination and an entry was made.",
+        "ip_vs_core.c ip_vs_schedule()",
+    ),
+    Reason(
+        code.KNOWN, "known", Verdict.FORWARD,
+        "From a client: an entry matched; the packet goes to the entry's destination.",
+        "ip_vs_core.c ip_vs_in()",
+    ),
+    Reason(
+        code.RESCHEDULED, "rescheduled", Verdict.FORWARD,
+        "From a client: a SYN matched an entry that the kernel gives up (conn_reuse_mode and a finished connection, "
+        "or expire_nodest_conn and a destination of weight 0 or removed); the scheduler picked anew.",
+        "ip_vs_core.c ip_vs_in()",
+    ),
+    Reason(
+        code.TRANSLATED, "translated", Verdict.FORWARD,
+        "From a real server: an entry matched; the source is rewritten to the virtual service.",
+        "ip_vs_core.c handle_response()",
+    ),
+    Reason(
+        code.DEST_REMOVED, "dest_removed", Verdict.DROP,
+        "From a client: an entry matched, but its destination was removed and expire_nodest_conn is 0. The entry's timer "
+        "is not refreshed, nothing is counted.",
+        "ip_vs_core.c ip_vs_in()",
+    ),
+    Reason(
+        code.HEADER_CUT, "header_cut", Verdict.DROP,
+        "The transport header is not complete (TCP 20 bytes, UDP 8).",
+        "ip_vs_proto_tcp.c tcp_conn_schedule(), tcp_dnat_handler(); ip_vs_proto_udp.c likewise",
+    ),
+    Reason(
+        code.NO_DEST, "no_dest", Verdict.REJECT,
+        "From a client: a service matched, but its scheduler has no usable destination. Answered with port unreachable, "
+        "also for TCP.",
+        "ip_vs_core.c ip_vs_leave()",
+    ),
+    Reason(
+        code.TTL_EXCEEDED, "ttl_exceeded", Verdict.REJECT,
+        "The TTL (hop limit) is 1 or 0. From a client: counted and the entry updated all the same. From a real server: "
+        "before IPVS sees it.",
+        "ip_vs_xmit.c decrement_ttl(); ip_forward.c",
+    ),
+    Reason(
+        code.NO_SERVICE, "no_service", Verdict.LOCAL,
+        "From a client, to an address of the director: no entry and no service matches. The director's own stack answers.",
+        "ip_vs_core.c ip_vs_in()",
+    ),
+    Reason(
+        code.NOT_SYN, "not_syn", Verdict.LOCAL,
+        "From a client: a TCP packet of a service without an entry that is a RST, or no SYN while sloppy_tcp is 0. The "
+        "director's own stack answers (RST to anything but a RST).",
+        "ip_vs_proto_tcp.c tcp_conn_schedule()",
+    ),
+    Reason(
+        code.FTP_DATA_SOURCE, "ftp_data_source", Verdict.LOCAL,
+        "From a client with source port 20: never scheduled.",
+        "ip_vs_core.c ip_vs_schedule()",
+    ),
+    Reason(
+        code.OTHER_PROTOCOL, "other_protocol", Verdict.LOCAL,
+        "From a client, to an address of the director: neither TCP nor UDP, so not for IPVS.",
+        "ip_vs_core.c ip_vs_in()",
+    ),
+    Reason(
+        code.IPVS_OFF, "ipvs_off", Verdict.LOCAL,
+        "From a client, to an address of the director: no service of this address family exists, IPVS is not hooked in.",
+        "ip_vs_ctl.c ip_vs_add_service(), ip_vs_core.c ip_vs_register_hooks()",
+    ),
+    Reason(
+        code.NOT_LOCAL, "not_local", Verdict.ROUTE,
+        "From a client, to an address that is not the director's: routed.",
+        "ip_vs_core.c, hook LOCAL_IN",
+    ),
+    Reason(
+        code.NO_CONNECTION, "no_connection", Verdict.ROUTE,
+        "From a real server: no entry matches. The packet leaves with the real server's own address.",
+        "ip_vs_core.c ip_vs_out()",
+    ),
+    Reason(
+        code.NOT_BALANCED, "not_balanced", Verdict.ROUTE,
+        "From a real server: no service of this address family exists, or the protocol is neither TCP nor UDP.",
+        "ip_vs_core.c ip_vs_out()",
+    ),
+    Reason(
+        code.NO_RESPONDER, "no_responder", Verdict.NONE,
+        "An answer in the trace for which there is no sender: no packet of this flow has reached a destination.",
+        "lbsim: the responder is simulated",
+    ),
+    Reason(
+        code.FRAGMENT_SEEN, "fragment", Verdict.UNMODELLED,
+        "An IP fragment. The kernel reassembles it first; lbsim does not do that yet.",
+        "packet-path facts, sections 12 and 13.2",
+    ),
+    Reason(
+        code.ICMP_SEEN, "icmp_error", Verdict.UNMODELLED,
+        "An ICMP error about another packet. The kernel translates it; lbsim does not do that yet.",
+        "packet-path facts, section 14",
+    ),
+)  # fmt: skip
+
+_BY_NAME = {reason.name: reason for reason in REASONS}
+_BY_CODE = {reason.code: reason for reason in REASONS}
+
+
+def reason_named(name: str) -> Reason:
+    """The reason of that name; KeyError if there is none (the caller lists the known ones)."""
+    return _BY_NAME[name]
+
+
+def reason_of(number: int) -> Reason:
+    """The reason of that code."""
+    return _BY_CODE[number]
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """The header changes of a forwarded packet; ``None`` leaves a field as it is.
+
+    The TTL (hop limit) always goes down by ``ttl_down``.
+    """
+
+    src: Address | None = None
+    sport: int | None = None
+    dst: Address | None = None
+    dport: int | None = None
+    ttl_down: int = 1
