@@ -7,7 +7,7 @@ destinations go to the head of a service's list, so the one added last gets the 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Literal, TypeAlias
 
 __all__ = [
@@ -28,7 +28,9 @@ __all__ = [
     "RouterSettings",
     "Service",
     "ServiceId",
+    "TimedCommand",
     "format_endpoint",
+    "parse_endpoint",
 ]
 
 Address: TypeAlias = IPv4Address | IPv6Address
@@ -53,6 +55,21 @@ def format_endpoint(address: Address, port: int) -> str:
     return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
 
 
+def parse_endpoint(text: str) -> tuple[Address, int]:
+    """The opposite of :func:`format_endpoint`; ValueError says what was expected."""
+    host, _, port = text.strip().rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    try:
+        address = ip_address(host[1:-1] if bracketed else host)
+    except ValueError:
+        address = None
+    if address is None or (address.version == 6) != bracketed or not port.isascii() or not port.isdigit():
+        raise ValueError(f"{text!r} is no address and port; expected 10.0.0.11:80 or [fd00::11]:80")
+    if int(port) > 65535:
+        raise ValueError(f"port {port} is above 65535")
+    return address, int(port)
+
+
 @dataclass(frozen=True, slots=True)
 class ServiceId:
     """A virtual service: protocol, address and port. Prints as ``tcp 192.168.1.10:80``."""
@@ -68,6 +85,14 @@ class ServiceId:
     def __str__(self) -> str:
         return f"{self.protocol} {self.endpoint}"
 
+    @classmethod
+    def parse(cls, text: str) -> ServiceId:
+        """The service that ``tcp 192.168.1.10:80`` or ``udp [2001:db8::10]:53`` names; ValueError if it names none."""
+        protocol, _, endpoint = text.strip().partition(" ")
+        if protocol not in ("tcp", "udp"):
+            raise ValueError(f"{text!r} is no service; expected 'tcp ADDRESS:PORT' or 'udp ADDRESS:PORT'")
+        return cls(protocol, *parse_endpoint(endpoint))
+
 
 @dataclass(frozen=True, slots=True)
 class DestId:
@@ -78,6 +103,11 @@ class DestId:
 
     def __str__(self) -> str:
         return format_endpoint(self.address, self.port)
+
+    @classmethod
+    def parse(cls, text: str) -> DestId:
+        """The destination that ``10.0.0.11:80`` or ``[fd00::11]:80`` names; ValueError if it names none."""
+        return cls(*parse_endpoint(text))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +175,14 @@ class Clear(_Command):
 
 
 AdminCommand: TypeAlias = AddService | EditService | DeleteService | AddDest | EditDest | DeleteDest | Clear
+
+
+@dataclass(frozen=True, slots=True)
+class TimedCommand:
+    """An admin command and the moment it is given, in nanoseconds since time 0."""
+
+    at: int
+    command: AdminCommand
 
 
 @dataclass(frozen=True, slots=True)
