@@ -33,6 +33,7 @@ CUT_HEADER = 1  # the ports can be read, but the header is not complete
 NO_PORTS = 2  # not even the ports
 FRAGMENT = 3  # part of a fragmented datagram
 ICMP_ERROR = 4  # an ICMP error about another packet
+BAD_IP_HEADER = 5  # not a valid IP packet: the IP layer drops it
 
 # TCP flags
 FIN = 1
@@ -60,10 +61,15 @@ class Director:
     hz: i4 = 250
     services_v4: i4 = 0  # how many services of the family exist: none means that IPVS is not hooked in
     services_v6: i4 = 0
-    free_conn: i4 = 0
+    services_used: i4 = 0  # rows in use or used before; tables grow above these marks
+    dests_used: i4 = 0
     conns_used: i4 = 0
-    conn_mask: i8 = 0  # number of conn_heads - 1
-    next_serial: i8 = 1
+    buckets_used: i4 = 0
+    free_conn: i4 = 0
+    service_mask: i8 = 0  # number of service_heads - 1; likewise below
+    dest_mask: i8 = 0
+    conn_mask: i8 = 0
+    conns_made: i8 = 0  # ever
     wheel_next: i8 = 0  # no timer fires before this tick; 0: no timer is pending
     trash_first: i4 = 0  # removed destinations that may come back, newest first
     trash_fire: i8 = 0  # when the trash is looked at next; 0: trash is empty
@@ -71,7 +77,6 @@ class Director:
     conn_reuse_mode: i4 = 1
     expire_nodest_conn: i4 = 0
     sloppy_tcp: i4 = 0
-    udp_timeout: i8 = 0  # ticks
 
 
 @dataclass(slots=True, eq=False)
@@ -209,7 +214,9 @@ class Tables(NamedTuple):
     conn_heads: list[int]  # bucket -> newest connection entry
     wheel_heads: list[int]  # slot -> connection whose timer waits there
     sh_buckets: list[int]  # 256 per sh service: bucket -> destination
+    tcp_next: list[int]  # (direction, state, event) -> next state, see tcp.py
     tcp_timeouts: list[int]  # TCP state -> ticks
+    udp_timeouts: list[int]  # UDP state (there is one) -> ticks
 
 
 def field_types(record: type[Any]) -> list[tuple[str, str]]:

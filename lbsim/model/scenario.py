@@ -8,8 +8,9 @@ nanoseconds inside.
 from __future__ import annotations
 
 import re
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from collections.abc import Collection
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import (
     BaseModel,
@@ -25,7 +26,7 @@ from pydantic import (
     model_validator,
 )
 
-from lbsim.model.config import DestId, ServiceId
+from lbsim.model.config import Address, DestId, ServiceId
 from lbsim.model.verdict import REASONS
 
 __all__ = [
@@ -52,7 +53,7 @@ __all__ = [
 ]
 
 _UNITS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000, "m": 60_000_000_000, "h": 3_600_000_000_000}
-_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(ns|us|ms|s|m|h)?")
+_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(ns|us|ms|s|m|h)?", re.ASCII)
 _LONGEST = 366 * 24 * 3600 * 10**9
 
 
@@ -62,10 +63,11 @@ def parse_duration(value: object) -> int:
     >>> parse_duration("1.5ms"), parse_duration(0.1), parse_duration(3)
     (1500000, 100000000, 3000000000)
     """
-    found = None if isinstance(value, bool) else _DURATION.fullmatch(str(value).strip())
+    text = "" if isinstance(value, bool) else str(value).strip()
+    found = _DURATION.fullmatch(text)
     if not found:
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and value < 0:
-            raise ValueError(f"{value} is negative; time begins at 0")
+        if text.startswith("-") and _DURATION.fullmatch(text[1:]):
+            raise ValueError(f"{text} is negative; time begins at 0")
         raise ValueError(f"{value!r} is no time; expected 5s, 200ms, 15m or a number of seconds")
     whole, _, fraction = found[1].partition(".")
     unit = _UNITS[found[2] or "s"]
@@ -75,12 +77,30 @@ def parse_duration(value: object) -> int:
     return nanoseconds
 
 
-def _service(value: object) -> object:
-    return ServiceId.parse(value) if isinstance(value, str) else value
+def _service(value: object) -> ServiceId:
+    return value if isinstance(value, ServiceId) else ServiceId.parse(str(value))
 
 
-def _dest(value: object) -> object:
-    return DestId.parse(value) if isinstance(value, str) else value
+def _dest(value: object) -> DestId:
+    return value if isinstance(value, DestId) else DestId.parse(str(value))
+
+
+def _address(value: object) -> Address:
+    try:
+        return ip_address(str(value))
+    except ValueError:
+        raise ValueError(f"{value!r} is no address; expected 198.51.100.1 or 2001:db8::1") from None
+
+
+def _network(value: object) -> IPv4Network | IPv6Network:
+    text = str(value)
+    try:
+        network = ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError(f"{value!r} is no network; expected 198.51.100.0/24 or 2001:db8::/64") from None
+    if "/" in text and str(network.network_address) != str(ip_address(text.partition("/")[0])):
+        raise ValueError(f"{text!r} is an address within a network; expected the network, {network}")
+    return network
 
 
 Time: TypeAlias = Annotated[
@@ -92,10 +112,21 @@ _SERVICE_SCHEMA = WithJsonSchema({"type": "string", "examples": ["tcp 192.168.1.
 _DEST_SCHEMA = WithJsonSchema({"type": "string", "examples": ["10.0.0.11:80", "[fd00::11]:80"]})
 ServiceText: TypeAlias = Annotated[ServiceId, BeforeValidator(_service), _SERVICE_SCHEMA]
 DestText: TypeAlias = Annotated[DestId, BeforeValidator(_dest), _DEST_SCHEMA]
+AddressText: TypeAlias = Annotated[
+    Address, BeforeValidator(_address), WithJsonSchema({"type": "string", "examples": ["198.51.100.1", "2001:db8::1"]})
+]
+NetworkText: TypeAlias = Annotated[
+    IPv4Network | IPv6Network,
+    BeforeValidator(_network),
+    WithJsonSchema({"type": "string", "examples": ["198.51.100.0/24", "2001:db8::/64"]}),
+]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    # strict: "seed: true" is not 1, and a quoted number is text
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, strict=True, allow_inf_nan=False
+    )
 
 
 def _exactly_one(model: BaseModel, *names: str) -> None:
@@ -114,11 +145,11 @@ class FileReference(_Model):
 class Clients(_Model):
     """Who connects. One of ``cidr``, ``addresses``, ``gateways``."""
 
-    cidr: IPv4Network | IPv6Network | None = None
+    cidr: NetworkText | None = None
     """A network; its hosts are the clients."""
-    addresses: list[IPv4Address | IPv6Address] | None = Field(default=None, min_length=1)
+    addresses: list[AddressText] | None = Field(default=None, min_length=1)
     """A fixed list."""
-    gateways: list[IPv4Address | IPv6Address] | None = Field(default=None, min_length=1)
+    gateways: list[AddressText] | None = Field(default=None, min_length=1)
     """NAT gateways: many hosts, but the director only sees these addresses, each with many source ports."""
     hosts: PositiveInt = 100
     """How many hosts are behind the gateways, spread over them in turn."""
@@ -243,8 +274,14 @@ class CaptureTraffic(_Model):
     """When the capture's first packet is sent."""
 
 
-def _traffic_kind(value: Any) -> str:
-    keys = value if isinstance(value, dict) else vars(value)
+def _keys(value: object) -> Collection[str]:
+    if isinstance(value, BaseModel):
+        return type(value).model_fields
+    return value if isinstance(value, dict) else ()
+
+
+def _traffic_kind(value: object) -> str:
+    keys = _keys(value)
     if "packets" in keys:
         return "packets"
     return "capture" if "capture" in keys else "synthetic"
@@ -314,8 +351,8 @@ class TableExpectation(_Model):
     """The moment; it need not be listed under ``show``."""
     rows: list[str] = Field(default_factory=list)
     """``TCP CLIENT:PORT VIRTUAL:PORT DESTINATION:PORT STATE [SECONDS]``; ``*`` stands for any one word."""
-    complete: bool = True
-    """There are no other rows."""
+    complete: bool | None = None
+    """There are no other rows; default: true, unless ``count`` is given."""
     count: NonNegativeInt | None = None
     """Number of rows."""
 
@@ -328,8 +365,8 @@ class ReasonsExpectation(_Model):
     )
 
 
-def _expectation_kind(value: Any) -> str:
-    keys = value if isinstance(value, dict) else vars(value)
+def _expectation_kind(value: object) -> str:
+    keys = _keys(value)
     return next((kind for kind in ("sequence", "share", "totals", "table", "reasons") if kind in keys), "sequence")
 
 
@@ -352,7 +389,7 @@ class Scenario(_Model):
     profile: str = "linux-6.1.192"
     """Which kernel: ``linux-6.1.192`` or ``linux-6.12.117``."""
     seed: NonNegativeInt = 1
-    start_jiffies: NonNegativeInt | None = None
+    start_jiffies: Annotated[int, Field(ge=0, lt=2**62)] | None = None
     """The kernel's tick at time 0: timers are rounded on absolute ticks. Default: a freshly booted kernel's."""
     config: str | FileReference
     """The director's config: ``ipvsadm`` commands or a saved dump, and the router's iptables lines."""

@@ -72,6 +72,12 @@ REASONS: tuple[Reason, ...] = (
         "ip_vs_proto_tcp.c tcp_conn_schedule(), tcp_dnat_handler(); ip_vs_proto_udp.c likewise",
     ),
     Reason(
+        code.INVALID_IP, "invalid_ip", Verdict.DROP,
+        "Not a valid IP packet (version, header length, total length or IPv4 header checksum): the director's IP layer drops "
+        "it, IPVS never sees it.",
+        "ip_input.c ip_rcv_core(); ip6_input.c ip6_rcv_core()",
+    ),
+    Reason(
         code.NO_DEST, "no_dest", Verdict.REJECT,
         "From a client: a service matched, but its scheduler has no usable destination. Answered with port unreachable, "
         "also for TCP.",

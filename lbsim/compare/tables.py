@@ -1,0 +1,203 @@
+"""Differences of what two results count and list, matched by names."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import fields
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
+
+from lbsim.compare.comparison import Difference, Part, Section, Value
+from lbsim.model.share import amounts_of
+from lbsim.model.wording import and_more, seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from lbsim.model.result import ConnRow, Counters, Destination, DestRow, Moment, Result, ServiceRow
+
+__all__ = ["connection_entries", "destinations", "listings", "moments", "reasons", "services", "shares"]
+
+Key: TypeAlias = tuple[str, ...]
+_Row = TypeVar("_Row")
+
+
+def services(a: Result, b: Result, limit: int) -> Section:
+    """Scheduler and counters of the services at the end."""
+    left, right = _services_of(a.final), _services_of(b.final)
+    return _section(
+        "services", ("service", "field"), _differing(left, right, _service_values, "service"), limit
+    )
+
+
+def shares(a: Result, b: Result, limit: int) -> Section:
+    """Connections per destination, and their part of the service's."""
+    left, right = _parts(a), _parts(b)
+    rows = (Difference(key, left.get(key), right.get(key)) for key in {**left, **right})
+    changed = (row for row in rows if _share_changed(row.a, row.b))
+    return _section("shares", ("service", "destination"), changed, limit)
+
+
+def reasons(a: Result, b: Result, limit: int) -> Section:
+    """Packets per reason."""
+    left, right = a.reason_counts(), b.reason_counts()
+    rows = (Difference((name,), left.get(name, 0), right.get(name, 0)) for name in {**left, **right})
+    return _section("reasons", ("reason",), (row for row in rows if row.a != row.b), limit)
+
+
+def destinations(a: Result, b: Result, limit: int) -> Section:
+    """Everything the results say about each destination at the end."""
+    left, right = _destinations_of(a), _destinations_of(b)
+    differences = _differing(left, right, _destination_values, "destination")
+    return _section("destinations", ("service", "destination", "field"), differences, limit)
+
+
+def moments(a: Result, b: Result, limit: int) -> Section:
+    """Moments that only one result shows, and ends at different times."""
+    left, right = ({moment.at for moment in side.moments} for side in (a, b))
+    rows = [
+        Difference((seconds(at),), "shown" if at in left else None, "shown" if at in right else None)
+        for at in sorted(left ^ right)
+    ]
+    if a.final.at != b.final.at:
+        rows.append(Difference(("end",), seconds(a.final.at), seconds(b.final.at)))
+    return _section("moments", ("at",), rows, limit)
+
+
+def listings(a: Result, b: Result, limit: int) -> Section:
+    """Services and destinations as listed at the moments of both; at the end, only their order."""
+    rows = (
+        Difference((at, *row.what), row.a, row.b)
+        for at, left, right in _common_moments(a, b)
+        if left.services != right.services
+        for row in (_order(left, right) if at == "end" else _listed(left, right))
+    )
+    return _section("tables", ("at", "service", "destination", "field"), rows, limit)
+
+
+def connection_entries(a: Result, b: Result, limit: int) -> Section:
+    """Rows of the connection table, at the moments of both and at the end."""
+    rows = (
+        Difference((at, *row.what), row.a, row.b)
+        for at, left, right in _common_moments(a, b)
+        if left.connections != right.connections
+        for row in _entries(left.connections, right.connections)
+    )
+    return _section("connection entries", ("at", "protocol", "client", "virtual"), rows, limit)
+
+
+def _section(name: str, columns: tuple[str, ...], differences: Iterable[Difference], limit: int) -> Section:
+    rows = list(differences)
+    return Section(name, columns, len(rows), tuple(rows[:limit]))
+
+
+def _differing(
+    a: Mapping[Key, _Row], b: Mapping[Key, _Row], values: Callable[[_Row], Mapping[str, Value]], noun: str
+) -> Iterable[Difference]:
+    """One difference per unequal value of common rows; one named ``noun`` per row that only one has."""
+    for key in {**a, **b}:
+        left, right = a.get(key), b.get(key)
+        if left is None or right is None:
+            yield Difference(
+                (*key, noun), None if left is None else "listed", None if right is None else "listed"
+            )
+        elif left != right:
+            others = values(right)
+            for name, value in values(left).items():
+                if value != others[name]:
+                    yield Difference((*key, name), value, others[name])
+
+
+def _counted(counters: Counters) -> dict[str, Value]:
+    return {field.name: getattr(counters, field.name) for field in fields(counters)}
+
+
+def _services_of(moment: Moment) -> dict[Key, ServiceRow]:
+    return {(row.service,): row for row in moment.services}
+
+
+def _service_values(row: ServiceRow) -> dict[str, Value]:
+    return {"scheduler": " ".join((row.scheduler, *row.flags)), **_counted(row.counters)}
+
+
+def _destinations_of(result: Result) -> dict[Key, Destination]:
+    return {(row.service, row.dest): row for row in result.destinations}
+
+
+def _destination_values(row: Destination) -> dict[str, Value]:
+    return {"present": "yes" if row.present else "no", **_dest_values(row)}
+
+
+def _dest_values(row: DestRow | Destination) -> dict[str, Value]:
+    return {"weight": row.weight, "active": row.active, "inactive": row.inactive, **_counted(row.counters)}
+
+
+def _parts(result: Result) -> dict[Key, Part]:
+    parts: dict[Key, Part] = {}
+    for service in dict.fromkeys(row.service for row in result.destinations):
+        amounts = amounts_of(result, service)
+        total = sum(amounts.values())
+        parts |= {(service, dest): Part(amount, total) for dest, amount in amounts.items()}
+    return parts
+
+
+def _share_changed(a: Value, b: Value) -> bool:
+    if not isinstance(a, Part) or not isinstance(b, Part):
+        return True
+    return a.connections != b.connections or a.connections * b.total != b.connections * a.total
+
+
+def _common_moments(a: Result, b: Result) -> list[tuple[str, Moment, Moment]]:
+    others = {moment.at: moment for moment in b.moments}
+    common = [(seconds(m.at), m, others[m.at]) for m in a.moments if m.at in others]
+    return [*common, ("end", a.final, b.final)]
+
+
+def _listed(a: Moment, b: Moment) -> Iterable[Difference]:
+    """Differences of two listings, values and order."""
+    left, right = _services_of(a), _services_of(b)
+    for difference in _differing(left, right, _service_values, "service"):
+        service, field = difference.what
+        yield Difference((service, "", field), difference.a, difference.b)
+    common = left.keys() & right.keys()
+    dests_a, dests_b = (_dests_of([rows[key] for key in rows if key in common]) for rows in (left, right))
+    yield from _differing(dests_a, dests_b, _dest_values, "destination")
+    yield from _order(a, b)
+
+
+def _dests_of(services: Iterable[ServiceRow]) -> dict[Key, DestRow]:
+    return {(row.service, dest.dest): dest for row in services for dest in row.dests}
+
+
+def _order(a: Moment, b: Moment) -> Iterable[Difference]:
+    """Services that list the same destinations in another order."""
+    others = {row.service: [dest.dest for dest in row.dests] for row in b.services}
+    for row in a.services:
+        mine, theirs = [dest.dest for dest in row.dests], others.get(row.service, [])
+        if mine != theirs and set(mine) == set(theirs):
+            yield Difference((row.service, "", "order"), _short(mine), _short(theirs))
+
+
+def _short(names: Sequence[str], limit: int = 5) -> str:
+    return ", ".join(names[:limit]) + (f", {and_more(len(names) - limit)}" if len(names) > limit else "")
+
+
+def _entries(a: Sequence[ConnRow], b: Sequence[ConnRow]) -> Iterable[Difference]:
+    """Entries that are not the same; those of the same ends are paired in their order."""
+    left, right = _by_ends(a), _by_ends(b)
+    for key in {**left, **right}:
+        mine, theirs = ([_entry_text(row) for row in side.get(key, ())] for side in (left, right))
+        for i in range(max(len(mine), len(theirs))):
+            one, other = (side[i] if i < len(side) else None for side in (mine, theirs))
+            if one != other:
+                yield Difference(key, one, other)
+
+
+def _by_ends(rows: Sequence[ConnRow]) -> dict[Key, list[ConnRow]]:
+    table: defaultdict[Key, list[ConnRow]] = defaultdict(list)
+    for row in rows:
+        table[row.protocol, row.client, row.virtual].append(row)
+    return table
+
+
+def _entry_text(row: ConnRow) -> str:
+    return f"{row.destination} {row.state} {row.expires}s"

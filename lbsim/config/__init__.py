@@ -1,0 +1,107 @@
+"""Text <-> DirectorConfig: what an operator types, saves and pastes.
+
+* ``lines``     a text as a shell reads it: lines, words, their places; shared by the two below
+* ``ipvsadm``   command lines and dumps <-> admin commands; what ipvsadm says when the kernel refuses
+* ``iptables``  the five lines of the classic NAT router set-up <-> router settings
+
+:func:`parse` reads a whole text, :func:`parse_command` one command; :func:`save` and :func:`dump` write.
+"""
+
+from __future__ import annotations
+
+import re
+
+from lbsim.config import ipvsadm, iptables
+from lbsim.config.ipvsadm import dump, format_command, refusal, save
+from lbsim.config.lines import Line, Word, read_lines
+from lbsim.errors import ConfigError, expected_one_of
+from lbsim.model.config import AdminCommand, DirectorConfig, Place, RouterSettings
+
+__all__ = ["dump", "format_command", "parse", "parse_command", "refusal", "save"]
+
+# Forwarding is on in the simulator, so the two usual ways of switching it on change nothing.
+_FORWARDING_ON = re.compile(
+    r"(sudo[ \t]+)?(/\S*/)?"
+    r"(echo[ \t]+1[ \t]*>[ \t]*/proc/sys/net/ipv4/ip_forward|sysctl[ \t]+-w[ \t]+net\.ipv4\.ip_forward=1)"
+)
+_KNOWN = (
+    "ipvsadm",
+    "iptables",
+    "echo 1 > /proc/sys/net/ipv4/ip_forward",
+    "sysctl -w net.ipv4.ip_forward=1",
+)
+_ASSIGNMENT = re.compile(r"[A-Za-z_][0-9A-Za-z_]*=.*")
+
+
+def parse(text: str, *, file: str | None = None, first_line: int = 1) -> DirectorConfig:
+    """The config that a text makes: ``ipvsadm`` lines, a dump (``ipvsadm -S -n``), the usual iptables lines, mixed.
+
+    Parameters
+    ----------
+    file : for error messages and for the places of commands.
+    first_line : the number of the text's first line in that file.
+
+    Raises
+    ------
+    ConfigError : the first line that cannot be understood or is not modelled, with file, line and column.
+    """
+    commands: list[AdminCommand] = []
+    router = RouterSettings()
+    for line in read_lines(text, Place(file, first_line)):
+        program, words = _program(line)
+        if program == "ipvsadm":
+            commands.append(ipvsadm.read(line, words))
+        elif program == "iptables":
+            router = iptables.read(line, words, router)
+        elif not _FORWARDING_ON.fullmatch(line.text):
+            raise _unknown(line)
+    return DirectorConfig(tuple(commands), router)
+
+
+def parse_command(text: str, *, place: Place = Place()) -> AdminCommand:
+    """The one ipvsadm command that a text holds, with or without the word ``ipvsadm``.
+
+    Parameters
+    ----------
+    place : where the text begins; error messages and the command's own place count from there.
+
+    Raises
+    ------
+    ConfigError : no command, a second one, or one that :func:`parse` would refuse.
+    """
+    lines = list(read_lines(text, place))
+    if not lines:
+        raise ConfigError(
+            "no command: expected one ipvsadm command", file=place.file, line=place.line, column=place.column
+        )
+    if len(lines) > 1:
+        raise lines[1].error("a second command: expected one ipvsadm command", lines[1].words[0])
+    program, words = _program(lines[0])
+    if program != "ipvsadm":
+        raise lines[0].error(f"{lines[0].text!r}: expected an ipvsadm command", lines[0].words[0])
+    return ipvsadm.read(lines[0], words)
+
+
+def _program(line: Line) -> tuple[str, tuple[Word, ...]]:
+    """The program of a line and the words behind it; a line that begins with an option is one of a dump."""
+    words = line.words[1:] if line.words[0].text == "sudo" else line.words
+    if not words:
+        raise line.error("sudo without a command: expected sudo ipvsadm", line.words[0])
+    name = words[0].text.rpartition("/")[2]
+    if words[0].text.startswith("-"):
+        name = "ipvsadm"
+    else:
+        words = words[1:]
+    if name in ("ipvsadm", "iptables") and line.operator:
+        raise line.error(
+            f"{line.operator.text!r}: expected one command per line, without pipes and redirections",
+            line.operator,
+        )
+    return name, words
+
+
+def _unknown(line: Line) -> ConfigError:
+    first = line.words[0]
+    if _ASSIGNMENT.fullmatch(first.text):
+        return line.error("variables are not read: expected every value where it is used", first)
+    return line.error(expected_one_of(first.text, _KNOWN, "command"), first)

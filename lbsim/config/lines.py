@@ -1,0 +1,152 @@
+"""The lines of a config text as a shell reads them, every word with its place. No shell is ever run.
+
+Read: blanks and tabs between words, single and double quotes, backslashes (also at the end of a line, where the next
+line continues this one), comments, CRLF. Not read: variables, command substitutions, and what would connect commands
+(pipes, redirections, ``;``, ``&&``). The first two raise here, the last is left in :attr:`Line.operator`, because
+there is one line with a redirection that everybody pastes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from lbsim.errors import ConfigError
+from lbsim.model.config import Place
+
+__all__ = ["Line", "Word", "read_lines"]
+
+# "#" opens a comment only where a word could begin; "joint" is a backslash with nothing behind it.
+_TOKEN = re.compile(
+    r"""[ \t]*(?:
+        (?P<comment>\#.*)
+      | (?P<operator>[|&;<>()]+)
+      | (?P<word>(?: [!#%*+,\-./0-9:=?@A-Z\[\]^_a-z{}~]+
+                   | '[\t -&(-~]*'
+                   | "(?:[\t !#%-\[\]^_a-~] | \\[\t -~])*"
+                   | \\[\t -~]
+                 )+)
+      | (?P<joint>\\$)
+      | (?P<wrong>.)
+      | $
+    )""",
+    re.VERBOSE | re.DOTALL,
+)
+_QUOTED = re.compile(r"""'(?P<single>[^']*)'|"(?P<double>(?:[^"\\]|\\.)*)"|\\(?P<escaped>.)""")
+_WRONG = re.compile(r"""'[^']*'|"(?:[^"\\]|\\.)*"|.""", re.DOTALL)
+_UNREADABLE = re.compile(r"[^\t -~]")
+
+
+class Word(NamedTuple):
+    """A word without its quotes, and the offset at which it begins in its line's source."""
+
+    text: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line with at least one word, its continuations joined.
+
+    Parameters
+    ----------
+    file : where it was read, or None.
+    source : the line as written, without the backslashes that joined it.
+    starts : (offset in source, line, column) of each of the lines that were joined.
+    words : at least one.
+    operator : the first pipe, redirection or the like; it is also among the words.
+    """
+
+    file: str | None
+    source: str
+    starts: tuple[tuple[int, int, int], ...]
+    words: tuple[Word, ...] = ()
+    operator: Word | None = None
+    end: int = 0
+
+    @property
+    def text(self) -> str:
+        """The line from its first word to its last, so without indent and comment."""
+        return self.source[self.words[0].at : self.end]
+
+    def place(self, at: int) -> Place:
+        """Where the character at this offset of the source stands."""
+        offset, line, column = next(start for start in reversed(self.starts) if start[0] <= at)
+        return Place(self.file, line, column + at - offset)
+
+    def error(self, message: str, word: Word) -> ConfigError:
+        """The error to raise about a word of this line."""
+        place = self.place(word.at)
+        return ConfigError(
+            message, file=place.file, line=place.line, column=place.column, text=self.source.strip()
+        )
+
+
+def read_lines(text: str, start: Place) -> Iterator[Line]:
+    """The lines of a text that hold words, in order; ``start`` is the place of the text's first character.
+
+    Raises
+    ------
+    ConfigError : a quote that is not closed, a variable, a character that is no plain ASCII.
+    """
+    for source, starts in _joined(text.removeprefix("\ufeff"), start):
+        line = _with_words(Line(start.file, source, starts))
+        if line.words:
+            yield line
+
+
+def _joined(text: str, start: Place) -> Iterator[tuple[str, tuple[tuple[int, int, int], ...]]]:
+    """Each line with its continuations: the joined source, and where its parts stand."""
+    parts = enumerate((part.rstrip("\r") for part in text.split("\n")), start.line)
+    for number, part in parts:
+        source = part
+        starts = [(0, number, start.column if number == start.line else 1)]
+        while _continues(source):
+            next_number, next_part = next(parts, (number, ""))
+            starts.append((len(source) - 1, next_number, 1))
+            source = source[:-1] + next_part
+        yield source, tuple(starts)
+
+
+def _continues(source: str) -> bool:
+    return source.endswith("\\") and any(token.lastgroup == "joint" for token in _TOKEN.finditer(source))
+
+
+def _with_words(line: Line) -> Line:
+    words: list[Word] = []
+    operator: Word | None = None
+    end = 0
+    for token in _TOKEN.finditer(line.source):
+        kind = token.lastgroup
+        if kind in ("word", "operator"):
+            word = Word(token[kind], token.start(kind))
+            if kind == "operator":
+                operator = operator or word
+            elif _QUOTED.search(word.text):
+                word = Word(_QUOTED.sub(_unquoted, word.text), word.at)
+            words.append(word)
+            end = token.end()
+        elif kind == "wrong":
+            at = token.start(kind)
+            raise line.error(_what_is_wrong(line.source, at), Word("", at))
+    return Line(line.file, line.source, line.starts, tuple(words), operator, end)
+
+
+def _unquoted(quoted: re.Match[str]) -> str:
+    if quoted["double"] is not None:
+        return re.sub(r'\\(["\\$`])', r"\1", quoted["double"])
+    return quoted["single"] if quoted["single"] is not None else quoted["escaped"]
+
+
+def _what_is_wrong(source: str, at: int) -> str:
+    """The sentence about the character, or the quoted text, that begins no word."""
+    found = _WRONG.match(source, at)
+    assert found is not None, "the offset of a character"
+    unreadable = _UNREADABLE.search(found[0])
+    if unreadable:
+        return f"unexpected character U+{ord(unreadable[0]):04X}: expected plain ASCII"
+    if found[0] in ("'", '"'):
+        return f"the quote {found[0]} is not closed: expected its end on the same line"
+    return "variables and command substitutions are not read, no shell is run: expected the value itself"

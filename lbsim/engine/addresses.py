@@ -1,0 +1,54 @@
+"""Addresses as small numbers: four 32-bit words are written once, everybody else passes ids around.
+
+Kernel counterpart: ``union nf_inet_addr``; the fold is what ``ip_vs_sh.c`` and friends start hashing from.
+"""
+
+from __future__ import annotations
+
+from lbsim.engine.lanes import kernel
+from lbsim.engine.records import IPV4, IPV6, Tables
+
+__all__ = ["set_address", "unicast"]
+
+
+@kernel
+def set_address(t: Tables, a: int, family: int, word0: int, word1: int, word2: int, word3: int) -> None:
+    """Write the row of address id ``a``.
+
+    Parameters
+    ----------
+    family : 4 or 6.
+    word0 .. word3 : unsigned 32-bit words, first one first on the wire; an IPv4 address is word3 alone.
+
+    Source
+    ------
+    facts: schedulers.md section 2, fold().
+    """
+    row = t.addresses[a]
+    row.family = family
+    row.word0 = word0
+    row.word1 = word1
+    row.word2 = word2
+    row.word3 = word3
+    row.fold = word0 ^ word1 ^ word2 ^ word3
+
+
+@kernel
+def unicast(t: Tables, a: int) -> bool:
+    """Whether the kernel accepts the address as that of a new destination.
+
+    Refused are 0.0.0.0, 255.255.255.255 and 224.0.0.0/4; for IPv6 ::, multicast, IPv4-mapped and link-local ones.
+    Broadcast addresses of the director's own networks are not known here and pass.
+
+    Source
+    ------
+    facts: schedulers.md section 6.2; ip_vs_ctl.c ip_vs_new_dest(), 6.1 and 6.12.
+    """
+    row = t.addresses[a]
+    if row.family == IPV4:
+        return row.word3 != 0 and row.word3 != 0xFFFFFFFF and row.word3 >> 28 != 0xE
+    assert row.family == IPV6
+    if row.word0 == 0 and row.word1 == 0 and row.word2 == 0xFFFF:
+        return False
+    unspecified = row.word0 == 0 and row.word1 == 0 and row.word2 == 0 and row.word3 == 0
+    return not unspecified and row.word0 >> 24 != 0xFF and row.word0 >> 22 != 0xFE80 >> 6

@@ -1,0 +1,376 @@
+"""Services and destinations: what the admin commands do to the tables, and the lookup that packets need.
+
+Kernel counterpart: ip_vs_ctl.c. A new destination goes to the head of its service's list, an edit moves nothing. A removed
+destination goes to the trash, where its connections keep it; if it is added again in time, the same row comes back with
+its counters.
+
+Modelled: services by protocol, address and port. Not yet: firewall marks, port 0, thresholds, forwarding methods but NAT.
+
+Each command returns 0, or the kernel's error as a negative number. The caller has made room for one more row.
+"""
+
+from __future__ import annotations
+
+from lbsim.engine.addresses import unicast
+from lbsim.engine.hashing import row_bucket
+from lbsim.engine.lanes import kernel
+from lbsim.engine.records import IPV4, Tables
+from lbsim.engine.schedulers import add_dest as tell_dest_added
+from lbsim.engine.schedulers import del_dest as tell_dest_deleted
+from lbsim.engine.schedulers import done_service, init_service
+from lbsim.engine.schedulers import upd_dest as tell_dest_edited
+from lbsim.engine.timers import fire_tick
+
+__all__ = [
+    "add_dest",
+    "add_service",
+    "clean_trash",
+    "delete_dest",
+    "delete_service",
+    "edit_dest",
+    "edit_service",
+    "find_dest",
+    "find_service",
+]
+
+ENOENT = -2
+ESRCH = -3
+EEXIST = -17
+EINVAL = -22
+
+TRASH_PERIOD = 60  # seconds between two looks at the trash
+TRASH_IDLE = 120  # seconds without connections after which a removed destination is forgotten
+
+
+@kernel
+def find_service(t: Tables, proto: int, addr: int, port: int) -> int:
+    """The service of that protocol, address and port, or 0.
+
+    The kernel's further steps (FTP's port 21 for high ports, port 0 for any) can only lead to a new connection if the
+    service is persistent.
+
+    Source
+    ------
+    facts: packet-path.md section 3, schedulers.md section 4.2; ip_vs_ctl.c ip_vs_service_find(), 6.1 and 6.12.
+    """
+    s = t.service_heads[row_bucket(addr, port, proto, t.director[0].service_mask)]
+    while s != 0:
+        service = t.services[s]
+        if service.port == port and service.addr == addr and service.proto == proto:
+            return s
+        s = service.next_same_hash
+    return 0
+
+
+@kernel
+def add_service(t: Tables, proto: int, addr: int, port: int, scheduler: int, flags: int) -> int:
+    """Add a service; its address becomes one of the director's.
+
+    Source
+    ------
+    facts: schedulers.md sections 4.3 and 6.1; ip_vs_ctl.c ip_vs_add_service(), 6.1 and 6.12.
+    """
+    if find_service(t, proto, addr, port) != 0:
+        return EEXIST
+    director = t.director[0]
+    director.services_used += 1
+    s = director.services_used
+    service = t.services[s]
+    service.proto = proto
+    service.addr = addr
+    service.port = port
+    service.scheduler = scheduler
+    service.flags = flags
+    service.exists = 1
+    bucket = row_bucket(addr, port, proto, director.service_mask)
+    service.next_same_hash = t.service_heads[bucket]
+    t.service_heads[bucket] = s
+    t.addresses[addr].local = 1
+    _count_service(t, addr, 1)
+    init_service(t, s)
+    return 0
+
+
+@kernel
+def _count_service(t: Tables, addr: int, change: int) -> None:
+    """Note one service more or less of the address's family: with none, IPVS is not hooked in.
+
+    Source
+    ------
+    facts: packet-path.md section 1; ip_vs_ctl.c ip_vs_add_service(), __ip_vs_del_service().
+    """
+    if t.addresses[addr].family == IPV4:
+        t.director[0].services_v4 += change
+    else:
+        t.director[0].services_v6 += change
+
+
+@kernel
+def edit_service(t: Tables, proto: int, addr: int, port: int, scheduler: int, flags: int) -> int:
+    """Replace a service's scheduler and flags. The same scheduler keeps its state, another one starts afresh.
+
+    Source
+    ------
+    facts: schedulers.md sections 1.6 and 4.3; ip_vs_ctl.c ip_vs_edit_service(), 6.1 and 6.12.
+    """
+    s = find_service(t, proto, addr, port)
+    if s == 0:
+        return ESRCH
+    service = t.services[s]
+    service.flags = flags
+    if service.scheduler != scheduler:
+        done_service(t, s)
+        service.scheduler = scheduler
+        init_service(t, s)
+    return 0
+
+
+@kernel
+def delete_service(t: Tables, proto: int, addr: int, port: int) -> int:
+    """Delete a service; its destinations go to the trash, its connections stay.
+
+    Source
+    ------
+    facts: schedulers.md section 4.3; ip_vs_ctl.c ip_vs_del_service(), 6.1 and 6.12.
+    """
+    s = find_service(t, proto, addr, port)
+    if s == 0:
+        return ESRCH
+    service = t.services[s]
+    bucket = row_bucket(addr, port, proto, t.director[0].service_mask)
+    before = t.service_heads[bucket]
+    if before == s:
+        t.service_heads[bucket] = service.next_same_hash
+    else:
+        while t.services[before].next_same_hash != s:
+            before = t.services[before].next_same_hash
+        t.services[before].next_same_hash = service.next_same_hash
+    service.exists = 0
+    done_service(t, s)
+    while service.first != 0:
+        d = service.first
+        _unlink(t, s, d)
+        _to_trash(t, d)
+    _count_service(t, addr, -1)
+    return 0
+
+
+@kernel
+def find_dest(t: Tables, s: int, addr: int, port: int) -> int:
+    """The destination of that address and port, in the service or in the trash of a service of the same identity, or 0.
+
+    There is at most one: adding takes it out of the trash.
+
+    Source
+    ------
+    facts: schedulers.md sections 5.1 and 5.4; ip_vs_ctl.c ip_vs_lookup_dest(), ip_vs_trash_get_dest().
+    """
+    service = t.services[s]
+    d = t.dest_heads[row_bucket(addr, port, service.addr, t.director[0].dest_mask)]
+    while d != 0:
+        dest = t.dests[d]
+        owner = t.services[dest.service]
+        if (
+            dest.addr == addr
+            and dest.port == port
+            and owner.addr == service.addr
+            and owner.port == service.port
+            and owner.proto == service.proto
+        ):
+            return d
+        d = dest.next_same_hash
+    return 0
+
+
+@kernel
+def add_dest(t: Tables, s: int, addr: int, port: int, weight: int) -> int:
+    """Add a destination at the head of the service's list, out of the trash if it is there.
+
+    Source
+    ------
+    facts: schedulers.md sections 5.2, 5.4 and 6; ip_vs_ctl.c ip_vs_add_dest(), 6.1 and 6.12.
+    """
+    d = find_dest(t, s, addr, port)
+    if d != 0 and t.dests[d].available != 0:
+        return EEXIST
+    if d != 0:
+        _from_trash(t, s, d)
+    elif unicast(t, addr):
+        d = _new_dest(t, s, addr, port)
+    else:
+        return EINVAL
+    dest = t.dests[d]
+    service = t.services[s]
+    dest.weight = weight
+    dest.available = 1
+    dest.prev = 0
+    dest.next = service.first
+    if service.first != 0:
+        t.dests[service.first].prev = d
+    service.first = d
+    tell_dest_added(t, s, d)
+    return 0
+
+
+@kernel
+def _new_dest(t: Tables, s: int, addr: int, port: int) -> int:
+    """A fresh row for a destination that nobody remembers.
+
+    Source
+    ------
+    ip_vs_ctl.c ip_vs_new_dest().
+    """
+    director = t.director[0]
+    director.dests_used += 1
+    d = director.dests_used
+    dest = t.dests[d]
+    dest.service = s
+    dest.addr = addr
+    dest.port = port
+    bucket = row_bucket(addr, port, t.services[s].addr, director.dest_mask)
+    dest.next_same_hash = t.dest_heads[bucket]
+    t.dest_heads[bucket] = d
+    return d
+
+
+@kernel
+def _from_trash(t: Tables, s: int, d: int) -> None:
+    """Take a destination out of the trash. Under a new service of the old identity its packet counters begin anew.
+
+    Source
+    ------
+    facts: schedulers.md section 5.4; ip_vs_ctl.c ip_vs_trash_get_dest(), __ip_vs_update_dest().
+    """
+    dest = t.dests[d]
+    if dest.prev != 0:
+        t.dests[dest.prev].next = dest.next
+    else:
+        t.director[0].trash_first = dest.next
+    if dest.next != 0:
+        t.dests[dest.next].prev = dest.prev
+    if t.director[0].trash_first == 0:
+        t.director[0].trash_fire = 0
+    if dest.service != s:
+        dest.service = s
+        dest.conns = 0
+        dest.in_packets = 0
+        dest.out_packets = 0
+        dest.in_bytes = 0
+        dest.out_bytes = 0
+
+
+@kernel
+def edit_dest(t: Tables, s: int, addr: int, port: int, weight: int) -> int:
+    """Replace a destination's weight; its place in the list and its connections stay.
+
+    Source
+    ------
+    facts: schedulers.md section 5.2; ip_vs_ctl.c ip_vs_edit_dest(), 6.1 and 6.12.
+    """
+    d = find_dest(t, s, addr, port)
+    if d == 0 or t.dests[d].available == 0:
+        return ENOENT
+    t.dests[d].weight = weight
+    tell_dest_edited(t, s, d)
+    return 0
+
+
+@kernel
+def delete_dest(t: Tables, s: int, addr: int, port: int) -> int:
+    """Remove a destination from its service; it goes to the trash, its connections stay.
+
+    Source
+    ------
+    facts: schedulers.md section 5.3; ip_vs_ctl.c ip_vs_del_dest(), 6.1 and 6.12.
+    """
+    d = find_dest(t, s, addr, port)
+    if d == 0 or t.dests[d].available == 0:
+        return ENOENT
+    _unlink(t, s, d)
+    tell_dest_deleted(t, s, d)
+    _to_trash(t, d)
+    return 0
+
+
+@kernel
+def _unlink(t: Tables, s: int, d: int) -> None:
+    """Take a destination out of its service's list; its own ``prev`` still tells where it stood.
+
+    Source
+    ------
+    ip_vs_ctl.c __ip_vs_unlink_dest().
+    """
+    dest = t.dests[d]
+    dest.available = 0
+    if dest.prev != 0:
+        t.dests[dest.prev].next = dest.next
+    else:
+        t.services[s].first = dest.next
+    if dest.next != 0:
+        t.dests[dest.next].prev = dest.prev
+
+
+@kernel
+def _to_trash(t: Tables, d: int) -> None:
+    """Put a removed destination at the head of the trash and see to it that somebody looks there.
+
+    Source
+    ------
+    facts: schedulers.md section 5.3, packet-path.md section 11.3; ip_vs_ctl.c __ip_vs_del_dest().
+    """
+    director = t.director[0]
+    dest = t.dests[d]
+    if director.trash_first == 0:
+        director.trash_fire = fire_tick(director.now + TRASH_PERIOD * director.hz, director.now)
+    else:
+        t.dests[director.trash_first].prev = d
+    dest.idle_start = 0
+    dest.prev = 0
+    dest.next = director.trash_first
+    director.trash_first = d
+    if director.expire_nodest_conn != 0:
+        director.sweep_fire = director.now + 1
+
+
+@kernel
+def clean_trash(t: Tables) -> None:
+    """Forget removed destinations that have had no connections for 120 s; look again in 60 s if any is left.
+
+    Source
+    ------
+    facts: schedulers.md section 5.3; ip_vs_ctl.c ip_vs_dest_trash_expire(), 6.1 and 6.12.
+    """
+    director = t.director[0]
+    d = director.trash_first
+    while d != 0:
+        dest = t.dests[d]
+        following = dest.next
+        if dest.total == 0:
+            if dest.idle_start == 0:
+                dest.idle_start = max(director.now, 1)
+            elif director.now >= dest.idle_start + TRASH_IDLE * director.hz:
+                _from_trash(t, dest.service, d)
+                _forget(t, d)
+        d = following
+    director.trash_fire = 0
+    if director.trash_first != 0:
+        director.trash_fire = fire_tick(director.now + TRASH_PERIOD * director.hz, director.now)
+
+
+@kernel
+def _forget(t: Tables, d: int) -> None:
+    """Make a destination's row unfindable; adding the same destination again makes a new row.
+
+    Source
+    ------
+    ip_vs_ctl.c ip_vs_dest_free().
+    """
+    dest = t.dests[d]
+    bucket = row_bucket(dest.addr, dest.port, t.services[dest.service].addr, t.director[0].dest_mask)
+    before = t.dest_heads[bucket]
+    if before == d:
+        t.dest_heads[bucket] = dest.next_same_hash
+        return
+    while t.dests[before].next_same_hash != d:
+        before = t.dests[before].next_same_hash
+    t.dests[before].next_same_hash = dest.next_same_hash

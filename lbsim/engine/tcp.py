@@ -1,0 +1,163 @@
+"""TCP as the director sees it: which state a packet leads to, and how long the entry may then stay idle.
+
+Kernel counterpart: ip_vs_proto_tcp.c. The director watches from the middle and knows flags only, no sequence numbers. The state
+decides two things: the timeout, and whether the entry counts as active or inactive at its destination.
+
+Modelled: NAT's two directions of the normal table. Not yet: the table of one-sided views (DR, tunnel), secure_tcp.
+"""
+
+from __future__ import annotations
+
+from lbsim.engine.lanes import kernel
+from lbsim.engine.records import ACK, FIN, IN, INACTIVE, RST, SYN, Conn, Tables
+
+__all__ = ["STATES", "TRANSITIONS", "event", "next_states", "step_tcp", "timeouts"]
+
+#: State number -> name, as listings print it.
+STATES = (
+    "NONE",
+    "ESTABLISHED",
+    "SYN_SENT",
+    "SYN_RECV",
+    "FIN_WAIT",
+    "TIME_WAIT",
+    "CLOSE",
+    "CLOSE_WAIT",
+    "LAST_ACK",
+    "LISTEN",
+    "SYNACK",
+)
+NONE, ESTABLISHED, SYN_SENT, SYN_RECV, FIN_WAIT, TIME_WAIT, CLOSE, CLOSE_WAIT, LAST_ACK, LISTEN, SYNACK = range(11)
+
+#: State -> idle seconds.
+TIMEOUTS = {
+    "NONE": 2,
+    "ESTABLISHED": 900,
+    "SYN_SENT": 120,
+    "SYN_RECV": 60,
+    "FIN_WAIT": 120,
+    "TIME_WAIT": 120,
+    "CLOSE": 10,
+    "CLOSE_WAIT": 60,
+    "LAST_ACK": 30,
+    "LISTEN": 120,
+    "SYNACK": 120,
+}
+
+EVENTS = 5  # RST, SYN, FIN, ACK, none of them
+
+#: Direction -> state -> next state on RST, SYN, FIN, ACK. facts: packet-path.md section 7.1
+TRANSITIONS: dict[str, dict[str, tuple[str, str, str, str]]] = {
+    "in": {
+        "NONE": ("CLOSE", "SYN_RECV", "CLOSE", "ESTABLISHED"),
+        "ESTABLISHED": ("CLOSE", "ESTABLISHED", "CLOSE_WAIT", "ESTABLISHED"),
+        "SYN_SENT": ("CLOSE", "ESTABLISHED", "SYN_SENT", "SYN_SENT"),
+        "SYN_RECV": ("SYN_RECV", "SYN_RECV", "TIME_WAIT", "ESTABLISHED"),
+        "FIN_WAIT": ("CLOSE", "SYN_RECV", "TIME_WAIT", "FIN_WAIT"),
+        "TIME_WAIT": ("CLOSE", "SYN_RECV", "TIME_WAIT", "TIME_WAIT"),
+        "CLOSE": ("CLOSE", "SYN_RECV", "CLOSE", "CLOSE"),
+        "CLOSE_WAIT": ("CLOSE", "SYN_RECV", "CLOSE_WAIT", "CLOSE_WAIT"),
+        "LAST_ACK": ("LAST_ACK", "SYN_RECV", "LAST_ACK", "CLOSE"),
+        "LISTEN": ("LISTEN", "SYN_RECV", "LISTEN", "LISTEN"),
+        "SYNACK": ("SYN_RECV", "SYN_RECV", "TIME_WAIT", "ESTABLISHED"),
+    },
+    "out": {
+        "NONE": ("CLOSE", "SYN_SENT", "TIME_WAIT", "ESTABLISHED"),
+        "ESTABLISHED": ("CLOSE", "ESTABLISHED", "FIN_WAIT", "ESTABLISHED"),
+        "SYN_SENT": ("SYN_SENT", "SYN_SENT", "SYN_SENT", "SYN_SENT"),
+        "SYN_RECV": ("CLOSE", "SYN_RECV", "TIME_WAIT", "ESTABLISHED"),
+        "FIN_WAIT": ("CLOSE", "SYN_SENT", "FIN_WAIT", "FIN_WAIT"),
+        "TIME_WAIT": ("TIME_WAIT", "SYN_SENT", "TIME_WAIT", "TIME_WAIT"),
+        "CLOSE": ("CLOSE", "SYN_SENT", "CLOSE", "CLOSE"),
+        "CLOSE_WAIT": ("CLOSE", "SYN_SENT", "TIME_WAIT", "CLOSE_WAIT"),
+        "LAST_ACK": ("CLOSE", "SYN_SENT", "LAST_ACK", "LAST_ACK"),
+        "LISTEN": ("CLOSE", "LISTEN", "LISTEN", "ESTABLISHED"),
+        "SYNACK": ("CLOSE", "SYN_RECV", "TIME_WAIT", "ESTABLISHED"),
+    },
+}
+
+
+def next_states() -> list[int]:
+    """The transitions as one list: (direction * 11 + state) * 5 + event -> next state.
+
+    Source
+    ------
+    facts: packet-path.md section 7.1; a packet with none of the four flags closes, whatever the table says.
+    """
+    numbers = {name: number for number, name in enumerate(STATES)}
+    flat = []
+    for direction in ("in", "out"):
+        for state in STATES:
+            flat += [numbers[name] for name in TRANSITIONS[direction][state]] + [CLOSE]
+    return flat
+
+
+def timeouts(hz: int) -> list[int]:
+    """State number -> idle ticks.
+
+    Source
+    ------
+    facts: packet-path.md section 7.1.
+    """
+    return [TIMEOUTS[name] * hz for name in STATES]
+
+
+@kernel
+def event(flags: int) -> int:
+    """Which of the five events a packet is: RST 0, SYN 1, FIN 2, ACK 3, none 4; the first that applies.
+
+    Source
+    ------
+    facts: packet-path.md section 7.1; ip_vs_proto_tcp.c tcp_state_idx().
+    """
+    if flags & RST != 0:
+        return 0
+    if flags & SYN != 0:
+        return 1
+    if flags & FIN != 0:
+        return 2
+    if flags & ACK != 0:
+        return 3
+    return 4
+
+
+@kernel
+def step_tcp(t: Tables, conn: Conn, flags: int, direction: int) -> None:
+    """Move the entry's state on, count it as active or inactive, reload its timeout.
+
+    Parameters
+    ----------
+    flags : TCP flags of the packet.
+    direction : IN or OUT.
+
+    Invariants
+    ----------
+    A destination's ``active`` is the number of its entries without INACTIVE.
+
+    Source
+    ------
+    facts: packet-path.md sections 6 and 7; ip_vs_proto_tcp.c set_tcp_state(), 6.1 and 6.12.
+    """
+    row = conn.state if direction == IN else len(STATES) + conn.state
+    state = t.tcp_next[row * EVENTS + event(flags)]
+    if state != conn.state:
+        conn.state = state
+        counts = state == ESTABLISHED or state == SYN_SENT or state == SYN_RECV or state == SYNACK
+        if counts and conn.flags & INACTIVE != 0:
+            t.dests[conn.dest].active += 1
+            conn.flags &= ~INACTIVE
+        elif not counts and conn.flags & INACTIVE == 0:
+            t.dests[conn.dest].active -= 1
+            conn.flags |= INACTIVE
+    conn.timeout = t.tcp_timeouts[state]
+
+
+@kernel
+def finished(state: int) -> bool:
+    """Whether a SYN may open a new connection where an entry in this state still is.
+
+    Source
+    ------
+    facts: packet-path.md section 11.1; ip_vs_core.c is_new_conn_expected().
+    """
+    return state == TIME_WAIT or state == CLOSE

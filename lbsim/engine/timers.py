@@ -1,0 +1,165 @@
+"""The timer wheel: when a connection's timer really fires, and who is due at a tick.
+
+Kernel counterpart: kernel/time/timer.c. The wheel has nine levels of 64 slots; a slot of level n covers 8**n ticks. A timeout is put
+into the finest level that reaches it and then waits for that slot's end, so it fires up to one slot late: 900 s at HZ=250 up
+to 16.4 s late. Which slot depends on the absolute tick.
+
+Not modelled: the order of two timers of the same tick (nothing the engine does depends on it), several processors.
+
+A packet re-arms its connection's timer, almost always to a later tick. Moving the entry each time would be work for
+nothing: the entry stays in its slot, and when the slot's turn comes it is put where it now belongs.
+"""
+
+from __future__ import annotations
+
+from lbsim.engine.lanes import kernel
+from lbsim.engine.records import Tables
+
+__all__ = ["LEVELS", "SLOTS", "arm", "disarm", "fire_tick", "first_due", "take_due"]
+
+LEVELS = 9
+SLOTS = 64
+COARSEST = 3 * (LEVELS - 1)  # slots of the last level cover 2**COARSEST ticks
+
+
+@kernel
+def fire_tick(expires: int, now: int) -> int:
+    """The tick at which a timer fires that is armed at ``now`` for ``expires``.
+
+    At least one tick late, at most one slot of its level.
+
+    Source
+    ------
+    facts: packet-path.md section 8.3 (checked live to the tick); timer.c calc_wheel_index(), 6.1 and 6.12.
+    """
+    if expires < now:
+        return now
+    delta = expires - now
+    shift = 0
+    while delta >= 63 << shift:
+        if shift == COARSEST:
+            expires = now + (62 << COARSEST)
+            break
+        shift += 3
+    return ((expires >> shift) + 1) << shift
+
+
+@kernel
+def arm(t: Tables, c: int, expires: int) -> None:
+    """Set the timer of connection ``c`` to tick ``expires``; pending or not.
+
+    Invariants
+    ----------
+    An entry waits in a slot of tick ``queued`` <= ``fire``.
+
+    Source
+    ------
+    timer.c __mod_timer(): re-arming for the very same tick changes nothing.
+    """
+    conn = t.conns[c]
+    if conn.queued != 0 and conn.expires == expires:
+        return
+    conn.expires = expires
+    conn.fire = fire_tick(expires, t.director[0].now)
+    if conn.queued == 0:
+        _enqueue(t, c)
+    elif conn.fire < conn.queued:
+        disarm(t, c)
+        _enqueue(t, c)
+
+
+@kernel
+def disarm(t: Tables, c: int) -> None:
+    """Take the entry out of the wheel.
+
+    Source
+    ------
+    timer.c detach_timer().
+    """
+    conn = t.conns[c]
+    if conn.timer_prev != 0:
+        t.conns[conn.timer_prev].timer_next = conn.timer_next
+    else:
+        t.wheel_heads[conn.slot] = conn.timer_next
+    if conn.timer_next != 0:
+        t.conns[conn.timer_next].timer_prev = conn.timer_prev
+    conn.timer_next = 0
+    conn.timer_prev = 0
+    conn.queued = 0
+
+
+@kernel
+def _enqueue(t: Tables, c: int) -> None:
+    """Put the entry into the slot of tick ``fire``: the finest level that reaches it holds it exactly."""
+    conn = t.conns[c]
+    director = t.director[0]
+    shift = 0
+    level = 0
+    while conn.fire - director.now >= SLOTS << shift:
+        shift += 3
+        level += SLOTS
+    slot = level + ((conn.fire >> shift) & (SLOTS - 1))
+    first = t.wheel_heads[slot]
+    conn.slot = slot
+    conn.queued = conn.fire
+    conn.timer_next = first
+    if first != 0:
+        t.conns[first].timer_prev = c
+    t.wheel_heads[slot] = c
+    if director.wheel_next == 0 or conn.fire < director.wheel_next:
+        director.wheel_next = conn.fire
+
+
+@kernel
+def take_due(t: Tables) -> int:
+    """One connection whose timer fires at this very tick, taken out of the wheel; 0 if there is none left.
+
+    Entries that only waited here on their way are put where they belong now. When the tick has nothing left, the
+    wheel looks up when it has work next.
+
+    Source
+    ------
+    timer.c collect_expired_timers(), expire_timers().
+    """
+    director = t.director[0]
+    now = director.now
+    shift = 0
+    for level in range(LEVELS):
+        if now & ((1 << shift) - 1) != 0:
+            break  # only at the end of a slot of this level does it, or a coarser one, have its turn
+        slot = level * SLOTS + ((now >> shift) & (SLOTS - 1))
+        c = t.wheel_heads[slot]
+        while c != 0:
+            following = t.conns[c].timer_next
+            if t.conns[c].queued == now:
+                disarm(t, c)
+                if t.conns[c].fire <= now:
+                    return c
+                _enqueue(t, c)
+            c = following
+        shift += 3
+    director.wheel_next = first_due(t)
+    return 0
+
+
+@kernel
+def first_due(t: Tables) -> int:
+    """The earliest tick after now at which a slot has its turn; 0 if the wheel is empty.
+
+    Source
+    ------
+    timer.c __next_timer_interrupt(), without its bitmap.
+    """
+    now = t.director[0].now
+    best = 0
+    shift = 0
+    for level in range(LEVELS):
+        turn = now >> shift
+        for ahead in range(1, SLOTS + 1):
+            if best != 0 and (turn + ahead) << shift >= best:
+                break
+            if t.wheel_heads[level * SLOTS + ((turn + ahead) & (SLOTS - 1))] != 0:
+                best = (turn + ahead) << shift
+                break
+        shift += 3
+    return best

@@ -1,0 +1,367 @@
+"""The engine's host: addresses become ids, nanoseconds ticks, admin commands rows; tables become readable again.
+
+The engine knows integers only. Everything that feeds it (a whole trace in ``simulate``, one packet at a time in ``live``) goes
+through here, so there is one translation and not two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from errno import errorcode
+
+from lbsim.engine import conntable, director, services, tcp, udp
+from lbsim.engine.addresses import set_address
+from lbsim.engine.lanes import Lane, grow, interpreted_lane
+from lbsim.engine.profile import PROFILES, SYSCTLS, Profile
+from lbsim.engine.records import (
+    SH_FALLBACK,
+    SH_PORT,
+    TCP,
+    UDP,
+    AddressRow,
+    Conn,
+    Dest,
+    Flow,
+    Outcome,
+    Packet,
+    Service,
+    Tables,
+)
+from lbsim.engine.records import Director as DirectorRow
+from lbsim.engine.schedulers import NUMBERS
+from lbsim.engine.timers import LEVELS, SLOTS
+from lbsim.errors import ConfigError, expected_one_of
+from lbsim.model.config import (
+    AddDest,
+    Address,
+    AddService,
+    AdminCommand,
+    Clear,
+    DeleteDest,
+    DeleteService,
+    EditDest,
+    EditService,
+    ServiceId,
+    format_endpoint,
+)
+from lbsim.model.result import ConnRow, Counters, Destination, DestRow, ServiceRow
+
+__all__ = ["EngineHost", "profile_named", "sysctl_values"]
+
+SECOND = 1_000_000_000
+PROTOCOLS = {"tcp": TCP, "udp": UDP}
+PROTOCOL_NAMES = {number: name for name, number in PROTOCOLS.items()}
+FLAGS = {"sh-fallback": SH_FALLBACK, "sh-port": SH_PORT}
+STATES = {TCP: tcp.STATES, UDP: udp.STATES}
+
+
+def profile_named(name: str) -> Profile:
+    """The profile of that name; ConfigError lists the known ones."""
+    if name not in PROFILES:
+        raise ConfigError(expected_one_of(name, list(PROFILES), "profile"))
+    return PROFILES[name]
+
+
+def sysctl_values(given: Mapping[str, int] | None) -> dict[str, int]:
+    """Every modelled tunable's value: the kernel's default unless given, names with or without ``net.ipv4.vs.``."""
+    values = dict(SYSCTLS)
+    for name, value in (given or {}).items():
+        short = name.replace("/", ".").removeprefix("net.ipv4.vs.")
+        if short not in SYSCTLS:
+            raise ConfigError(expected_one_of(short, list(SYSCTLS), "or not yet modelled sysctl net.ipv4.vs."))
+        values[short] = value
+    return values
+
+
+class EngineHost:
+    """A director's tables, spoken to in addresses, nanoseconds and admin commands.
+
+    Parameters
+    ----------
+    profile : which kernel is imitated.
+    sysctls : tunables of net.ipv4.vs.; the kernel's defaults for the rest.
+    start_jiffies : the tick at time 0; default: that of a machine that has just booted.
+    lane : how the engine runs.
+    expected_rows : a hint for the size of the service and destination indices.
+    """
+
+    def __init__(
+        self,
+        *,
+        profile: str = "linux-6.1.192",
+        sysctls: Mapping[str, int] | None = None,
+        start_jiffies: int | None = None,
+        lane: Lane | None = None,
+        expected_rows: int = 64,
+    ) -> None:
+        self.profile = profile_named(profile)
+        self.start_jiffies = self.profile.boot_jiffies if start_jiffies is None else start_jiffies
+        self.lane = lane or interpreted_lane()
+        self.addresses: list[Address | None] = [None]  # id -> address
+        self._ids: dict[Address, int] = {}
+        self.tables = self._empty_tables(1 << max(6, (expected_rows - 1).bit_length()))
+        row = self.tables.director[0]
+        for name, value in sysctl_values(sysctls).items():
+            setattr(row, name, value)
+
+    def _empty_tables(self, index_size: int) -> Tables:
+        lane, hz = self.lane, self.profile.hz
+        tables = Tables(
+            director=lane.table(DirectorRow, 1),
+            addresses=lane.table(AddressRow, 64),
+            services=lane.table(Service, 8),
+            dests=lane.table(Dest, 64),
+            conns=lane.table(Conn, 64),
+            flows=lane.table(Flow, 1),
+            service_heads=lane.integers([0] * index_size),
+            dest_heads=lane.integers([0] * index_size),
+            conn_heads=lane.integers([0] * 1024),
+            wheel_heads=lane.integers([0] * (LEVELS * SLOTS)),
+            sh_buckets=lane.integers([0] * 512),
+            tcp_next=lane.integers(tcp.next_states()),
+            tcp_timeouts=lane.integers(tcp.timeouts(hz)),
+            udp_timeouts=lane.integers(udp.timeouts(hz)),
+        )
+        row = tables.director[0]
+        row.now = self.start_jiffies
+        row.hz = hz
+        row.conn_reuse_mode = 1
+        row.service_mask = row.dest_mask = index_size - 1
+        row.conn_mask = 1023
+        return tables
+
+    # Time and addresses
+
+    def tick(self, time: int) -> int:
+        """The tick in which a moment (ns since time 0) lies."""
+        return self.start_jiffies + time * self.profile.hz // SECOND
+
+    def intern(self, address: Address) -> int:
+        """The id of an address; the same address has the same id."""
+        known = self._ids.get(address)
+        if known is not None:
+            return known
+        a = self._ids[address] = len(self.addresses)
+        self.addresses.append(address)
+        self._room("addresses", a + 1)
+        words = [int(address) >> shift & 0xFFFFFFFF for shift in (96, 64, 32, 0)]
+        set_address(self.tables, a, address.version, *words)
+        return a
+
+    def own(self, address: Address) -> None:
+        """Note that the director has this address, besides those of its services."""
+        self.tables.addresses[self.intern(address)].local = 1
+
+    # Commands
+
+    def apply(self, command: AdminCommand) -> str:
+        """Let an admin command change the tables; the name of the kernel's error (``"EEXIST"``), or ``""``."""
+        row = self.tables.director[0]
+        self._room("services", row.services_used + 2)
+        self._room("dests", row.dests_used + 2)
+        self._room("sh_buckets", row.buckets_used + 1024)
+        key = (0, 0, 0) if isinstance(command, Clear) else self._key(command.service)
+        match command:
+            case AddService(scheduler=scheduler, flags=flags):
+                code = services.add_service(self.tables, *key, NUMBERS[scheduler], _flag_bits(flags))
+            case EditService(scheduler=scheduler, flags=flags):
+                code = services.edit_service(self.tables, *key, NUMBERS[scheduler], _flag_bits(flags))
+            case DeleteService():
+                code = services.delete_service(self.tables, *key)
+            case Clear():
+                code = self._clear()
+            case AddDest() | EditDest() | DeleteDest():
+                code = self._apply_to_dest(key, command)
+        return errorcode[-code] if code else ""
+
+    def _clear(self) -> int:
+        for s in self._service_rows():
+            row = self.tables.services[s]
+            services.delete_service(self.tables, row.proto, row.addr, row.port)
+        return 0
+
+    def _apply_to_dest(self, key: tuple[int, int, int], command: AddDest | EditDest | DeleteDest) -> int:
+        addr, port = self.intern(command.dest.address), command.dest.port
+        t = self.tables
+        s = services.find_service(t, *key)
+        if s == 0:
+            return services.ESRCH
+        match command:
+            case AddDest():
+                return services.add_dest(t, s, addr, port, command.weight)
+            case EditDest():
+                return services.edit_dest(t, s, addr, port, command.weight)
+            case DeleteDest():
+                return services.delete_dest(t, s, addr, port)
+
+    def _key(self, service: ServiceId) -> tuple[int, int, int]:
+        return PROTOCOLS[service.protocol], self.intern(service.address), service.port
+
+    # Packets
+
+    def room_for(self, packets: int) -> None:
+        """Make room for one new connection entry per packet, and keep the buckets short."""
+        row = self.tables.director[0]
+        wanted = row.conns_used + packets + 1
+        t = self._room("conns", wanted)
+        buckets = len(t.conn_heads)
+        if wanted > buckets:
+            old = t.conn_heads
+            larger = 1 << (wanted - 1).bit_length()
+            self.tables = t._replace(conn_heads=self.lane.integers([0] * larger))
+            row.conn_mask = larger - 1
+            self.lane.function(conntable.rehash_conns)(self.tables, old, buckets)
+
+    def room_for_flows(self, flows: int) -> None:
+        """Make room for that many flows."""
+        self._room("flows", max(flows, 1))
+
+    def receive_block(self, packets: list[Packet], outcomes: list[Outcome], count: int) -> None:
+        """Receive the first ``count`` packets; outcome i belongs to packet i."""
+        self.room_for(count)
+        self.lane.function(director.receive_block)(self.tables, packets, outcomes, 0, count)
+
+    def advance(self, time: int) -> None:
+        """Move the clock to ``time`` (ns); timers that are due fire."""
+        self.lane.function(director.advance)(self.tables, self.tick(time))
+
+    def _room(self, table: str, rows: int) -> Tables:
+        have = len(getattr(self.tables, table))
+        if rows > have:
+            self.tables = grow(self.lane, self.tables, **{table: max(rows, have + have // 2)})
+        return self.tables
+
+    # Tables, readable
+
+    def endpoint(self, a: int, port: int) -> str:
+        """An address id and a port as ``10.0.0.11:80``."""
+        address = self.addresses[a]
+        assert address is not None
+        return format_endpoint(address, port)
+
+    def service_name(self, s: int) -> str:
+        """A service row as ``tcp 192.168.1.10:80``."""
+        row = self.tables.services[s]
+        return f"{PROTOCOL_NAMES[row.proto]} {self.endpoint(row.addr, row.port)}"
+
+    def services(self) -> tuple[ServiceRow, ...]:
+        """The services in order of address, protocol and port, their destinations newest first as the kernel has them."""
+        return tuple(self._service_row(s) for s in sorted(self._service_rows(), key=self._service_order))
+
+    def _service_rows(self) -> list[int]:
+        t = self.tables
+        return [s for s in range(1, t.director[0].services_used + 1) if t.services[s].exists]
+
+    def _service_order(self, s: int) -> tuple[int, int, int, int]:
+        row = self.tables.services[s]
+        address = self.addresses[row.addr]
+        assert address is not None
+        return address.version, int(address), int(row.proto), int(row.port)
+
+    def _service_row(self, s: int) -> ServiceRow:
+        t = self.tables
+        row = t.services[s]
+        dests = []
+        d = row.first
+        while d:
+            dest = t.dests[d]
+            name = self.endpoint(dest.addr, dest.port)
+            dests.append(DestRow(name, int(dest.weight), *_activity(dest), _counters(dest)))
+            d = dest.next
+        scheduler = next(name for name, number in NUMBERS.items() if number == row.scheduler)
+        flags = tuple(name for name, bit in FLAGS.items() if row.flags & bit)
+        return ServiceRow(self.service_name(s), scheduler, flags, _counters(row), tuple(dests))
+
+    def destinations(self) -> tuple[tuple[Destination, ...], list[int]]:
+        """Every destination that ever was, and for each row of the table which of them it is (row 0: -1).
+
+        A destination that was forgotten and added anew has two rows; its counters are added up.
+        """
+        t = self.tables
+        found: dict[tuple[str, str], int] = {}
+        merged: list[Destination] = []
+        index = [-1]
+        for d in range(1, t.director[0].dests_used + 1):
+            dest = t.dests[d]
+            key = self.service_name(dest.service), self.endpoint(dest.addr, dest.port)
+            active, inactive = _activity(dest)
+            this = Destination(*key, bool(dest.available), int(dest.weight), active, inactive, _counters(dest))
+            at = found.setdefault(key, len(merged))
+            index.append(at)
+            if at == len(merged):
+                merged.append(this)
+            else:
+                merged[at] = _merged(merged[at], this)
+        return tuple(merged), index
+
+    def activity(self) -> list[tuple[int, int]]:
+        """(active, inactive) of every row of the destination table from row 1 on."""
+        t = self.tables
+        return [_activity(t.dests[d]) for d in range(1, t.director[0].dests_used + 1)]
+
+    def connections(self) -> tuple[ConnRow, ...]:
+        """The connection table, sorted by protocol and ends (the kernel's order is random)."""
+        t = self.tables
+        now, hz = t.director[0].now, self.profile.hz
+        rows = []
+        for c in range(1, t.director[0].conns_used + 1):
+            conn = t.conns[c]
+            if conn.serial:
+                rows.append((self._conn_order(conn), self._conn_row(conn, now, hz)))
+        return tuple(row for _, row in sorted(rows, key=lambda pair: pair[0]))
+
+    def _conn_order(self, conn: Conn) -> tuple[int, ...]:
+        ends = (conn.caddr, conn.cport), (conn.vaddr, conn.vport), (conn.daddr, conn.dport)
+        keys = [part for a, port in ends for part in (_order(self.addresses[a]), int(port))]
+        return (int(conn.proto), *keys, int(conn.serial))
+
+    def _conn_row(self, conn: Conn, now: int, hz: int) -> ConnRow:
+        return ConnRow(
+            protocol=PROTOCOL_NAMES[conn.proto].upper(),
+            client=self.endpoint(conn.caddr, conn.cport),
+            virtual=self.endpoint(conn.vaddr, conn.vport),
+            destination=self.endpoint(conn.daddr, conn.dport),
+            state=STATES[conn.proto][conn.state],
+            expires=int(max(0, conn.expires - now) // hz),
+        )
+
+
+def _order(address: Address | None) -> int:
+    assert address is not None
+    return int(address)
+
+
+def _flag_bits(flags: Iterable[str]) -> int:
+    return sum(FLAGS[name] for name in flags)
+
+
+def _activity(dest: Dest) -> tuple[int, int]:
+    """(active, inactive) as listings show them."""
+    return int(dest.active), int(max(dest.total - dest.active, 0))
+
+
+def _counters(row: Service | Dest) -> Counters:
+    return Counters(
+        int(row.conns), int(row.in_packets), int(row.out_packets), int(row.in_bytes), int(row.out_bytes)
+    )
+
+
+def _merged(old: Destination, new: Destination) -> Destination:
+    """Two rows of one destination: what it is now is the newer one's, counters and connections are the sum."""
+    a, b = old.counters, new.counters
+    return Destination(
+        service=new.service,
+        dest=new.dest,
+        present=new.present,
+        weight=new.weight,
+        active=old.active + new.active,
+        inactive=old.inactive + new.inactive,
+        counters=Counters(
+            a.connections + b.connections,
+            a.in_packets + b.in_packets,
+            a.out_packets + b.out_packets,
+            a.in_bytes + b.in_bytes,
+            a.out_bytes + b.out_bytes,
+        ),
+    )
+

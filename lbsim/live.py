@@ -1,0 +1,317 @@
+"""A live director for a Python prompt, and for every tool that wants to try one packet at a time.
+
+>>> director = Director('''
+...     ipvsadm -A -t 192.168.1.10:80 -s rr
+...     ipvsadm -a -t 192.168.1.10:80 -r 10.0.0.11 -m
+... ''')
+>>> from scapy.layers.inet import IP, TCP
+>>> answer = director.receive(IP(src="203.0.113.1", dst="192.168.1.10") / TCP(sport=40001, flags="S"), at=1.0)
+>>> answer
+<forward: new, to 10.0.0.11>
+>>> answer.departures[0].packet.dst
+'10.0.0.11'
+>>> director.connections()[0].state
+'SYN_RECV'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
+
+from lbsim.config import parse, parse_command, refusal
+from lbsim.engine.lanes import Lane
+from lbsim.engine.records import BAD_IP_HEADER, IN, IPV4, OUT, TCP, UDP, Outcome, Packet
+from lbsim.errors import LbsimError
+from lbsim.host import SECOND, EngineHost
+from lbsim.model.config import AdminCommand, DirectorConfig
+from lbsim.model.finding import Finding
+from lbsim.model.result import ConnRow, Counters, ServiceRow
+from lbsim.model.verdict import Rewrite, Verdict, reason_of
+from lbsim.packet import answers, checksum
+from lbsim.packet.headers import Headers
+from lbsim.packet.headers import parse as parse_headers
+from lbsim.packet.rewrite import rewrite
+
+if TYPE_CHECKING:
+    from scapy.packet import Packet as ScapyPacket
+
+__all__ = ["Answer", "CommandAnswer", "Departure", "Director", "Stats"]
+
+CLIENTS = "clients"
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """A packet that leaves the director: towards ``"clients"`` or the real server with that address."""
+
+    to: str
+    packet: Any  # bytes or a scapy packet, whichever was received
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a director did with one packet."""
+
+    verdict: Verdict
+    reason: str  # a name of lbsim.model.verdict.REASONS
+    dest: str | None  # the destination concerned: "10.0.0.11:80"
+    departures: tuple[Departure, ...]
+
+    def __repr__(self) -> str:
+        to = ", ".join(departure.to for departure in self.departures)
+        return f"<{self.verdict.name.lower()}: {self.reason}{', to ' + to if to else ''}>"
+
+
+@dataclass(frozen=True, slots=True)
+class CommandAnswer:
+    """What ``ipvsadm`` would have said: its exit status and, if the kernel refused, its message."""
+
+    status: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """The counters at this moment: of all services together, by service, and by service and destination."""
+
+    total: Counters
+    services: Mapping[str, Counters]
+    dests: Mapping[tuple[str, str], Counters]
+
+
+class Director:
+    """A director that receives one packet at a time.
+
+    Parameters
+    ----------
+    config : ipvsadm commands or a saved dump as text, or an already parsed config.
+    profile : which kernel is imitated, see :data:`lbsim.engine.profile.PROFILES`.
+    sysctls : tunables of ``net.ipv4.vs.``, with or without that prefix.
+    own : further addresses of the director; one of them is the source when it answers a real server itself.
+    start_jiffies : the kernel's tick at time 0 (timers are rounded on absolute ticks).
+    lane : how the engine runs.
+
+    Raises
+    ------
+    ConfigError : the text cannot be understood, or a name is not known.
+
+    Notes
+    -----
+    Times are in seconds since the director's time 0 and never go back.
+    """
+
+    def __init__(
+        self,
+        config: str | DirectorConfig = "",
+        *,
+        profile: str = "linux-6.1.192",
+        sysctls: Mapping[str, int] | None = None,
+        own: Iterable[str] = (),
+        start_jiffies: int | None = None,
+        lane: Lane | None = None,
+    ) -> None:
+        parsed = parse(config) if isinstance(config, str) else config
+        self._host = EngineHost(
+            profile=profile,
+            sysctls=sysctls,
+            start_jiffies=start_jiffies,
+            lane=lane,
+            expected_rows=len(parsed.commands),
+        )
+        self._time = 0
+        self._own = [ip_address(text) for text in own]
+        for address in self._own:
+            self._host.own(address)
+        self._packets = self._host.lane.table(Packet, 1)
+        self._outcomes = self._host.lane.table(Outcome, 1)
+        self.findings: list[Finding] = []
+        for command in parsed.commands:
+            self._apply(command)
+
+    # What happens to it
+
+    def receive(self, packet: bytes | ScapyPacket, at: float | None = None, via: str = CLIENTS) -> Answer:
+        """What leaves the director because of this packet.
+
+        Parameters
+        ----------
+        packet : an IP packet as bytes, or a scapy packet (what is in front of IP is ignored).
+        at : seconds; default: now.
+        via : where it comes from: ``"clients"``, or the address of the real server that sends it.
+
+        Returns
+        -------
+        Answer : its packets are of the kind that was received.
+        """
+        self.advance(at)
+        if isinstance(packet, bytes):
+            return self._receive(packet, via)
+        from lbsim.traffic.packets import from_bytes, to_bytes
+
+        answer = self._receive(to_bytes(packet), via)
+        departures = tuple(Departure(one.to, from_bytes(one.packet)) for one in answer.departures)
+        return Answer(answer.verdict, answer.reason, answer.dest, departures)
+
+    def run(self, command: str | AdminCommand, at: float | None = None) -> CommandAnswer:
+        """What ``ipvsadm`` answers to a command: ``director.run("ipvsadm -D -t 192.168.1.10:80")``.
+
+        Raises
+        ------
+        ConfigError : the command cannot be understood; nothing was changed.
+        """
+        parsed = parse_command(command) if isinstance(command, str) else command
+        self.advance(at)
+        return self._apply(parsed)
+
+    def advance(self, to: float | None = None) -> None:
+        """Let time pass until ``to`` (seconds); timers that are due fire.
+
+        Raises
+        ------
+        LbsimError : the time is in the past.
+        """
+        if to is not None:
+            time = round(to * SECOND)
+            if time < self._time:
+                raise LbsimError(f"time {to} s is in the past; it is already {self._time / SECOND} s")
+            self._time = time
+        self._host.advance(self._time)
+
+    # What there is to see
+
+    def connections(self) -> tuple[ConnRow, ...]:
+        """The connection table, sorted by protocol and ends."""
+        return self._host.connections()
+
+    def services(self) -> tuple[ServiceRow, ...]:
+        """The services, each with its destinations, newest first as the kernel keeps them."""
+        return self._host.services()
+
+    def stats(self) -> Stats:
+        """The counters. The real tools show a copy that the kernel makes every two seconds; these are up to date."""
+        rows = self.services()
+        total = Counters(*(sum(values) for values in zip(*(_values(row.counters) for row in rows), strict=True)))
+        return Stats(
+            total=total,
+            services={row.service: row.counters for row in rows},
+            dests={(row.service, dest.dest): dest.counters for row in rows for dest in row.dests},
+        )
+
+    # How it is done
+
+    def _apply(self, command: AdminCommand) -> CommandAnswer:
+        error = self._host.apply(command)
+        if not error:
+            return CommandAnswer(0, "")
+        status, message = refusal(command, error)
+        text = f"{command.text or command}: {message} (exit {status})"
+        self.findings.append(Finding("error", str(command.place), text, f"the kernel refuses: {error}"))
+        return CommandAnswer(status, message)
+
+    def _receive(self, data: bytes, via: str) -> Answer:
+        headers = _valid_headers(data)
+        self._note(headers, IN if via == CLIENTS else OUT)
+        self._host.receive_block(self._packets, self._outcomes, 1)
+        v = self._outcomes[0]
+        verdict = Verdict(v.verdict)
+        departures = self._departures(verdict, data, headers, v, via) if headers else ()
+        return Answer(verdict, reason_of(v.reason).name, self._dest_name(v.dest), departures)
+
+    def _note(self, headers: Headers | None, direction: int) -> None:
+        """Write the engine's row for the packet."""
+        p = self._packets[0]
+        p.tick = self._host.tick(self._time)
+        p.direction = direction
+        if headers is None:
+            p.shape = BAD_IP_HEADER
+            return
+        p.src = self._host.intern(ip_address(headers.src))
+        p.dst = self._host.intern(ip_address(headers.dst))
+        for name in ("shape", "proto", "flags", "ttl", "sport", "dport", "length"):
+            setattr(p, name, getattr(headers, name))
+
+    def _dest_name(self, d: int) -> str | None:
+        if not d:
+            return None
+        dest = self._host.tables.dests[d]
+        return self._host.endpoint(dest.addr, dest.port)
+
+    def _departures(
+        self, verdict: Verdict, data: bytes, headers: Headers, v: Outcome, via: str
+    ) -> tuple[Departure, ...]:
+        match verdict:
+            case Verdict.FORWARD:
+                return (self._forwarded(data, v, via),)
+            case Verdict.REJECT:
+                return _departure(via, self._rejection(data, headers, v))
+            case Verdict.LOCAL:
+                return _departure(CLIENTS, _own_stack(data, headers))
+            case Verdict.ROUTE:
+                return self._routed(data, headers, via)
+            case _:
+                return ()
+
+    def _forwarded(self, data: bytes, v: Outcome, via: str) -> Departure:
+        src, dst = self._host.addresses[v.new_src], self._host.addresses[v.new_dst]
+        to = str(dst) if via == CLIENTS else CLIENTS
+        return Departure(to, rewrite(data, Rewrite(src, v.new_sport, dst, v.new_dport)))
+
+    def _rejection(self, data: bytes, headers: Headers, v: Outcome) -> bytes | None:
+        if reason_of(v.reason).name == "no_dest":
+            return answers.port_unreachable(data)
+        return self._time_exceeded(data, headers)
+
+    def _time_exceeded(self, data: bytes, headers: Headers) -> bytes | None:
+        """The ICMP error, from the packet's own target if that is the director's, else from its address nearest the sender."""
+        target = ip_address(headers.dst)
+        if self._host.tables.addresses[self._host.intern(target)].local:
+            return answers.time_exceeded(data, source=target)
+        sender = ip_address(headers.src)
+        same_family = [address for address in self._own if address.version == sender.version]
+        if not same_family:
+            return None
+        return answers.time_exceeded(data, source=min(same_family, key=lambda own: int(own) ^ int(sender)))
+
+    def _routed(self, data: bytes, headers: Headers, via: str) -> tuple[Departure, ...]:
+        target = ip_address(headers.dst)
+        if self._host.tables.addresses[self._host.intern(target)].local:
+            return _departure(via, _own_stack(data, headers))
+        if headers.ttl <= 1:
+            return _departure(via, self._time_exceeded(data, headers))
+        return (Departure(str(target) if via == CLIENTS else CLIENTS, rewrite(data, Rewrite())),)
+
+
+def _departure(to: str, packet: bytes | None) -> tuple[Departure, ...]:
+    return (Departure(to, packet),) if packet is not None else ()
+
+
+def _own_stack(data: bytes, headers: Headers) -> bytes | None:
+    """What the director's own stack answers; nobody listens there."""
+    if headers.proto == TCP:
+        return answers.tcp_reset(data)
+    return answers.port_unreachable(data) if headers.proto == UDP else None
+
+
+def _valid_headers(data: bytes) -> Headers | None:
+    """The packet's headers, or None where the kernel's IP layer drops it."""
+    headers = parse_headers(data)
+    if headers is None or headers.length > len(data):
+        return None
+    if headers.version == IPV4 and checksum.full(data[: (data[0] & 15) * 4]) != 0:
+        return None
+    return headers
+
+
+def _values(counters: Counters) -> tuple[int, int, int, int, int]:
+    return (
+        counters.connections,
+        counters.in_packets,
+        counters.out_packets,
+        counters.in_bytes,
+        counters.out_bytes,
+    )
+
+

@@ -1,0 +1,14 @@
+"""Packets as bytes, from the IP header on: what a verdict does to them, and what the director itself sends.
+
+No packet makes anything here raise; bytes that make no sense are left as they are.
+
+* ``headers``       ``parse``: bytes -> the header fields; every other module asks it where things are
+* ``checksum``      the internet checksum: in full, and updated for changed fields the way the kernel does it
+* ``rewrite``       ``rewrite``: bytes and a ``model.verdict.Rewrite`` -> the bytes that leave the director
+* ``build``         ``build``: a row of a trace -> its bytes; ``build_packet``: the same from single values
+* ``answers``       what the director's own network stack answers: ICMP errors and TCP resets
+* ``capture_file``  ``PcapWriter``: packets -> a pcap file that is complete or absent
+
+Words: *l4* is the offset of the transport header; *shape* says how much of that header there is
+(``engine.records``); a *whole* packet is one of which every byte that its IP header promises is there.
+"""

@@ -1,0 +1,143 @@
+"""What the director's own network stack answers: ICMP errors for rejected packets, resets for unwanted TCP.
+
+Left at 0 is what the kernel picks at random: the IP id and the IPv6 flow label of ICMP errors. Not modelled:
+rate limits of ICMP errors, and IP options (the kernel echoes a recorded route; here the error has none).
+
+Every function gives None where no answer is sent: to bytes that are no IP packet, to a packet from or to an
+address that is not one host's, and where it says so itself.
+"""
+
+from __future__ import annotations
+
+import struct
+from ipaddress import ip_address
+
+from lbsim.engine.records import ACK, FIN, RST, SYN, TCP, WHOLE
+from lbsim.errors import TraceError
+from lbsim.model.config import Address
+from lbsim.packet import checksum
+from lbsim.packet.build import ip_packet
+from lbsim.packet.headers import ICMP, ICMPV6, Headers, parse
+
+__all__ = ["port_unreachable", "tcp_reset", "time_exceeded"]
+
+_QUOTE_V4 = 576 - 20 - 8  # an ICMP error fills at most the 576 bytes that every host accepts
+_QUOTE_V6 = 1280 - 40 - 8  # ... and an ICMPv6 error the least MTU of IPv6
+_ERRORS_V4 = frozenset({3, 4, 5, 11, 12})
+_FIRST_INFORMATIONAL_V6 = 128
+_REDIRECT_V6 = 137
+_BROADCAST = b"\xff\xff\xff\xff"
+_INTERNETWORK_CONTROL = 0xC0
+
+
+def port_unreachable(data: bytes, *, source: Address | None = None) -> bytes | None:
+    """The ICMP error 3/3 (ICMPv6 1/4) about the packet ``data``, to its sender.
+
+    Parameters
+    ----------
+    data : the rejected IP packet.
+    source : who sends the error; None: the address to which the packet was sent.
+
+    Returns
+    -------
+    The IP packet; None about ICMP errors and about later fragments, where no error may be sent.
+
+    Raises
+    ------
+    TraceError : ``source`` is of the other family than the packet.
+
+    Source: packet-path facts, sections 4.3 and 14 (icmp.c, ip6_icmp.c as observed, 6.1 and 6.12).
+    """
+    return _icmp_error(data, source, v4=(3, 3), v6=(1, 4))
+
+
+def time_exceeded(data: bytes, *, source: Address) -> bytes | None:
+    """The ICMP error 11/0 (ICMPv6 3/0) about the packet ``data``, to its sender.
+
+    ``data`` is the packet as it came, its TTL not lowered. Parameters, None and errors as for
+    :func:`port_unreachable`.
+
+    Source: packet-path facts, section 13.1 (ip_vs_xmit.c decrement_ttl(), 6.1 and 6.12).
+    """
+    return _icmp_error(data, source, v4=(11, 0), v6=(3, 0))
+
+
+def tcp_reset(data: bytes) -> bytes | None:
+    """The TCP reset for a packet that belongs to no connection of the director's own stack.
+
+    To a packet with ACK: flags R, sequence number from its ack. To one without: flags RA, sequence number 0,
+    ack behind everything that the packet used up (payload, SYN, FIN).
+
+    Returns
+    -------
+    The IP packet; None to a RST, to fragments, and to a TCP header that is cut or whose length cannot be.
+
+    Deviates: the kernel does not answer a packet with a wrong TCP checksum. Here it is not verified, since
+    captures often hold packets whose checksum the sender's network card had still to finish.
+
+    Source: packet-path facts, section 4.4, and as observed, 6.1 and 6.12 (IPv4). Not observed: IPv6, and that
+    the DSCP is the packet's and ECN cleared (tcp_ipv4.c, tcp_ipv6.c).
+    """
+    headers = parse(data)
+    if headers is None or headers.proto != TCP or headers.shape != WHOLE or headers.flags & RST:
+        return None
+    payload = headers.length - headers.l4 - (data[headers.l4 + 12] >> 4) * 4
+    offset_fits = data[headers.l4 + 12] >> 4 >= 5 and payload >= 0
+    if not offset_fits or not _of_single_hosts(headers):
+        return None
+    if headers.flags & ACK:
+        seq, ack, flags = headers.ack, 0, RST
+    else:
+        used = payload + bool(headers.flags & SYN) + bool(headers.flags & FIN)
+        seq, ack, flags = 0, (headers.seq + used) & 0xFFFFFFFF, RST | ACK
+    ports = (headers.dport, headers.sport)
+    segment = bytearray(struct.pack("!HHIIBBHHH", *ports, seq, ack, 5 << 4, flags, 0, 0, 0))
+    segment[16:18] = checksum.transport(headers.dst, headers.src, TCP, segment).to_bytes(2, "big")
+    return ip_packet(headers.dst, headers.src, TCP, segment, tos=_tos(data, headers) & 0xFC)
+
+
+def _icmp_error(
+    data: bytes, source: Address | None, *, v4: tuple[int, int], v6: tuple[int, int]
+) -> bytes | None:
+    headers = parse(data)
+    if headers is None or not _of_single_hosts(headers) or _never_reported(data, headers):
+        return None
+    if source is not None and source.version != headers.version:
+        raise TraceError(f"an error about an IPv{headers.version} packet cannot come from {source}")
+    sender = headers.dst if source is None else source.packed
+    quoted = data[: headers.length]
+    if headers.version == 4:
+        content = _with_rest_of_header(v4, quoted[:_QUOTE_V4])
+        content[2:4] = checksum.full(content).to_bytes(2, "big")
+        tos = _INTERNETWORK_CONTROL | data[1] & 0x1E
+        return ip_packet(sender, headers.src, ICMP, content, tos=tos, dont_fragment=False)
+    content = _with_rest_of_header(v6, quoted[:_QUOTE_V6])
+    content[2:4] = checksum.transport(sender, headers.src, ICMPV6, content).to_bytes(2, "big")
+    return ip_packet(sender, headers.src, ICMPV6, content)
+
+
+def _with_rest_of_header(type_and_code: tuple[int, int], quoted: bytes) -> bytearray:
+    return bytearray(struct.pack("!BBHI", *type_and_code, 0, 0)) + quoted
+
+
+def _never_reported(data: bytes, headers: Headers) -> bool:
+    """Whether the packet is itself an ICMP error, or an IPv4 fragment other than the first."""
+    if headers.version == 4 and headers.l4 == 0:
+        return True
+    kind = data[headers.l4 : headers.l4 + 1]
+    if headers.proto == ICMP and headers.version == 4:
+        return not kind or kind[0] in _ERRORS_V4
+    if headers.proto == ICMPV6 and headers.version == 6:
+        return not kind or kind[0] < _FIRST_INFORMATIONAL_V6 or kind[0] == _REDIRECT_V6
+    return False
+
+
+def _of_single_hosts(headers: Headers) -> bool:
+    ends = [ip_address(headers.src), ip_address(headers.dst)]
+    if any(end.is_multicast or end.is_unspecified for end in ends):
+        return False
+    return _BROADCAST not in (headers.src, headers.dst)
+
+
+def _tos(data: bytes, headers: Headers) -> int:
+    return data[1] if headers.version == 4 else (data[0] & 15) << 4 | data[1] >> 4

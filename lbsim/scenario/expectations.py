@@ -1,0 +1,200 @@
+"""Expectations against a result: one outcome each, with the first difference and its surroundings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from lbsim.model.outcome import Outcome
+from lbsim.model.scenario import (
+    Expectation,
+    ReasonsExpectation,
+    SequenceExpectation,
+    ShareExpectation,
+    TableExpectation,
+    Totals,
+    TotalsExpectation,
+)
+from lbsim.model.config import DestId, ServiceId
+from lbsim.model.share import amounts_of, share_misses
+from lbsim.model.wording import and_more, counted, seconds
+from lbsim.scenario.table_rows import TableRow, pair_rows, row_text
+
+if TYPE_CHECKING:
+    from lbsim.model.result import Destination, Moment, Result
+    from lbsim.scenario.load import Loaded
+
+__all__ = ["check", "moments_needed"]
+
+_SHOWN = 3  # how many differences a detail spells out
+
+
+def moments_needed(loaded: Loaded) -> tuple[int, ...]:
+    """The moments (ns) at which tables must be kept: those to show and those that expectations ask for, in order."""
+    asked = {expected.table for expected in loaded.scenario.expect if isinstance(expected, TableExpectation)}
+    return tuple(sorted(asked | set(loaded.scenario.show)))
+
+
+def check(loaded: Loaded, result: Result) -> list[Outcome]:
+    """One outcome per expectation, in the order of the file.
+
+    ``result`` must hold the tables of :func:`moments_needed`.
+    """
+    return [
+        _check(expected, loaded, result, loaded.place_of(("expect", at)))
+        for at, expected in enumerate(loaded.scenario.expect)
+    ]
+
+
+def _check(expected: Expectation, loaded: Loaded, result: Result, place: str) -> Outcome:
+    match expected:
+        case TableExpectation():
+            title, misses, met = _table(expected, result)
+        case ReasonsExpectation():
+            title, misses, met = _reasons(expected, result)
+        case _:
+            service = str(expected.service or _only_service(loaded))
+            match expected:
+                case SequenceExpectation():
+                    title, misses, met = _sequence(expected, service, result)
+                case ShareExpectation():
+                    title, misses, met = _share(expected, service, result)
+                case TotalsExpectation():
+                    title, misses, met = _totals(expected, service, result)
+    return Outcome(not misses, title, _few(misses) if misses else met, place)
+
+
+def _only_service(loaded: Loaded) -> ServiceId:
+    (service,) = loaded.services
+    return service
+
+
+def _few(misses: Sequence[str]) -> str:
+    rest = [and_more(len(misses) - _SHOWN)] if len(misses) > _SHOWN else []
+    return "; ".join([*misses[:_SHOWN], *rest])
+
+
+def _sequence(expected: SequenceExpectation, service: str, result: Result) -> tuple[str, list[str], str]:
+    wanted = [str(dest) for dest in expected.sequence]
+    found = _destinations_in_order(service, result)
+    count = counted(len(wanted), "connection")
+    title = f"{service}: the {'' if expected.complete else 'first '}{count}, in order"
+    differs = next(
+        (at for at, pair in enumerate(zip(wanted, found, strict=False)) if pair[0] != pair[1]), None
+    )
+    if differs is not None:
+        return title, [_first_difference(differs, wanted, found)], ""
+    if len(found) < len(wanted):
+        return (
+            title,
+            [
+                f"connection {len(found) + 1}: expected {wanted[len(found)]}, got none; there are {len(found):,}"
+            ],
+            "",
+        )
+    if expected.complete and len(found) > len(wanted):
+        after = found[len(wanted)]
+        return (
+            title,
+            [f"connection {len(wanted) + 1}: expected none, got {after}; there are {len(found):,}"],
+            "",
+        )
+    return title, [], f"{count} as expected"
+
+
+def _destinations_in_order(service: str, result: Result) -> list[str]:
+    """The destination of each connection of a service, in the order in which they began."""
+    made = result["dest"][result.connection_packets()]
+    names = [row.dest if row.service == service else "" for row in result.destinations]
+    return [names[at] for at in made.tolist() if at >= 0 and names[at]]
+
+
+def _first_difference(at: int, wanted: Sequence[str], found: Sequence[str]) -> str:
+    """``connection 7: expected A, got B; 5 to 9: expected C D A B C, got C D B A C``."""
+    first, last = max(0, at - 2), min(max(len(wanted), len(found)), at + 3)
+    around = (
+        f"{first + 1} to {last}: expected {' '.join(wanted[first:last])}, got {' '.join(found[first:last])}"
+    )
+    return f"connection {at + 1}: expected {wanted[at]}, got {found[at]}; {around}"
+
+
+def _share(expected: ShareExpectation, service: str, result: Result) -> tuple[str, list[str], str]:
+    parts = ", ".join(f"{dest} {part:g}" for dest, part in expected.share.items())
+    within = f" (within {expected.tolerance:g})" if expected.tolerance else ""
+    title = f"{service}: share of {expected.of}: {parts}{within}"
+    total = sum(amounts_of(result, service, expected.of).values())
+    if not total:
+        return title, [f"there are no {expected.of} to share"], ""
+    misses = share_misses(result, service, expected.share, tolerance=expected.tolerance, of=expected.of)
+    amounts = amounts_of(result, service, expected.of)
+    names = [str(DestId.parse(name)) for name in expected.share]
+    met = ", ".join(f"{name} {amounts.get(name, 0) / total:.4f}" for name in names)
+    return title, misses, f"{met} of {counted(total, expected.of[:-1])}"
+
+
+def _totals(expected: TotalsExpectation, service: str, result: Result) -> tuple[str, list[str], str]:
+    rows = {row.dest: row for row in result.destinations if row.service == service}
+    misses = []
+    checked = 0
+    for name, wanted in expected.totals.items():
+        dest = str(DestId.parse(name))
+        numbers = wanted.model_dump(exclude_none=True)
+        checked += len(numbers)
+        if dest not in rows:
+            misses.append(f"{dest}: it was never there")
+            continue
+        found = _numbers(rows[dest])
+        misses += [
+            f"{dest}: {key} {found[key]:,}, expected {number:,}"
+            for key, number in numbers.items()
+            if found[key] != number
+        ]
+    title = f"{service}: totals of {counted(len(expected.totals), 'destination')}"
+    return title, misses, f"{counted(checked, 'number')} as expected"
+
+
+def _numbers(row: Destination) -> dict[str, int]:
+    return {
+        name: getattr(row if name in ("active", "inactive") else row.counters, name)
+        for name in Totals.model_fields
+    }
+
+
+def _table(expected: TableExpectation, result: Result) -> tuple[str, list[str], str]:
+    title = f"connection table at {seconds(expected.table)}: {_asked(expected)}"
+    table = _moment(expected.table, result).connections
+    misses = []
+    if expected.count is not None and expected.count != len(table):
+        misses.append(f"{counted(len(table), 'row')}, expected {expected.count:,}")
+    missing, unexpected = pair_rows([TableRow.parse(text) for text in expected.rows], table)
+    misses += [f"no row {row}" for row in missing]
+    if _is_complete(expected):
+        misses += [f"unexpected row {row_text(row)}" for row in unexpected]
+    return title, misses, f"{counted(len(table), 'row')} as expected"
+
+
+def _is_complete(expected: TableExpectation) -> bool:
+    return expected.count is None if expected.complete is None else expected.complete
+
+
+def _asked(expected: TableExpectation) -> str:
+    rows = counted(len(expected.rows), "row")
+    if expected.count is not None and not expected.rows:
+        return counted(expected.count, "row")
+    return rows if _is_complete(expected) else f"{rows} among others"
+
+
+def _moment(at: int, result: Result) -> Moment:
+    """The tables kept at that time."""
+    return next(moment for moment in result.moments if moment.at == at)
+
+
+def _reasons(expected: ReasonsExpectation, result: Result) -> tuple[str, list[str], str]:
+    found = result.reason_counts()
+    names = ", ".join(f"{name} {number:,}" for name, number in expected.reasons.items())
+    misses = [
+        f"{name}: {counted(found.get(name, 0), 'packet')}, expected {number:,}"
+        for name, number in expected.reasons.items()
+        if found.get(name, 0) != number
+    ]
+    return f"packets by reason: {names}", misses, f"{counted(len(expected.reasons), 'number')} as expected"

@@ -1,0 +1,242 @@
+"""A scenario file -> everything a run needs, or one error that says what to correct.
+
+Steps: YAML (``yaml_text``), schema (``lbsim.model.scenario``), the director's config and the timeline's commands
+(``lbsim.config``), and what must fit together (``consistency``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from pydantic import ValidationError
+
+from lbsim.config import parse, parse_command
+from lbsim.engine.profile import SYSCTLS
+from lbsim.errors import LbsimError, ScenarioError
+from lbsim.model.config import (
+    AddDest,
+    AddService,
+    AdminCommand,
+    DestId,
+    DirectorConfig,
+    Place,
+    ServiceId,
+    TimedCommand,
+)
+from lbsim.model.scenario import CaptureTraffic, FileReference, PacketTraffic, Scenario
+from lbsim.scenario.consistency import contradictions, sysctl_name
+from lbsim.scenario.messages import problems_of, raise_first, wrong_kinds
+from lbsim.scenario.yaml_text import MAX_BYTES, Document, KeyPath, decode, read_yaml
+
+__all__ = ["Loaded", "SourceText", "load"]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceText:
+    """A text that a scenario holds or refers to, and where it stands.
+
+    ``indent`` is the number of characters before each of its lines. ``by_line`` is False for quoted and folded texts,
+    whose lines are not those of the file.
+    """
+
+    text: str
+    file: str
+    first_line: int = 1
+    indent: int = 0
+    by_line: bool = True
+
+    @contextmanager
+    def located(self) -> Iterator[None]:
+        """Whoever parses the text inside: errors get the line and column of the file that holds it."""
+        try:
+            yield
+        except LbsimError as error:
+            if error.file == self.file and not self.by_line:
+                error.line, error.column = self.first_line, self.indent + 1
+            elif error.file == self.file and error.column is not None:
+                error.column += self.indent
+            raise
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A scenario that is understood.
+
+    ``timeline`` is in order of time, commands of the same instant in the order of the file. ``digest`` is a SHA-256
+    over what the scenario means: the same for other comments, key orders and names.
+    """
+
+    scenario: Scenario
+    path: Path
+    config: DirectorConfig
+    timeline: tuple[TimedCommand, ...]
+    digest: str
+    document: Document = field(repr=False)
+    packets: Mapping[int, SourceText] = field(repr=False)
+    """Index into ``scenario.traffic`` -> the packet script there."""
+
+    def line_of(self, path: KeyPath) -> int:
+        """The line of ``("expect", 0)``, counted from 1; of a path that is not there, its nearest ancestor's."""
+        return self.document.key_spot(path).line
+
+    def place_of(self, path: KeyPath) -> str:
+        """``file:line``."""
+        return f"{self.path}:{self.line_of(path)}"
+
+    def file(self, name: str) -> Path:
+        """The path of a file that the scenario refers to."""
+        return self.path.parent / name
+
+    @property
+    def sysctls(self) -> dict[str, int]:
+        """The tunables that the scenario sets, without the prefix ``net.ipv4.vs.``."""
+        return {sysctl_name(name): value for name, value in self.scenario.sysctls.items()}
+
+    @property
+    def services(self) -> dict[ServiceId, tuple[DestId, ...]]:
+        """Every service that exists at some time of the run, and every destination that it gets."""
+        return _ever_made((*self.config.commands, *(timed.command for timed in self.timeline)))
+
+
+def load(path: Path) -> Loaded:
+    """The scenario in a file (``*.lbsim.yaml``), with its config and commands parsed and its names checked.
+
+    Raises
+    ------
+    ScenarioError : the file cannot be read, is no YAML, or says something that is not understood or contradicts itself.
+    ConfigError : an admin command in it is not understood.
+    """
+    document = read_yaml(path)
+    scenario = _validate(document)
+    source = _source_text(scenario.config, ("config",), document, path)
+    with source.located():
+        config = parse(source.text, file=source.file, first_line=source.first_line)
+    timeline = _timeline(scenario, document, path)
+    commands = (*config.commands, *(timed.command for timed in timeline))
+    raise_first(contradictions(scenario, _ever_made(commands), document), document.file)
+    packets = {
+        at: _source_text(item.packets, ("traffic", at, "packets"), document, path)
+        for at, item in enumerate(scenario.traffic)
+        if isinstance(item, PacketTraffic)
+    }
+    digest = _digest(scenario, config, timeline, packets, document, path)
+    return Loaded(scenario, path, config, timeline, digest, document, packets)
+
+
+def _validate(document: Document) -> Scenario:
+    data = document.data
+    if not isinstance(data, dict):
+        found = "nothing" if data is None else "a list" if isinstance(data, list) else repr(data)[:60]
+        message = f"expected a mapping with the keys name, config, traffic, ...; found {found}"
+        raise ScenarioError(message, file=document.file, line=document.spot(()).line)
+    problems = wrong_kinds(document)
+    try:
+        scenario = Scenario.model_validate(data)
+    except ValidationError as error:
+        known = [problem.path for problem in problems]
+        problems += [p for p in problems_of(error, document) if p.path[:2] not in known]
+        raise_first(problems, document.file)
+        raise AssertionError(f"pydantic refuses {document.file}, and nothing was found: {error}") from None
+    return scenario
+
+
+def _source_text(content: str | FileReference, at: KeyPath, document: Document, path: Path) -> SourceText:
+    """The text at a place of the scenario, or in the file that is named there."""
+    if isinstance(content, FileReference):
+        target = path.parent / content.file
+        raw = _read_reference(target, content.file, (*at, "file"), document)
+        return SourceText(decode(raw, str(target)), str(target))
+    spot = document.content_spot(at)
+    by_line = document.is_literal(at)
+    return SourceText(content, str(path), spot.line, spot.column - 1, by_line)
+
+
+def _read_reference(target: Path, name: str, at: KeyPath, document: Document) -> bytes:
+    with _opened(target, name, at, document) as source:
+        content = source.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        spot = document.spot(at)
+        message = f"{name} is larger than {MAX_BYTES // 1024**2} MiB; expected a text"
+        raise ScenarioError(message, file=document.file, line=spot.line, column=spot.column)
+    return content
+
+
+@contextmanager
+def _opened(target: Path, name: str, at: KeyPath, document: Document) -> Iterator[BinaryIO]:
+    """A regular file, open; what the operating system refuses is a ScenarioError at the place that names it."""
+    spot = document.spot(at)
+    try:
+        if target.exists() and not target.is_file():  # a pipe would wait for ever
+            raise OSError(0, "not a regular file")
+        with target.open("rb") as source:
+            yield source
+    except OSError as error:
+        message = f"cannot read {name!r}: {error.strerror}"
+    except ValueError as error:  # a NUL in the name
+        message = f"cannot read {name!r}: {error}"
+    else:
+        return
+    raise ScenarioError(message, file=document.file, line=spot.line, column=spot.column)
+
+
+def _timeline(scenario: Scenario, document: Document, path: Path) -> tuple[TimedCommand, ...]:
+    timed = []
+    for at, command in enumerate(scenario.timeline):
+        spot = document.content_spot(("timeline", at, "run"))
+        place = Place(str(path), spot.line, spot.column)
+        timed.append(TimedCommand(command.at, parse_command(command.run, place=place)))
+    return tuple(sorted(timed, key=lambda one: one.at))
+
+
+def _ever_made(commands: tuple[AdminCommand, ...]) -> dict[ServiceId, tuple[DestId, ...]]:
+    made: dict[ServiceId, tuple[DestId, ...]] = {
+        command.service: () for command in commands if isinstance(command, AddService)
+    }
+    for command in commands:
+        if (
+            isinstance(command, AddDest)
+            and command.service in made
+            and command.dest not in made[command.service]
+        ):
+            made[command.service] += (command.dest,)
+    return made
+
+
+def _digest(
+    scenario: Scenario,
+    config: DirectorConfig,
+    timeline: tuple[TimedCommand, ...],
+    packets: Mapping[int, SourceText],
+    document: Document,
+    path: Path,
+) -> str:
+    """SHA-256 over the scenario as canonical JSON, file contents in place of file names."""
+    meaning = scenario.model_dump(mode="json", exclude={"name", "description"})
+    meaning["config"] = [[_meaning(command) for command in config.commands], asdict(config.router)]
+    meaning["timeline"] = [[timed.at, _meaning(timed.command)] for timed in timeline]
+    meaning["sysctls"] = SYSCTLS | {sysctl_name(name): value for name, value in scenario.sysctls.items()}
+    for at, item in enumerate(scenario.traffic):
+        if isinstance(item, PacketTraffic):
+            meaning["traffic"][at]["packets"] = packets[at].text
+        elif isinstance(item, CaptureTraffic):
+            meaning["traffic"][at]["capture"] = _file_digest(item.capture, at, document, path)
+    canonical = json.dumps(meaning, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _meaning(command: AdminCommand) -> dict[str, Any]:
+    said = {f.name: getattr(command, f.name) for f in fields(command) if f.name not in ("place", "text")}
+    plain = {name: value if isinstance(value, int) else str(value) for name, value in said.items()}
+    return {"command": type(command).__name__, **plain}
+
+
+def _file_digest(name: str, at: int, document: Document, path: Path) -> str:
+    target = path.parent / name
+    with _opened(target, name, ("traffic", at, "capture"), document) as source:
+        return hashlib.file_digest(source, "sha256").hexdigest()

@@ -1,0 +1,379 @@
+"""Replay cases that ran on real kernels through ``lbsim.Director`` and compare every packet and every listing.
+
+    python tests/kernel_truth.py FOLDER [--case NAME] [--kernel 6.1]
+
+FOLDER holds ``cases/NAME.json`` (what was asked) and one folder per kernel with ``NAME.json`` (what happened): raw packets in, raw
+packets out, commands with their answers, listings at moments. Prints one line per case (equal; differs, with the first
+difference; not supported, with what is missing) and the three counts. Exit 0 only if nothing differs and something was equal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from lbsim import Director
+from lbsim.config import parse_command
+from lbsim.engine.profile import SYSCTLS
+from lbsim.errors import LbsimError
+from lbsim.model.config import parse_endpoint
+from lbsim.model.result import ConnRow, ServiceRow
+from lbsim.packet.build import build_packet
+from lbsim.packet.headers import parse as parse_headers
+
+OWN = ("192.168.1.1", "10.0.0.1", "2001:db8:1::1", "fd00::1")
+PROFILES = {"6.1": "linux-6.1.192", "6.12": "linux-6.12.117"}
+FLAGS = {"F": 1, "S": 2, "R": 4, "P": 8, "A": 16, "U": 32}
+
+
+class NotSupported(Exception):
+    """The case needs something that lbsim does not have yet."""
+
+
+class Differs(Exception):
+    """The first difference between the kernel and lbsim."""
+
+
+@dataclass
+class Case:
+    """One case on one kernel."""
+
+    asked: dict[str, Any]
+    happened: dict[str, Any]
+    profile: str
+
+
+def server_address(number: int, version: int) -> str:
+    return f"10.0.0.{10 + number}" if version == 4 else f"fd00::{10 + number}"
+
+
+def server_number(address: str) -> int | None:
+    return {server_address(n, v): n for n in range(1, 9) for v in (4, 6)}.get(address)
+
+
+class Replay:
+    """A director that is fed the case's packets and commands, and what has arrived but was not compared yet."""
+
+    def __init__(self, case: Case) -> None:
+        sysctls: dict[str, int] = {}
+        self.commands = []
+        for command, status, _ in case.happened["setup"]:
+            word = command.split()[0]
+            if word == "sysctl":
+                name, _, value = command.split(None, 1)[1].partition("=")
+                short = name.removeprefix("net.ipv4.vs.")
+                if short not in SYSCTLS:
+                    raise NotSupported(f"sysctl {name}")
+                sysctls[short] = int(value)
+            elif word == "ipvsadm":
+                self.commands.append((command, status))
+            else:
+                raise NotSupported(word)
+        own = [*OWN, *case.asked.get("vips", ["192.168.1.10"])]
+        self.director = Director("", profile=case.profile, sysctls=sysctls, own=[a.split("/")[0] for a in own])
+        for command, status in self.commands:
+            self.command(command, status, "", 0.0)
+        self.mac: dict[str, int] = {}
+
+    def command(self, command: str, status: int, output: str, at: float) -> None:
+        if command.split()[0] != "ipvsadm":
+            raise NotSupported(command.split()[0])
+        try:
+            answer = self.director.run(parse_command(command), at=at)
+        except LbsimError as error:
+            raise NotSupported(str(error)) from None
+        if (answer.status, answer.message) != (status, output.strip()):
+            raise Differs(f"{command}: kernel {status} {output.strip()!r}, lbsim {answer.status} {answer.message!r}")
+
+    def packet(self, who: str, data: bytes, at: float) -> list[tuple[str, bytes]]:
+        via = "clients"
+        if who.startswith("r"):
+            via = server_address(int(who[1:-1]), data[0] >> 4)
+        answer = self.director.receive(data, at=at, via=via)
+        if answer.verdict.name == "UNMODELLED":
+            raise NotSupported(answer.reason)
+        if answer.verdict.name == "LOCAL" and not answer.departures and answer.reason == "other_protocol":
+            raise NotSupported("protocols that only the director's own stack answers")
+        arrivals = []
+        for departure in answer.departures:
+            number = server_number(departure.to)
+            arrivals.append((f">r{number}" if number else ">c", departure.packet))
+        return arrivals
+
+    def listing(self, kind: str, at: float) -> list[str] | Counter[str]:
+        self.director.advance(at)
+        match kind:
+            case "ln" | "nosort":
+                return plain(self.director.services(), sort=kind == "ln")
+            case "stats":
+                return stats(self.director.services())
+            case "conn":
+                return sorted(map(proc_row, self.director.connections()))
+            case "connsum":
+                return conn_sum(self.director.connections())
+            case "lnc":
+                return sorted(map(lnc_row, self.director.connections()))
+        raise NotSupported(f"listing {kind}")
+
+
+def signed_order(text: str) -> tuple[Any, ...]:
+    """Order of the real tool for the addresses of these cases: by address within 2**31, then port."""
+    address, port = parse_endpoint(text)
+    return address.version, int(address) ^ (0x80000000 if address.version == 4 else 0), port
+
+
+def plain(rows: tuple[ServiceRow, ...], *, sort: bool) -> list[str]:
+    out = []
+    ordered = sorted(rows, key=lambda r: (r.service.split()[0] != "tcp", signed_order(r.service.split()[1])))
+    ordered.sort(key=lambda r: "[" in r.service)
+    for row in ordered:
+        protocol, endpoint = row.service.split()
+        flags = f" ({','.join(row.flags)})" if row.flags else ""
+        out.append(f"{protocol.upper():<4} {endpoint} {row.scheduler}{flags}")
+        dests = sorted(row.dests, key=lambda d: signed_order(d.dest)) if sort else row.dests
+        out += [f"  -> {d.dest:<28} Masq    {d.weight:<6} {d.active:<10} {d.inactive}" for d in dests]
+    return out
+
+
+def stats(rows: tuple[ServiceRow, ...]) -> list[str]:
+    out = []
+    ordered = sorted(rows, key=lambda r: (r.service.split()[0] != "tcp", signed_order(r.service.split()[1])))
+    ordered.sort(key=lambda r: "[" in r.service)
+    for row in ordered:
+        protocol, endpoint = row.service.split()
+        for head, c in [
+            (f"{protocol.upper():<4} {endpoint}", row.counters),
+            *((f"  -> {d.dest}", d.counters) for d in sorted(row.dests, key=lambda d: signed_order(d.dest))),
+        ]:
+            numbers = (c.connections, c.in_packets, c.out_packets, c.in_bytes, c.out_bytes)
+            out.append(f"{head:<33}" + "".join(f"{n:>9}" for n in numbers))
+    return out
+
+
+def hex_end(endpoint: str) -> str:
+    address, port = parse_endpoint(endpoint)
+    text = f"{int(address):08X}" if address.version == 4 else address.exploded
+    return f"{text} {port:04X}"
+
+
+def proc_row(row: ConnRow) -> str:
+    ends = f"{hex_end(row.client)} {hex_end(row.virtual)} {hex_end(row.destination)}"
+    return f"{row.protocol:<3} {ends} {row.state:<11} {row.expires:>7}"
+
+
+def lnc_row(row: ConnRow) -> str:
+    left = f"{row.expires // 60:02d}:{row.expires % 60:02d}"
+    return f"{row.protocol:<3} {left:<6} {row.state:<11} {row.client:<18} {row.virtual:<18} {row.destination}"
+
+
+def conn_sum(rows: tuple[ConnRow, ...]) -> list[str]:
+    counts = Counter(f"{row.protocol} {hex_end(row.destination).replace(' ', ':')} {row.state}" for row in rows)
+    return sorted(f"{key} {count}" for key, count in counts.items())
+
+
+HEADS = {"ln": 3, "nosort": 3, "stats": 3, "conn": 1, "connsum": 0, "lnc": 2}
+
+
+def compare_listing(kind: str, kernel: list[str], ours: list[str] | Counter[str]) -> None:
+    theirs = kernel[HEADS[kind] :]
+    if kind in ("ln", "nosort", "stats"):
+        theirs = [line.rstrip() for line in theirs]
+        if kind == "nosort":  # the order of services is that of a randomly keyed hash
+            theirs, ours = blocks(theirs), blocks(list(ours))
+    if kind in ("conn", "lnc"):
+        # An entry whose time is up waits for its slot of the timer wheel: it may be there or not.
+        gone = [line for line in theirs if line not in ours and waits(kind, line)]
+        extra = [line for line in ours if line not in theirs and waits(kind, line)]
+        theirs = sorted(line for line in theirs if line not in gone)
+        ours = sorted(line for line in ours if line not in extra)
+    if theirs != list(ours):
+        missing = [line for line in theirs if line not in ours][:3]
+        extra = [line for line in ours if line not in theirs][:3]
+        raise Differs(f"{kind}: kernel only {missing}, lbsim only {extra}")
+
+
+def waits(kind: str, line: str) -> bool:
+    return line.split()[-1] == "0" if kind == "conn" else line.split()[1] == "00:00"
+
+
+def blocks(lines: list[str]) -> list[str]:
+    found: list[str] = []
+    for line in lines:
+        if line.startswith("  ->"):
+            found[-1] += "\n" + line
+        else:
+            found.append(line)
+    return sorted(found)
+
+
+def without_random(data: bytes) -> bytes:
+    """The packet with the IP id (and header checksum) of an ICMP error that a director made itself zeroed."""
+    headers = parse_headers(data)
+    if headers is None or headers.ttl != 64:
+        return data
+    if headers.version == 4 and headers.proto == 1:
+        return data[:4] + b"\0\0" + data[6:10] + b"\0\0" + data[12:]
+    if headers.version == 6:
+        return data[:1] + bytes([data[1] & 0xF0]) + b"\0\0" + data[4:]
+    return data
+
+
+def replay(case: Case) -> None:
+    """Run one case; raises Differs or NotSupported."""
+    trace = case.happened["trace"]
+    run = Replay(case)
+    if any(isinstance(item, str) for item in trace):
+        replay_mix(case, run)
+        return
+    pending: list[tuple[str, bytes]] = []
+    for position, item in enumerate(trace):
+        at = item[0] / 1000
+        what = item[1]
+        place = f"item {position} at {at} s"
+        if what.endswith(">"):
+            settle(pending, place)
+            pending = run.packet(what, bytes.fromhex(item[2]), at)
+        elif what.startswith(">"):
+            data = bytes.fromhex(item[2])
+            if not pending:
+                raise Differs(f"{place}: kernel sent {what} {item[2][:80]}, lbsim nothing")
+            to, ours = pending.pop(0)
+            if to != what or without_random(ours) != without_random(data):
+                raise Differs(f"{place}: kernel {what} {item[2]}, lbsim {to} {ours.hex()}")
+        elif what == "!":
+            settle(pending, place)
+            pending = []
+            run.command(item[2], item[3], item[4], at)
+        else:
+            settle(pending, place)
+            pending = []
+            for kind, lines in item[2].items():
+                try:
+                    compare_listing(kind, lines, run.listing(kind, at))
+                except Differs as error:
+                    raise Differs(f"{place}: {error}") from None
+    settle(pending, "the end")
+
+
+def settle(pending: list[tuple[str, bytes]], place: str) -> None:
+    if pending:
+        to, data = pending[0]
+        raise Differs(f"before {place}: lbsim sent {to} {data.hex()}, kernel nothing")
+
+
+def replay_mix(case: Case, run: Replay) -> None:
+    """A case whose results are one short line per client packet; the packets are those of the case file."""
+    number = 0
+    for event, item in zip(case.asked["events"], case.happened["trace"], strict=True):
+        number += 1
+        time, who, what = event.split(" ", 2)
+        at = float(time)
+        if isinstance(item, list):
+            if item[1] == "!":
+                run.command(item[2], item[3], item[4], at)
+            else:
+                for kind, lines in item[2].items():
+                    try:
+                        compare_listing(kind, lines, run.listing(kind, item[0] / 1000))
+                    except Differs as error:
+                        raise Differs(f"event {number}: {error}") from None
+            continue
+        assert who == "c"
+        data = made_packet(what, number)
+        arrivals = run.packet("c>", data, at)
+        got = ""
+        for to, arrived in arrivals:
+            if to == ">c":
+                got += "c"
+                continue
+            got += to[2:]
+            answer = server_answer(arrived)
+            if answer:
+                back = run.packet(f"r{to[2:]}>", answer, at)
+                got += "".join("c" for to_, _ in back if to_ == ">c")
+        if (got or "-") != item.split()[0]:
+            raise Differs(f"event {number} ({event}): kernel {item.split()[0]}, lbsim {got or '-'}")
+
+
+def made_packet(what: str, number: int) -> bytes:
+    """The packet of a case's event line; only what the mixes use."""
+    ends, proto, *words = what.split()
+    source, target = ends.split(">")
+    values = dict(word.partition("=")[::2] for word in words if "=" in word)
+    unknown = set(values) - {"len", "seq", "ack"}
+    if unknown:
+        raise NotSupported(f"packet words {sorted(unknown)}")
+    flags = next((word for word in words if "=" not in word), "")
+    src, sport = parse_endpoint(source)
+    dst, dport = parse_endpoint(target)
+    return build_packet(
+        src=src,
+        sport=sport,
+        dst=dst,
+        dport=dport,
+        proto=6 if proto == "tcp" else 17,
+        flags=sum(FLAGS[letter] for letter in flags if letter != "-"),
+        payload=bytes(int(values.get("len", 0))),
+    )
+
+
+def server_answer(data: bytes) -> bytes | None:
+    """What the bench's real servers answer by themselves: SYN/ACK, ACK to data, FIN/ACK, UDP echo."""
+    headers = parse_headers(data)
+    assert headers is not None
+    back = {
+        "src": ip_address(headers.dst),
+        "sport": headers.dport,
+        "dst": ip_address(headers.src),
+        "dport": headers.sport,
+        "proto": headers.proto,
+    }
+    header = (20 if headers.version == 4 else 40) + (20 if headers.proto == 6 else 8)
+    if headers.proto == 17:
+        return build_packet(**back, flags=0, payload=bytes(headers.length - header))
+    if headers.flags & 4:
+        return None
+    if headers.flags & 2:
+        return build_packet(**back, flags=18, payload=b"")
+    if headers.flags & 1:
+        return build_packet(**back, flags=17, payload=b"")
+    return build_packet(**back, flags=16, payload=b"") if headers.length > header else None
+
+
+def main() -> int:
+    """Run the cases of a folder; 0 only if nothing differs and something was equal."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--case", help="only this one")
+    parser.add_argument("--kernel", help="only this one, e.g. 6.1")
+    arguments = parser.parse_args()
+    counts: Counter[str] = Counter()
+    for kernel in sorted(path.name for path in arguments.folder.iterdir() if path.name[0].isdigit()):
+        if arguments.kernel not in (None, kernel):
+            continue
+        for path in sorted((arguments.folder / kernel).glob("*.json")):
+            if arguments.case not in (None, path.stem):
+                continue
+            asked = json.loads((arguments.folder / "cases" / path.name).read_text())
+            case = Case(asked, json.loads(path.read_text()), PROFILES.get(kernel, "linux-6.1.192"))
+            outcome, detail = "equal", ""
+            try:
+                replay(case)
+            except NotSupported as error:
+                outcome, detail = "not supported", str(error)
+            except Differs as error:
+                outcome, detail = "differs", str(error)
+            counts[outcome] += 1
+            print(f"{kernel} {path.stem}: {outcome}{': ' + detail if detail else ''}")
+    print(", ".join(f"{counts[name]} {name}" for name in ("equal", "differs", "not supported")))
+    return 0 if counts["equal"] and not counts["differs"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
