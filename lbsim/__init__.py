@@ -1,7 +1,7 @@
 """lbsim, a flight simulator for Linux load balancing.
 
-It answers exactly what the kernel's IPVS would do: which destination gets which connection, what every packet looks like after
-NAT, and what the connection table holds at any moment.
+It answers exactly what the kernel's IPVS would do: which destination gets which connection, what every packet looks
+like after NAT, and what the connection table holds at any moment.
 
 * :class:`Director`  a live director for a Python prompt: packets in, packets out
 * :func:`simulate`   a whole trace at once, a :class:`Result` out

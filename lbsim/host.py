@@ -1,19 +1,22 @@
 """The engine's host: addresses become ids, nanoseconds ticks, admin commands rows; tables become readable again.
 
-The engine knows integers only. Everything that feeds it (a whole trace in ``simulate``, one packet at a time in ``live``) goes
-through here, so there is one translation and not two.
+The engine knows integers only. Everything that feeds it (a whole trace in ``simulate``, one packet at a time in
+``live``) goes through here, so there is one translation and not two.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from errno import errorcode
+from itertools import islice
+from typing import Any
 
 from lbsim.engine import conntable, director, services, tcp, udp
 from lbsim.engine.addresses import set_address
-from lbsim.engine.lanes import Lane, grow, interpreted_lane
+from lbsim.engine.lanes import Lane, interpreted_lane, replaced
 from lbsim.engine.profile import PROFILES, SYSCTLS, Profile
 from lbsim.engine.records import (
+    IPV6,
     SH_FALLBACK,
     SH_PORT,
     TCP,
@@ -42,7 +45,6 @@ from lbsim.model.config import (
     EditDest,
     EditService,
     ServiceId,
-    format_endpoint,
 )
 from lbsim.model.result import ConnRow, Counters, Destination, DestRow, ServiceRow
 
@@ -99,6 +101,8 @@ class EngineHost:
         self.lane = lane or interpreted_lane()
         self.addresses: list[Address | None] = [None]  # id -> address
         self._ids: dict[Address, int] = {}
+        self._orders = [0]  # id -> the address as a number, for sorting
+        self._hosts = [""]  # id -> the address as it stands in front of a port
         self.tables = self._empty_tables(1 << max(6, (expected_rows - 1).bit_length()))
         row = self.tables.director[0]
         for name, value in sysctl_values(sysctls).items():
@@ -106,22 +110,23 @@ class EngineHost:
 
     def _empty_tables(self, index_size: int) -> Tables:
         lane, hz = self.lane, self.profile.hz
-        tables = Tables(
-            director=lane.table(DirectorRow, 1),
-            addresses=lane.table(AddressRow, 64),
-            services=lane.table(Service, 8),
-            dests=lane.table(Dest, 64),
-            conns=lane.table(Conn, 64),
-            flows=lane.table(Flow, 1),
-            service_heads=lane.integers([0] * index_size),
-            dest_heads=lane.integers([0] * index_size),
-            conn_heads=lane.integers([0] * 1024),
-            wheel_heads=lane.integers([0] * (LEVELS * SLOTS)),
-            sh_buckets=lane.integers([0] * 512),
-            tcp_next=lane.integers(tcp.next_states()),
-            tcp_timeouts=lane.integers(tcp.timeouts(hz)),
-            udp_timeouts=lane.integers(udp.timeouts(hz)),
-        )
+        parts = {
+            "director": lane.table(DirectorRow, 1),
+            "addresses": lane.table(AddressRow, 64),
+            "services": lane.table(Service, 8),
+            "dests": lane.table(Dest, 64),
+            "conns": lane.table(Conn, 64),
+            "flows": lane.table(Flow, 1),
+            "service_heads": lane.integers([0] * index_size),
+            "dest_heads": lane.integers([0] * index_size),
+            "conn_heads": lane.integers([0] * 1024),
+            "wheel_heads": lane.integers([0] * (LEVELS * SLOTS)),
+            "sh_buckets": lane.integers([0] * 512),
+            "tcp_next": lane.integers(tcp.next_states()),
+            "tcp_timeouts": lane.integers(tcp.timeouts(hz)),
+            "udp_timeouts": lane.integers(udp.timeouts(hz)),
+        }
+        tables = lane.tables(parts)
         row = tables.director[0]
         row.now = self.start_jiffies
         row.hz = hz
@@ -143,9 +148,11 @@ class EngineHost:
             return known
         a = self._ids[address] = len(self.addresses)
         self.addresses.append(address)
+        self._orders.append(int(address))
+        self._hosts.append(f"[{address}]" if address.version == IPV6 else str(address))
         self._room("addresses", a + 1)
         words = [int(address) >> shift & 0xFFFFFFFF for shift in (96, 64, 32, 0)]
-        set_address(self.tables, a, address.version, *words)
+        self._call(set_address, a, address.version, *words)
         return a
 
     def own(self, address: Address) -> None:
@@ -163,11 +170,11 @@ class EngineHost:
         key = (0, 0, 0) if isinstance(command, Clear) else self._key(command.service)
         match command:
             case AddService(scheduler=scheduler, flags=flags):
-                code = services.add_service(self.tables, *key, NUMBERS[scheduler], _flag_bits(flags))
+                code = self._call(services.add_service, *key, NUMBERS[scheduler], _flag_bits(flags))
             case EditService(scheduler=scheduler, flags=flags):
-                code = services.edit_service(self.tables, *key, NUMBERS[scheduler], _flag_bits(flags))
+                code = self._call(services.edit_service, *key, NUMBERS[scheduler], _flag_bits(flags))
             case DeleteService():
-                code = services.delete_service(self.tables, *key)
+                code = self._call(services.delete_service, *key)
             case Clear():
                 code = self._clear()
             case AddDest() | EditDest() | DeleteDest():
@@ -177,22 +184,22 @@ class EngineHost:
     def _clear(self) -> int:
         for s in self._service_rows():
             row = self.tables.services[s]
-            services.delete_service(self.tables, row.proto, row.addr, row.port)
+            self._call(services.delete_service, row.proto, row.addr, row.port)
         return 0
 
     def _apply_to_dest(self, key: tuple[int, int, int], command: AddDest | EditDest | DeleteDest) -> int:
         addr, port = self.intern(command.dest.address), command.dest.port
-        t = self.tables
-        s = services.find_service(t, *key)
+        s = self._call(services.find_service, *key)
         if s == 0:
             return services.ESRCH
         match command:
             case AddDest():
-                return services.add_dest(t, s, addr, port, command.weight)
+                code: int = self._call(services.add_dest, s, addr, port, command.weight)
             case EditDest():
-                return services.edit_dest(t, s, addr, port, command.weight)
+                code = self._call(services.edit_dest, s, addr, port, command.weight)
             case DeleteDest():
-                return services.delete_dest(t, s, addr, port)
+                code = self._call(services.delete_dest, s, addr, port)
+        return code
 
     def _key(self, service: ServiceId) -> tuple[int, int, int]:
         return PROTOCOLS[service.protocol], self.intern(service.address), service.port
@@ -202,15 +209,15 @@ class EngineHost:
     def room_for(self, packets: int) -> None:
         """Make room for one new connection entry per packet, and keep the buckets short."""
         row = self.tables.director[0]
-        wanted = row.conns_used + packets + 1
+        wanted = int(row.conns_used) + packets + 1
         t = self._room("conns", wanted)
         buckets = len(t.conn_heads)
         if wanted > buckets:
             old = t.conn_heads
             larger = 1 << (wanted - 1).bit_length()
-            self.tables = t._replace(conn_heads=self.lane.integers([0] * larger))
+            self.tables = replaced(self.lane, t, conn_heads=self.lane.integers([0] * larger))
             row.conn_mask = larger - 1
-            self.lane.function(conntable.rehash_conns)(self.tables, old, buckets)
+            self._call(conntable.rehash_conns, old, buckets)
 
     def room_for_flows(self, flows: int) -> None:
         """Make room for that many flows."""
@@ -219,25 +226,28 @@ class EngineHost:
     def receive_block(self, packets: list[Packet], outcomes: list[Outcome], count: int) -> None:
         """Receive the first ``count`` packets; outcome i belongs to packet i."""
         self.room_for(count)
-        self.lane.function(director.receive_block)(self.tables, packets, outcomes, 0, count)
+        self._call(director.receive_block, packets, outcomes, 0, count)
 
     def advance(self, time: int) -> None:
         """Move the clock to ``time`` (ns); timers that are due fire."""
-        self.lane.function(director.advance)(self.tables, self.tick(time))
+        self._call(director.advance, self.tick(time))
+
+    def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call an engine function on this lane's tables."""
+        return self.lane.function(function)(self.tables, *arguments)
 
     def _room(self, table: str, rows: int) -> Tables:
-        have = len(getattr(self.tables, table))
-        if rows > have:
-            self.tables = grow(self.lane, self.tables, **{table: max(rows, have + have // 2)})
+        old = getattr(self.tables, table)
+        if rows > len(old):
+            larger = self.lane.grown(old, max(rows, len(old) + len(old) // 2))
+            self.tables = replaced(self.lane, self.tables, **{table: larger})
         return self.tables
 
     # Tables, readable
 
     def endpoint(self, a: int, port: int) -> str:
         """An address id and a port as ``10.0.0.11:80``."""
-        address = self.addresses[a]
-        assert address is not None
-        return format_endpoint(address, port)
+        return f"{self._hosts[a]}:{port}"
 
     def service_name(self, s: int) -> str:
         """A service row as ``tcp 192.168.1.10:80``."""
@@ -245,7 +255,9 @@ class EngineHost:
         return f"{PROTOCOL_NAMES[row.proto]} {self.endpoint(row.addr, row.port)}"
 
     def services(self) -> tuple[ServiceRow, ...]:
-        """The services in order of address, protocol and port, their destinations newest first as the kernel has them."""
+        """The services in order of address, protocol and port, their destinations newest first as the kernel
+        has them.
+        """
         return tuple(self._service_row(s) for s in sorted(self._service_rows(), key=self._service_order))
 
     def _service_rows(self) -> list[int]:
@@ -254,9 +266,7 @@ class EngineHost:
 
     def _service_order(self, s: int) -> tuple[int, int, int, int]:
         row = self.tables.services[s]
-        address = self.addresses[row.addr]
-        assert address is not None
-        return address.version, int(address), int(row.proto), int(row.port)
+        return self.tables.addresses[row.addr].family, self._orders[row.addr], row.proto, row.port
 
     def _service_row(self, s: int) -> ServiceRow:
         t = self.tables
@@ -269,7 +279,7 @@ class EngineHost:
             dests.append(DestRow(name, int(dest.weight), *_activity(dest), _counters(dest)))
             d = dest.next
         scheduler = next(name for name, number in NUMBERS.items() if number == row.scheduler)
-        flags = tuple(name for name, bit in FLAGS.items() if row.flags & bit)
+        flags = tuple(name for name, bit in FLAGS.items() if row.sched_flags & bit)
         return ServiceRow(self.service_name(s), scheduler, flags, _counters(row), tuple(dests))
 
     def destinations(self) -> tuple[tuple[Destination, ...], list[int]]:
@@ -302,33 +312,26 @@ class EngineHost:
     def connections(self) -> tuple[ConnRow, ...]:
         """The connection table, sorted by protocol and ends (the kernel's order is random)."""
         t = self.tables
+        used = [conn for conn in islice(t.conns, 1, int(t.director[0].conns_used) + 1) if conn.serial]
+        used.sort(key=self._conn_order)
         now, hz = t.director[0].now, self.profile.hz
-        rows = []
-        for c in range(1, t.director[0].conns_used + 1):
-            conn = t.conns[c]
-            if conn.serial:
-                rows.append((self._conn_order(conn), self._conn_row(conn, now, hz)))
-        return tuple(row for _, row in sorted(rows, key=lambda pair: pair[0]))
+        return tuple([self._conn_row(conn, now, hz) for conn in used])
 
     def _conn_order(self, conn: Conn) -> tuple[int, ...]:
-        ends = (conn.caddr, conn.cport), (conn.vaddr, conn.vport), (conn.daddr, conn.dport)
-        keys = [part for a, port in ends for part in (_order(self.addresses[a]), int(port))]
-        return (int(conn.proto), *keys, int(conn.serial))
+        order = self._orders
+        client, virtual, destination = order[conn.caddr], order[conn.vaddr], order[conn.daddr]
+        return conn.proto, client, conn.cport, virtual, conn.vport, destination, conn.dport, conn.serial
 
     def _conn_row(self, conn: Conn, now: int, hz: int) -> ConnRow:
+        left = conn.expires - now
         return ConnRow(
-            protocol=PROTOCOL_NAMES[conn.proto].upper(),
-            client=self.endpoint(conn.caddr, conn.cport),
-            virtual=self.endpoint(conn.vaddr, conn.vport),
-            destination=self.endpoint(conn.daddr, conn.dport),
-            state=STATES[conn.proto][conn.state],
-            expires=int(max(0, conn.expires - now) // hz),
+            PROTOCOL_NAMES[conn.proto].upper(),
+            f"{self._hosts[conn.caddr]}:{conn.cport}",
+            f"{self._hosts[conn.vaddr]}:{conn.vport}",
+            f"{self._hosts[conn.daddr]}:{conn.dport}",
+            STATES[conn.proto][conn.state],
+            int(left // hz) if left > 0 else 0,
         )
-
-
-def _order(address: Address | None) -> int:
-    assert address is not None
-    return int(address)
 
 
 def _flag_bits(flags: Iterable[str]) -> int:
@@ -341,9 +344,7 @@ def _activity(dest: Dest) -> tuple[int, int]:
 
 
 def _counters(row: Service | Dest) -> Counters:
-    return Counters(
-        int(row.conns), int(row.in_packets), int(row.out_packets), int(row.in_bytes), int(row.out_bytes)
-    )
+    return Counters(int(row.conns), int(row.in_packets), int(row.out_packets), int(row.in_bytes), int(row.out_bytes))
 
 
 def _merged(old: Destination, new: Destination) -> Destination:
@@ -364,4 +365,3 @@ def _merged(old: Destination, new: Destination) -> Destination:
             a.out_bytes + b.out_bytes,
         ),
     )
-

@@ -230,7 +230,8 @@ class Director:
             return
         p.src = self._host.intern(ip_address(headers.src))
         p.dst = self._host.intern(ip_address(headers.dst))
-        for name in ("shape", "proto", "flags", "ttl", "sport", "dport", "length"):
+        p.tcp_flags = headers.flags
+        for name in ("shape", "proto", "ttl", "sport", "dport", "length"):
             setattr(p, name, getattr(headers, name))
 
     def _dest_name(self, d: int) -> str | None:
@@ -265,7 +266,9 @@ class Director:
         return self._time_exceeded(data, headers)
 
     def _time_exceeded(self, data: bytes, headers: Headers) -> bytes | None:
-        """The ICMP error, from the packet's own target if that is the director's, else from its address nearest the sender."""
+        """The ICMP error, from the packet's own target if that is the director's, else from its address nearest
+        the sender.
+        """
         target = ip_address(headers.dst)
         if self._host.tables.addresses[self._host.intern(target)].local:
             return answers.time_exceeded(data, source=target)
@@ -313,5 +316,3 @@ def _values(counters: Counters) -> tuple[int, int, int, int, int]:
         counters.in_bytes,
         counters.out_bytes,
     )
-
-

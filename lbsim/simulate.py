@@ -5,7 +5,9 @@ At equal times commands come before packets, and tables are shown after them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import gc
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -61,15 +63,16 @@ def simulate(
     end = _end_of(trace, timeline, moments) if until is None else until
     shown: list[Moment] = []
     noted: list[tuple[int, list[tuple[int, int]]]] = []
-    for at, order, what in _events(timeline, moments, _sample_times(config, end, samples), end):
-        run.feed(int(np.searchsorted(trace["time"], at, side="left" if order == 0 else "right")), progress)
-        run.host.advance(at)
-        if order == 0:
-            run.command(what)
-        elif order == 1:
-            noted.append((at, run.host.activity()))
-        else:
-            shown.append(run.moment(at))
+    with _without_garbage_collection():
+        for at, order, what in _events(timeline, moments, _sample_times(config, end, samples), end):
+            run.feed(int(np.searchsorted(trace["time"], at, side="left" if order == 0 else "right")), progress)
+            run.host.advance(at)
+            if order == 0:
+                run.command(what)
+            elif order == 1:
+                noted.append((at, run.host.activity()))
+            else:
+                shown.append(run.moment(at))
     return run.result(
         shown[:-1],
         shown[-1],
@@ -86,6 +89,18 @@ def simulate(
             start_jiffies=run.host.start_jiffies,
         ),
     )
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Millions of records without cycles are made and kept: looking for garbage among them is a quarter of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _end_of(trace: Trace, timeline: Sequence[TimedCommand], moments: Sequence[int]) -> int:
@@ -138,10 +153,10 @@ class _Run:
             "tick": self.host.start_jiffies + _ticks(trace["time"], self.host.profile.hz),
             "src": ids[trace["src"]] if len(trace) else empty,
             "dst": ids[trace["dst"]] if len(trace) else empty,
+            "tcp_flags": trace["flags"],
         } | {name: trace[name] for name in _SAME_IN_BOTH}
         self.outputs = {name: np.zeros(len(trace), dtype="i4") for name in _READ_BACK}
         self.done = 0
-        self.packets = self.host.lane.table(Packet, BLOCK)
         self.outcomes = self.host.lane.table(Outcome, BLOCK)
 
     def command(self, command: AdminCommand) -> None:
@@ -158,9 +173,9 @@ class _Run:
         while self.done < stop:
             count = min(BLOCK, stop - self.done)
             part = slice(self.done, self.done + count)
-            lane.fill(self.packets, {name: column[part] for name, column in self.inputs.items()})
-            self.host.receive_block(self.packets, self.outcomes, count)
-            for table, names in ((self.packets, _SENDER), (self.outcomes, _OUTCOME)):
+            packets = lane.rows(Packet, {name: column[part] for name, column in self.inputs.items()})
+            self.host.receive_block(packets, self.outcomes, count)
+            for table, names in ((packets, _SENDER), (self.outcomes, _OUTCOME)):
                 for name, values in lane.read(table, names, count).items():
                     self.outputs[name][part] = values
             self.done += count
@@ -185,7 +200,10 @@ class _Run:
         columns |= {name: out[name][:n] for name in ("sport", "verdict", "reason", "new_sport", "new_dport")}
         columns |= {"src": out["src"][:n] - 1, "dst": self.inputs["dst"][:n] - 1}
         columns |= {"new_src": out["new_src"][:n] - 1, "new_dst": out["new_dst"][:n] - 1}
-        columns |= {"direction": (trace["direction"][:n] != IN), "dest": np.array(index, dtype="i4")[out["dest"][:n]]}
+        columns |= {
+            "direction": (trace["direction"][:n] != IN),
+            "dest": np.array(index, dtype="i4")[out["dest"][:n]],
+        }
         return Result(
             provenance=provenance,
             addresses=tuple(str(address) for address in self.host.addresses[1:]),
@@ -200,7 +218,7 @@ class _Run:
         )
 
 
-_SAME_IN_BOTH = ("flow", "direction", "shape", "proto", "flags", "ttl", "sport", "dport", "length")
+_SAME_IN_BOTH = ("flow", "direction", "shape", "proto", "ttl", "sport", "dport", "length")
 _SENDER = ("src", "sport")
 _OUTCOME = ("verdict", "reason", "dest", "new_src", "new_sport", "new_dst", "new_dport")
 _READ_BACK = (*_SENDER, *_OUTCOME)

@@ -2,9 +2,10 @@
 
     python tests/kernel_truth.py FOLDER [--case NAME] [--kernel 6.1]
 
-FOLDER holds ``cases/NAME.json`` (what was asked) and one folder per kernel with ``NAME.json`` (what happened): raw packets in, raw
-packets out, commands with their answers, listings at moments. Prints one line per case (equal; differs, with the first
-difference; not supported, with what is missing) and the three counts. Exit 0 only if nothing differs and something was equal.
+FOLDER holds ``cases/NAME.json`` (what was asked) and one folder per kernel with ``NAME.json`` (what happened): raw
+packets in, raw packets out, commands with their answers, listings at moments. Prints one line per case (equal;
+differs, with the first difference; not supported, with what is missing) and the three counts. Exit 0 only if nothing
+differs and something was equal.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ PROFILES = {"6.1": "linux-6.1.192", "6.12": "linux-6.12.117"}
 FLAGS = {"F": 1, "S": 2, "R": 4, "P": 8, "A": 16, "U": 32}
 
 
-class NotSupported(Exception):
+class UnsupportedError(Exception):
     """The case needs something that lbsim does not have yet."""
 
 
-class Differs(Exception):
+class DifferenceError(Exception):
     """The first difference between the kernel and lbsim."""
 
 
@@ -69,12 +70,12 @@ class Replay:
                 name, _, value = command.split(None, 1)[1].partition("=")
                 short = name.removeprefix("net.ipv4.vs.")
                 if short not in SYSCTLS:
-                    raise NotSupported(f"sysctl {name}")
+                    raise UnsupportedError(f"sysctl {name}")
                 sysctls[short] = int(value)
             elif word == "ipvsadm":
                 self.commands.append((command, status))
             else:
-                raise NotSupported(word)
+                raise UnsupportedError(word)
         own = [*OWN, *case.asked.get("vips", ["192.168.1.10"])]
         self.director = Director("", profile=case.profile, sysctls=sysctls, own=[a.split("/")[0] for a in own])
         for command, status in self.commands:
@@ -82,14 +83,16 @@ class Replay:
         self.mac: dict[str, int] = {}
 
     def command(self, command: str, status: int, output: str, at: float) -> None:
-        if command.split()[0] != "ipvsadm":
-            raise NotSupported(command.split()[0])
+        if command.split(maxsplit=1)[0] != "ipvsadm":
+            raise UnsupportedError(command.split(maxsplit=1)[0])
         try:
             answer = self.director.run(parse_command(command), at=at)
         except LbsimError as error:
-            raise NotSupported(str(error)) from None
+            raise UnsupportedError(str(error)) from None
         if (answer.status, answer.message) != (status, output.strip()):
-            raise Differs(f"{command}: kernel {status} {output.strip()!r}, lbsim {answer.status} {answer.message!r}")
+            raise DifferenceError(
+                f"{command}: kernel {status} {output.strip()!r}, lbsim {answer.status} {answer.message!r}"
+            )
 
     def packet(self, who: str, data: bytes, at: float) -> list[tuple[str, bytes]]:
         via = "clients"
@@ -97,9 +100,9 @@ class Replay:
             via = server_address(int(who[1:-1]), data[0] >> 4)
         answer = self.director.receive(data, at=at, via=via)
         if answer.verdict.name == "UNMODELLED":
-            raise NotSupported(answer.reason)
+            raise UnsupportedError(answer.reason)
         if answer.verdict.name == "LOCAL" and not answer.departures and answer.reason == "other_protocol":
-            raise NotSupported("protocols that only the director's own stack answers")
+            raise UnsupportedError("protocols that only the director's own stack answers")
         arrivals = []
         for departure in answer.departures:
             number = server_number(departure.to)
@@ -119,7 +122,7 @@ class Replay:
                 return conn_sum(self.director.connections())
             case "lnc":
                 return sorted(map(lnc_row, self.director.connections()))
-        raise NotSupported(f"listing {kind}")
+        raise UnsupportedError(f"listing {kind}")
 
 
 def signed_order(text: str) -> tuple[Any, ...]:
@@ -195,11 +198,11 @@ def compare_listing(kind: str, kernel: list[str], ours: list[str] | Counter[str]
     if theirs != list(ours):
         missing = [line for line in theirs if line not in ours][:3]
         extra = [line for line in ours if line not in theirs][:3]
-        raise Differs(f"{kind}: kernel only {missing}, lbsim only {extra}")
+        raise DifferenceError(f"{kind}: kernel only {missing}, lbsim only {extra}")
 
 
 def waits(kind: str, line: str) -> bool:
-    return line.split()[-1] == "0" if kind == "conn" else line.split()[1] == "00:00"
+    return line.rsplit(maxsplit=1)[-1] == "0" if kind == "conn" else line.split()[1] == "00:00"
 
 
 def blocks(lines: list[str]) -> list[str]:
@@ -225,7 +228,7 @@ def without_random(data: bytes) -> bytes:
 
 
 def replay(case: Case) -> None:
-    """Run one case; raises Differs or NotSupported."""
+    """Run one case; raises DifferenceError or UnsupportedError."""
     trace = case.happened["trace"]
     run = Replay(case)
     if any(isinstance(item, str) for item in trace):
@@ -242,10 +245,10 @@ def replay(case: Case) -> None:
         elif what.startswith(">"):
             data = bytes.fromhex(item[2])
             if not pending:
-                raise Differs(f"{place}: kernel sent {what} {item[2][:80]}, lbsim nothing")
+                raise DifferenceError(f"{place}: kernel sent {what} {item[2][:80]}, lbsim nothing")
             to, ours = pending.pop(0)
             if to != what or without_random(ours) != without_random(data):
-                raise Differs(f"{place}: kernel {what} {item[2]}, lbsim {to} {ours.hex()}")
+                raise DifferenceError(f"{place}: kernel {what} {item[2]}, lbsim {to} {ours.hex()}")
         elif what == "!":
             settle(pending, place)
             pending = []
@@ -256,15 +259,15 @@ def replay(case: Case) -> None:
             for kind, lines in item[2].items():
                 try:
                     compare_listing(kind, lines, run.listing(kind, at))
-                except Differs as error:
-                    raise Differs(f"{place}: {error}") from None
+                except DifferenceError as error:
+                    raise DifferenceError(f"{place}: {error}") from None
     settle(pending, "the end")
 
 
 def settle(pending: list[tuple[str, bytes]], place: str) -> None:
     if pending:
         to, data = pending[0]
-        raise Differs(f"before {place}: lbsim sent {to} {data.hex()}, kernel nothing")
+        raise DifferenceError(f"before {place}: lbsim sent {to} {data.hex()}, kernel nothing")
 
 
 def replay_mix(case: Case, run: Replay) -> None:
@@ -281,8 +284,8 @@ def replay_mix(case: Case, run: Replay) -> None:
                 for kind, lines in item[2].items():
                     try:
                         compare_listing(kind, lines, run.listing(kind, item[0] / 1000))
-                    except Differs as error:
-                        raise Differs(f"event {number}: {error}") from None
+                    except DifferenceError as error:
+                        raise DifferenceError(f"event {number}: {error}") from None
             continue
         assert who == "c"
         data = made_packet(what, number)
@@ -298,7 +301,7 @@ def replay_mix(case: Case, run: Replay) -> None:
                 back = run.packet(f"r{to[2:]}>", answer, at)
                 got += "".join("c" for to_, _ in back if to_ == ">c")
         if (got or "-") != item.split()[0]:
-            raise Differs(f"event {number} ({event}): kernel {item.split()[0]}, lbsim {got or '-'}")
+            raise DifferenceError(f"event {number} ({event}): kernel {item.split()[0]}, lbsim {got or '-'}")
 
 
 def made_packet(what: str, number: int) -> bytes:
@@ -308,7 +311,7 @@ def made_packet(what: str, number: int) -> bytes:
     values = dict(word.partition("=")[::2] for word in words if "=" in word)
     unknown = set(values) - {"len", "seq", "ack"}
     if unknown:
-        raise NotSupported(f"packet words {sorted(unknown)}")
+        raise UnsupportedError(f"packet words {sorted(unknown)}")
     flags = next((word for word in words if "=" not in word), "")
     src, sport = parse_endpoint(source)
     dst, dport = parse_endpoint(target)
@@ -365,9 +368,9 @@ def main() -> int:
             outcome, detail = "equal", ""
             try:
                 replay(case)
-            except NotSupported as error:
+            except UnsupportedError as error:
                 outcome, detail = "not supported", str(error)
-            except Differs as error:
+            except DifferenceError as error:
                 outcome, detail = "differs", str(error)
             counts[outcome] += 1
             print(f"{kernel} {path.stem}: {outcome}{': ' + detail if detail else ''}")

@@ -1,8 +1,9 @@
 """Text <-> DirectorConfig: what an operator types, saves and pastes.
 
-* ``lines``     a text as a shell reads it: lines, words, their places; shared by the two below
-* ``ipvsadm``   command lines and dumps <-> admin commands; what ipvsadm says when the kernel refuses
-* ``iptables``  the five lines of the classic NAT router set-up <-> router settings
+* ``lines``      a text as a shell reads it: lines, words, their places
+* ``endpoints``  ADDRESS:PORT in all the ways that ipvsadm reads it
+* ``ipvsadm``    command lines and dumps <-> admin commands; what ipvsadm says when the kernel refuses
+* ``iptables``   the five lines of the classic NAT router set-up <-> router settings
 
 :func:`parse` reads a whole text, :func:`parse_command` one command; :func:`save` and :func:`dump` write.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import re
 
-from lbsim.config import ipvsadm, iptables
+from lbsim.config import iptables, ipvsadm
 from lbsim.config.ipvsadm import dump, format_command, refusal, save
 from lbsim.config.lines import Line, Word, read_lines
 from lbsim.errors import ConfigError, expected_one_of
@@ -30,11 +31,12 @@ _KNOWN = (
     "echo 1 > /proc/sys/net/ipv4/ip_forward",
     "sysctl -w net.ipv4.ip_forward=1",
 )
+_NOWHERE = Place()
 _ASSIGNMENT = re.compile(r"[A-Za-z_][0-9A-Za-z_]*=.*")
 
 
 def parse(text: str, *, file: str | None = None, first_line: int = 1) -> DirectorConfig:
-    """The config that a text makes: ``ipvsadm`` lines, a dump (``ipvsadm -S -n``), the usual iptables lines, mixed.
+    """The config that a text makes: ``ipvsadm`` lines, a dump (``ipvsadm -S -n``), the usual iptables lines.
 
     Parameters
     ----------
@@ -58,7 +60,7 @@ def parse(text: str, *, file: str | None = None, first_line: int = 1) -> Directo
     return DirectorConfig(tuple(commands), router)
 
 
-def parse_command(text: str, *, place: Place = Place()) -> AdminCommand:
+def parse_command(text: str, *, place: Place = _NOWHERE) -> AdminCommand:
     """The one ipvsadm command that a text holds, with or without the word ``ipvsadm``.
 
     Parameters
@@ -84,24 +86,28 @@ def parse_command(text: str, *, place: Place = Place()) -> AdminCommand:
 
 def _program(line: Line) -> tuple[str, tuple[Word, ...]]:
     """The program of a line and the words behind it; a line that begins with an option is one of a dump."""
-    words = line.words[1:] if line.words[0].text == "sudo" else line.words
-    if not words:
-        raise line.error("sudo without a command: expected sudo ipvsadm", line.words[0])
-    name = words[0].text.rpartition("/")[2]
-    if words[0].text.startswith("-"):
-        name = "ipvsadm"
+    if line.words[0].text.startswith("-"):
+        name, words = "ipvsadm", line.words
     else:
-        words = words[1:]
+        program, *rest = _behind_sudo(line)
+        name, words = program.text.rpartition("/")[2], tuple(rest)
     if name in ("ipvsadm", "iptables") and line.operator:
         raise line.error(
-            f"{line.operator.text!r}: expected one command per line, without pipes and redirections",
+            f"{line.operator.text!r} is not read: expected one command per line, no pipes, no redirections",
             line.operator,
         )
     return name, words
 
 
+def _behind_sudo(line: Line) -> tuple[Word, ...]:
+    words = line.words[1:] if line.words[0].text == "sudo" else line.words
+    if not words:
+        raise line.error("sudo without a command: expected sudo ipvsadm", line.words[0])
+    return words
+
+
 def _unknown(line: Line) -> ConfigError:
-    first = line.words[0]
+    first = _behind_sudo(line)[0]
     if _ASSIGNMENT.fullmatch(first.text):
         return line.error("variables are not read: expected every value where it is used", first)
     return line.error(expected_one_of(first.text, _KNOWN, "command"), first)

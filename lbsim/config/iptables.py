@@ -1,8 +1,8 @@
 """The five iptables lines of the classic NAT router set-up <-> RouterSettings.
 
-Options may stand in any order. What is kept is normalised as the kernel keeps it: host bits of a network cleared, the
-mask as a prefix length. A flush forgets the rules of its table that came before it, but no policies. Any other
-iptables line raises: half a firewall would be worse than none.
+Options may stand in any order. What is kept is normalised as the kernel keeps it: host bits of a network
+cleared, the mask as a prefix length. A flush forgets the rules of its table that came before it, but no
+policies. Any other iptables line raises: half a firewall would be worse than none.
 
 Source: iptables 1.8.9, nft and legacy flavour (what ``iptables -S`` prints after each line).
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
+from typing import NoReturn
 
 from lbsim.config.lines import Line, Word
 from lbsim.model.config import ForwardRule, RouterSettings
@@ -31,7 +32,8 @@ _OPTIONS = {
 _CHAINS = ("INPUT", "FORWARD", "OUTPUT")  # of the filter table
 _ACCEPTED = (
     "expected one of: iptables -F; iptables -t nat -F; iptables -P CHAIN ACCEPT; "
-    "iptables -A FORWARD -i INTERFACE -s NETWORK -j ACCEPT; iptables -t nat -A POSTROUTING -o INTERFACE -j MASQUERADE"
+    "iptables -A FORWARD -i INTERFACE -s NETWORK -j ACCEPT; "
+    "iptables -t nat -A POSTROUTING -o INTERFACE -j MASQUERADE"
 )
 _INTERFACE = re.compile(r"(?!-)[0-9A-Za-z_.:@-]{1,15}")
 _MASK_BITS = {str(IPv4Address((0xFFFFFFFF << (32 - bits)) & 0xFFFFFFFF)): bits for bits in range(33)}
@@ -72,15 +74,12 @@ def format_settings(router: RouterSettings) -> list[str]:
 
 
 def _options(line: Line, words: tuple[Word, ...]) -> dict[str, Word]:
-    """The value of each option given; -F has an empty one, and the second word of -P is under "policy"."""
+    """The value of each option given; -F has an empty one, the second word of -P is under "policy"."""
     given: dict[str, Word] = {}
     rest = iter(words)
     for word in rest:
         if not word.text.startswith("-"):
-            if "-P" not in given or "policy" in given:
-                raise line.error(f"unexpected word {word.text!r}: {_ACCEPTED}", word)
-            given["policy"] = word
-            continue
+            raise line.error(f"unexpected word {word.text!r}: {_ACCEPTED}", word)
         option, value = _option(line, word)
         if option in given:
             raise line.error(f"option {option} is given twice: expected it once", word)
@@ -88,6 +87,8 @@ def _options(line: Line, words: tuple[Word, ...]) -> dict[str, Word]:
             given[option] = Word("", word.at)
         else:
             given[option] = value or next(rest, None) or _missing(line, word)
+        if option == "-P":
+            given["policy"] = next(rest, None) or _missing(line, word)
     return given
 
 
@@ -104,7 +105,7 @@ def _option(line: Line, word: Word) -> tuple[str, Word | None]:
     return _OPTIONS[name], Word(value, word.at) if hangs else None
 
 
-def _missing(line: Line, option: Word) -> Word:
+def _missing(line: Line, option: Word) -> NoReturn:
     raise line.error(f"option {option.text} has no value: {_ACCEPTED}", option)
 
 
@@ -143,7 +144,5 @@ def _network(line: Line, word: Word) -> str:
         address = None
     prefixes = {str(bits): bits for bits in range(33)} | _MASK_BITS
     if address is None or (slash and mask not in prefixes):
-        raise line.error(
-            f"{word.text!r} is no IPv4 network: expected 10.0.0.0/24 or 10.0.0.0/255.255.255.0", word
-        )
+        raise line.error(f"{word.text!r} is no IPv4 network: expected 10.0.0.0/24 or 10.0.0.0/255.255.255.0", word)
     return str(IPv4Network((address, prefixes[mask] if slash else 32), strict=False))

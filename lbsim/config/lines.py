@@ -1,8 +1,8 @@
 """The lines of a config text as a shell reads them, every word with its place. No shell is ever run.
 
-Read: blanks and tabs between words, single and double quotes, backslashes (also at the end of a line, where the next
-line continues this one), comments, CRLF. Not read: variables, command substitutions, and what would connect commands
-(pipes, redirections, ``;``, ``&&``). The first two raise here, the last is left in :attr:`Line.operator`, because
+Read are: blanks and tabs between words, quotes, backslashes (at the end of a line, too, where the next line
+continues this one), comments, CRLF. Not read are variables and command substitutions, which raise, and what
+connects commands (pipes, redirections, ``;``, ``&&``), which is left in :attr:`Line.operator`, because
 there is one line with a redirection that everybody pastes.
 """
 
@@ -11,22 +11,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from lbsim.errors import ConfigError
 from lbsim.model.config import Place
 
 __all__ = ["Line", "Word", "read_lines"]
 
-# "#" opens a comment only where a word could begin; "joint" is a backslash with nothing behind it.
+# A token is looked for where a word could begin, and only there does "#" open a comment.
 _TOKEN = re.compile(
     r"""[ \t]*(?:
         (?P<comment>\#.*)
       | (?P<operator>[|&;<>()]+)
-      | (?P<word>(?: [!#%*+,\-./0-9:=?@A-Z\[\]^_a-z{}~]+
-                   | '[\t -&(-~]*'
-                   | "(?:[\t !#%-\[\]^_a-~] | \\[\t -~])*"
-                   | \\[\t -~]
+      | (?P<word>(?: [!\#%*+,\-./0-9:=?@A-Z\[\]^_a-z{}~]+
+                   | (?P<quoted> '[\t -&(-~]*' | "(?:[\t !\#%-\[\]^_a-~] | \\[\t -~])*" | \\[\t -~] )
                  )+)
       | (?P<joint>\\$)
       | (?P<wrong>.)
@@ -35,8 +33,10 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _QUOTED = re.compile(r"""'(?P<single>[^']*)'|"(?P<double>(?:[^"\\]|\\.)*)"|\\(?P<escaped>.)""")
-_WRONG = re.compile(r"""'[^']*'|"(?:[^"\\]|\\.)*"|.""", re.DOTALL)
+_WRONG = re.compile(r"""'[^']*'|"(?:[^"\\]|\\.)*"|\\?.""", re.DOTALL)
 _UNREADABLE = re.compile(r"[^\t -~]")
+
+_Starts: TypeAlias = tuple[tuple[int, int, int], ...]
 
 
 class Word(NamedTuple):
@@ -55,16 +55,17 @@ class Line:
     file : where it was read, or None.
     source : the line as written, without the backslashes that joined it.
     starts : (offset in source, line, column) of each of the lines that were joined.
-    words : at least one.
-    operator : the first pipe, redirection or the like; it is also among the words.
+    words : at least one, operators included.
+    end : offset behind the last word.
+    operator : the first pipe, redirection or the like.
     """
 
     file: str | None
     source: str
-    starts: tuple[tuple[int, int, int], ...]
+    starts: _Starts
     words: tuple[Word, ...] = ()
-    operator: Word | None = None
     end: int = 0
+    operator: Word | None = None
 
     @property
     def text(self) -> str:
@@ -79,9 +80,8 @@ class Line:
     def error(self, message: str, word: Word) -> ConfigError:
         """The error to raise about a word of this line."""
         place = self.place(word.at)
-        return ConfigError(
-            message, file=place.file, line=place.line, column=place.column, text=self.source.strip()
-        )
+        text = self.source.strip()
+        return ConfigError(message, file=place.file, line=place.line, column=place.column, text=text)
 
 
 def read_lines(text: str, start: Place) -> Iterator[Line]:
@@ -89,7 +89,7 @@ def read_lines(text: str, start: Place) -> Iterator[Line]:
 
     Raises
     ------
-    ConfigError : a quote that is not closed, a variable, a character that is no plain ASCII.
+    ConfigError : a quote that is not closed, a variable, a character that is not plain ASCII.
     """
     for source, starts in _joined(text.removeprefix("\ufeff"), start):
         line = _with_words(Line(start.file, source, starts))
@@ -97,21 +97,23 @@ def read_lines(text: str, start: Place) -> Iterator[Line]:
             yield line
 
 
-def _joined(text: str, start: Place) -> Iterator[tuple[str, tuple[tuple[int, int, int], ...]]]:
+def _joined(text: str, start: Place) -> Iterator[tuple[str, _Starts]]:
     """Each line with its continuations: the joined source, and where its parts stand."""
     parts = enumerate((part.rstrip("\r") for part in text.split("\n")), start.line)
     for number, part in parts:
         source = part
         starts = [(0, number, start.column if number == start.line else 1)]
-        while _continues(source):
+        while source.endswith("\\") and _continues(source):
             next_number, next_part = next(parts, (number, ""))
-            starts.append((len(source) - 1, next_number, 1))
-            source = source[:-1] + next_part
+            source = source[:-1]
+            starts.append((len(source), next_number, 1))
+            source += next_part
         yield source, tuple(starts)
 
 
 def _continues(source: str) -> bool:
-    return source.endswith("\\") and any(token.lastgroup == "joint" for token in _TOKEN.finditer(source))
+    """Whether the backslash at the end is neither escaped nor part of a comment."""
+    return any(token.lastgroup == "joint" for token in _TOKEN.finditer(source))
 
 
 def _with_words(line: Line) -> Line:
@@ -120,18 +122,18 @@ def _with_words(line: Line) -> Line:
     end = 0
     for token in _TOKEN.finditer(line.source):
         kind = token.lastgroup
-        if kind in ("word", "operator"):
-            word = Word(token[kind], token.start(kind))
-            if kind == "operator":
-                operator = operator or word
-            elif _QUOTED.search(word.text):
-                word = Word(_QUOTED.sub(_unquoted, word.text), word.at)
-            words.append(word)
+        if kind == "word":
+            text = token["word"]
+            words.append(Word(_QUOTED.sub(_unquoted, text) if token["quoted"] else text, token.start("word")))
+            end = token.end()
+        elif kind == "operator":
+            words.append(Word(token["operator"], token.start("operator")))
+            operator = operator or words[-1]
             end = token.end()
         elif kind == "wrong":
-            at = token.start(kind)
+            at = token.start("wrong")
             raise line.error(_what_is_wrong(line.source, at), Word("", at))
-    return Line(line.file, line.source, line.starts, tuple(words), operator, end)
+    return Line(line.file, line.source, line.starts, tuple(words), end, operator)
 
 
 def _unquoted(quoted: re.Match[str]) -> str:
@@ -141,9 +143,9 @@ def _unquoted(quoted: re.Match[str]) -> str:
 
 
 def _what_is_wrong(source: str, at: int) -> str:
-    """The sentence about the character, or the quoted text, that begins no word."""
+    """The sentence about the character, perhaps quoted, that no word can hold."""
     found = _WRONG.match(source, at)
-    assert found is not None, "the offset of a character"
+    assert found is not None, "there is a character at this offset"
     unreadable = _UNREADABLE.search(found[0])
     if unreadable:
         return f"unexpected character U+{ord(unreadable[0]):04X}: expected plain ASCII"

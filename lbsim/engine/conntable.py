@@ -1,7 +1,7 @@
 """The connection table: entries, their two lookups, their birth and their end.
 
-Kernel counterpart: ip_vs_conn.c. Entries of the same protocol, client address and client port share a bucket, newest first; both
-directions look there.
+Kernel counterpart: ip_vs_conn.c. Entries of the same protocol, client address and client port share a bucket, newest
+first; both directions look there.
 
 Modelled: entries of TCP and UDP over NAT. Not yet: templates, control connections, one-packet entries.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from lbsim.engine.hashing import row_bucket
 from lbsim.engine.lanes import kernel
-from lbsim.engine.records import INACTIVE, Packet, Tables
+from lbsim.engine.records import Packet, Tables
 from lbsim.engine.timers import arm, disarm
 
 __all__ = ["expire", "expire_now", "find_in", "find_out", "new_conn", "put", "rehash_conns", "sweep_removed"]
@@ -100,7 +100,7 @@ def new_conn(t: Tables, p: Packet, d: int) -> int:
     conn.daddr = dest.addr
     conn.dport = dest.port if dest.port != 0 else p.dport
     conn.state = 0
-    conn.flags = INACTIVE
+    conn.inactive = 1
     conn.dest = d
     dest.total += 1
     _hash(t, c)
@@ -165,7 +165,7 @@ def expire(t: Tables, c: int) -> None:
     conn = t.conns[c]
     dest = t.dests[conn.dest]
     dest.total -= 1
-    if conn.flags & INACTIVE == 0:
+    if conn.inactive == 0:
         dest.active -= 1
     director = t.director[0]
     conn.serial = 0

@@ -1,8 +1,8 @@
 """One packet in, one verdict out. Read this file first.
 
 A packet from a client (``request``): find its connection entry, else schedule it to a destination; count it, move the
-entry's state, forward it, re-arm the entry's timer. A packet from a real server (``reply``): find its entry, else let it pass
-untranslated. Before each packet the clock moves to its tick and timers that are due fire.
+entry's state, forward it, re-arm the entry's timer. A packet from a real server (``reply``): find its entry, else
+let it pass untranslated. Before each packet the clock moves to its tick and timers that are due fire.
 
 Kernel counterpart: ip_vs_core.c. Modelled: TCP and UDP over NAT, requests that arrive at the director, replies that it
 forwards. Not yet: ICMP errors, fragments, local clients and servers, persistence, one-packet scheduling.
@@ -45,7 +45,6 @@ from lbsim.engine.records import (
     BAD_IP_HEADER,
     CUT_HEADER,
     FRAGMENT,
-    ICMP_ERROR,
     IN,
     IPV4,
     NO_PORTS,
@@ -96,17 +95,14 @@ def receive(t: Tables, p: Packet, v: Outcome) -> None:
     """
     if p.tick > t.director[0].now:
         advance(t, p.tick)
-    if p.shape == BAD_IP_HEADER:
-        decide(v, DROP, INVALID_IP, 0)
-    elif p.shape == FRAGMENT:
-        decide(v, UNMODELLED, FRAGMENT_SEEN, 0)
-    elif p.shape == ICMP_ERROR:
-        decide(v, UNMODELLED, ICMP_SEEN, 0)
+    if p.shape > NO_PORTS:
+        set_aside(p, v)
     elif p.direction == IN:
         request(t, p, v)
         if v.verdict == FORWARD:
-            t.flows[p.flow].addr = v.new_dst
-            t.flows[p.flow].port = v.new_dport
+            flow = t.flows[p.flow]
+            flow.addr = v.new_dst
+            flow.port = v.new_dport
     else:
         if p.direction == REPLY:
             p.src = t.flows[p.flow].addr
@@ -115,6 +111,22 @@ def receive(t: Tables, p: Packet, v: Outcome) -> None:
             decide(v, NONE, NO_RESPONDER, 0)
         else:
             reply(t, p, v)
+
+
+@kernel
+def set_aside(p: Packet, v: Outcome) -> None:
+    """The verdict for a packet that the IP layer drops, or whose handling is not modelled.
+
+    Source
+    ------
+    facts: packet-path.md sections 12 to 14.
+    """
+    if p.shape == BAD_IP_HEADER:
+        decide(v, DROP, INVALID_IP, 0)
+    elif p.shape == FRAGMENT:
+        decide(v, UNMODELLED, FRAGMENT_SEEN, 0)
+    else:
+        decide(v, UNMODELLED, ICMP_SEEN, 0)
 
 
 @kernel
@@ -129,7 +141,7 @@ def request(t: Tables, p: Packet, v: Outcome) -> None:
         return
     c = find_in(t, p)
     reason = KNOWN
-    if c != 0 and opens_connection(p) and to_reschedule(t, t.conns[c]):
+    if c != 0 and p.tcp_flags & SYN != 0 and to_reschedule(t, p, t.conns[c]):
         expire_now(t, c)
         c = 0
         reason = RESCHEDULED
@@ -178,24 +190,15 @@ def for_ipvs(t: Tables, p: Packet, v: Outcome) -> bool:
 
 
 @kernel
-def opens_connection(p: Packet) -> bool:
-    """Whether the packet starts a connection: a TCP packet with SYN, whatever else is set.
+def to_reschedule(t: Tables, p: Packet, conn: Conn) -> bool:
+    """Whether a SYN (whatever else is set) gives up the entry it matched and is scheduled anew.
 
     Source
     ------
-    facts: packet-path.md section 2; ip_vs_core.c is_new_conn().
+    facts: packet-path.md sections 2 and 11; ip_vs_core.c is_new_conn(), ip_vs_in(), 6.1 and 6.12.
     """
-    return p.proto == TCP and p.flags & SYN != 0 and p.shape == WHOLE
-
-
-@kernel
-def to_reschedule(t: Tables, conn: Conn) -> bool:
-    """Whether a SYN gives up the entry it matched and is scheduled anew.
-
-    Source
-    ------
-    facts: packet-path.md sections 2 and 11; ip_vs_core.c ip_vs_in(), 6.1 and 6.12.
-    """
+    if p.proto != TCP or p.shape != WHOLE:
+        return False
     director = t.director[0]
     if director.expire_nodest_conn != 0 and t.dests[conn.dest].weight == 0:
         return True
@@ -218,7 +221,7 @@ def try_schedule(t: Tables, p: Packet, v: Outcome) -> int:
     if s == 0:
         decide(v, LOCAL, NO_SERVICE, 0)
         return 0
-    if p.proto == TCP and (p.flags & RST != 0 or (p.flags & SYN == 0 and t.director[0].sloppy_tcp == 0)):
+    if p.proto == TCP and (p.tcp_flags & RST != 0 or (p.tcp_flags & SYN == 0 and t.director[0].sloppy_tcp == 0)):
         decide(v, LOCAL, NOT_SYN, 0)
         return 0
     if p.sport == FTP_DATA:
@@ -242,7 +245,7 @@ def step_state(t: Tables, conn: Conn, p: Packet, direction: int) -> None:
     facts: packet-path.md section 7; ip_vs_core.c ip_vs_set_state().
     """
     if conn.proto == TCP:
-        step_tcp(t, conn, p.flags, direction)
+        step_tcp(t, conn, p.tcp_flags, direction)
     else:
         step_udp(t, conn)
 

@@ -1,7 +1,7 @@
 """Forwarding as header changes: what the packet looks like when it leaves.
 
-Kernel counterpart: ip_vs_xmit.c (requests), ip_vs_core.c handle_response() (replies). Only addresses and ports are decided here; bytes
-and checksums are the business of ``lbsim.packet``.
+Kernel counterpart: ip_vs_xmit.c (requests), ip_vs_core.c handle_response() (replies). Only addresses and ports are
+decided here; bytes and checksums are the business of ``lbsim.packet``.
 
 Modelled: masquerading (NAT). Not yet: direct routing, tunnels, local destinations, MTU.
 """

@@ -1,8 +1,8 @@
 """Hashes: the kernel's multiplicative one, on which scheduling depends, and our own for finding rows.
 
-Kernel counterpart: ``hash_32`` of include/linux/hash.h (the multiplier and the kept upper bits are facts of the ABI that
-sh, dh, lblc and lblcr expose). Where rows are found (service, destination, connection tables) the kernel uses random keys, so
-nothing depends on that order and ours is free to be simple.
+Kernel counterpart: ``hash_32`` of include/linux/hash.h (the multiplier and the kept upper bits are facts of the ABI
+that sh, dh, lblc and lblcr expose). Where rows are found (service, destination, connection tables) the kernel uses
+random keys, so nothing depends on that order and ours is free to be simple.
 """
 
 from __future__ import annotations

@@ -1,14 +1,16 @@
 """Two ways to run the same functions: interpreted, and compiled by numba.
 
 A function of the engine is marked ``@kernel``. The interpreted lane calls it as it stands, on lists of slotted records.
-The compiled lane calls its *twin*: the same code object with globals in which every marked name stands for the twin of that
-function, compiled by numba, on numpy record arrays. Both lanes live in one process; there is one source.
+The compiled lane calls its *twin*: the same code object with globals in which every marked name stands for the twin
+of that function, compiled by numba, on numpy record arrays. Both lanes live in one process; there is one source.
 
 Kernel counterpart: none. numba (extra ``fast``) is imported only when the compiled lane is asked for.
 """
 
 from __future__ import annotations
 
+from collections import namedtuple
+from dataclasses import fields
 from functools import cache
 from importlib import import_module
 from itertools import islice
@@ -18,7 +20,7 @@ from typing import Any, Protocol, TypeVar
 
 from lbsim.engine.records import Tables, field_types
 
-__all__ = ["Lane", "compiled_lane", "interpreted_lane", "kernel"]
+__all__ = ["Lane", "compiled_lane", "interpreted_lane", "kernel", "replaced"]
 
 F = TypeVar("F")
 
@@ -37,6 +39,9 @@ class Lane(Protocol):
 
     name: str
 
+    def tables(self, parts: dict[str, Any]) -> Tables:
+        """All tables of a director, by their names."""
+
     def table(self, record: type[Any], rows: int) -> Any:
         """A table of ``rows`` zeroed records."""
 
@@ -46,8 +51,8 @@ class Lane(Protocol):
     def grown(self, table: Any, rows: int) -> Any:
         """The same table with at least ``rows`` rows; the old rows keep their content."""
 
-    def fill(self, table: Any, columns: dict[str, Any]) -> None:
-        """Write columns of equal length (numpy arrays) into the first rows of a table."""
+    def rows(self, record: type[Any], columns: dict[str, Any]) -> Any:
+        """A table made of columns of equal length (numpy arrays), one per field of the record."""
 
     def read(self, table: Any, names: tuple[str, ...], rows: int) -> dict[str, Any]:
         """The named fields of the first rows, as columns."""
@@ -61,6 +66,9 @@ class _Interpreted:
 
     name = "interpreted"
 
+    def tables(self, parts: dict[str, Any]) -> Tables:
+        return Tables(**parts)
+
     def table(self, record: type[Any], rows: int) -> Any:
         return [record() for _ in range(rows)]
 
@@ -72,10 +80,8 @@ class _Interpreted:
         table.extend([make() for _ in range(rows - len(table))])
         return table
 
-    def fill(self, table: Any, columns: dict[str, Any]) -> None:
-        for name, column in columns.items():
-            for row, value in zip(table, column.tolist(), strict=False):
-                setattr(row, name, value)
+    def rows(self, record: type[Any], columns: dict[str, Any]) -> Any:
+        return list(map(record, *(columns[field.name].tolist() for field in fields(record))))
 
     def read(self, table: Any, names: tuple[str, ...], rows: int) -> dict[str, Any]:
         return {name: list(map(attrgetter(name), islice(table, rows))) for name in names}
@@ -92,6 +98,11 @@ class _Compiled:
     def __init__(self) -> None:
         self._numpy: Any = import_module("numpy")
         self._twins = _compile_marked(import_module("numba").njit)
+        self._tables: Any = _named_tuple([field.name for field in fields(Tables)])
+
+    def tables(self, parts: dict[str, Any]) -> Tables:
+        tables: Tables = self._tables(**parts)
+        return tables
 
     def table(self, record: type[Any], rows: int) -> Any:
         return self._numpy.zeros(rows, dtype=field_types(record)).view(self._numpy.recarray)
@@ -106,9 +117,11 @@ class _Compiled:
         larger[: len(table)] = table
         return larger.view(type(table))
 
-    def fill(self, table: Any, columns: dict[str, Any]) -> None:
+    def rows(self, record: type[Any], columns: dict[str, Any]) -> Any:
+        table = self.table(record, len(columns[field_types(record)[0][0]]))
         for name, column in columns.items():
-            table[name][: len(column)] = column
+            table[name] = column
+        return table
 
     def read(self, table: Any, names: tuple[str, ...], rows: int) -> dict[str, Any]:
         return {name: table[name][:rows] for name in names}
@@ -116,6 +129,10 @@ class _Compiled:
     def function(self, marked: F) -> F:
         twin: F = self._twins[marked]
         return twin
+
+
+def _named_tuple(names: list[str]) -> Any:
+    return namedtuple("Tables", names)
 
 
 def _compile_marked(njit: Any) -> dict[Any, Any]:
@@ -146,6 +163,7 @@ def compiled_lane() -> Lane:
     return _Compiled()
 
 
-def grow(lane: Lane, tables: Tables, **rows: int) -> Tables:
-    """The tables with at least so many rows each: ``grow(lane, tables, conns=1000)``."""
-    return tables._replace(**{name: lane.grown(getattr(tables, name), wanted) for name, wanted in rows.items()})
+def replaced(lane: Lane, tables: Tables, **parts: Any) -> Tables:
+    """The tables with some of them replaced."""
+    names = [field.name for field in fields(Tables)]
+    return lane.tables({name: getattr(tables, name) for name in names} | parts)

@@ -1,7 +1,8 @@
 """Which kernel is imitated: the set of behaviours that differ between kernels, and the tunables that exist.
 
-Kernel counterpart: the version chapters of the fact sheets (schedulers.md section 7, packet-path.md section 22). A difference is
-a named switch here, never a version comparison in an algorithm. For what is modelled so far 6.1.192 and 6.12.117 agree.
+Kernel counterpart: the version chapters of the fact sheets (schedulers.md section 7, packet-path.md section 22). A
+difference is a named switch here, never a version comparison in an algorithm. For what is modelled so far 6.1.192
+and 6.12.117 agree.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ __all__ = ["PROFILES", "SYSCTLS", "Profile"]
 class Profile:
     """A kernel's switches.
 
-    ``hz`` is the number of ticks per second. ``boot_jiffies`` is the tick counter of a machine that has just booted: the
-    kernel starts it five minutes before it passes 2**32.
+    ``hz`` is the number of ticks per second. ``boot_jiffies`` is the tick counter of a machine that has just booted:
+    the kernel starts it five minutes before it passes 2**32.
     """
 
     name: str

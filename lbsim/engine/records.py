@@ -2,15 +2,16 @@
 
 Every row is integers only. Row 0 of every table means "none" and is never used, so a fresh record of zeros points
 nowhere. In the interpreted lane a table is a list of these slotted objects; in the compiled lane it is a numpy record
-array whose field types are the ones annotated here. Engine code cannot tell the difference.
+array whose field types are the ones annotated here. Engine code cannot tell the difference. (No field may bear the name
+of a numpy attribute, ``flags`` for one: outside compiled code the attribute would win.)
 
 Kernel counterparts: ``struct ip_vs_service``, ``ip_vs_dest``, ``ip_vs_conn`` (include/net/ip_vs.h), ``sk_buff``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Annotated, Any, NamedTuple, TypeAlias, get_type_hints
+from dataclasses import dataclass
+from typing import Annotated, TypeAlias, get_type_hints
 
 # Storage types of the compiled lane; to Python (and to a reader) all of them are int.
 i8: TypeAlias = Annotated[int, "i8"]
@@ -40,9 +41,6 @@ FIN = 1
 SYN = 2
 RST = 4
 ACK = 16
-
-# Flags of a connection entry
-INACTIVE = 1  # counted as inactive at its destination
 
 # Scheduler flags of a service (values of the kernel's SCHED1, SCHED2)
 SH_FALLBACK = 8
@@ -100,7 +98,7 @@ class Service:
     addr: i4 = 0
     port: i4 = 0
     scheduler: i2 = 0
-    flags: i4 = 0
+    sched_flags: i4 = 0
     exists: i1 = 0
     next_same_hash: i4 = 0
     first: i4 = 0  # newest destination
@@ -148,13 +146,13 @@ class Conn:
     dport: i4 = 0
     proto: i2 = 0
     state: i2 = 0
-    flags: i4 = 0
+    inactive: i1 = 0  # 1: counted as inactive at its destination
     dest: i4 = 0
     next_same_hash: i4 = 0  # in its bucket, newest first; in the free list likewise
     timeout: i8 = 0  # ticks; what the timer is armed with at the next put
     expires: i8 = 0  # tick asked for: what listings count down to
-    fire: i8 = 0  # tick at which the wheel lets it go
-    queued: i8 = 0  # tick of the wheel slot it waits in, never after fire; 0: not in the wheel
+    armed: i8 = 0  # tick at which the timer was set
+    queued: i8 = 0  # tick of the wheel slot it waits in; 0: not in the wheel
     slot: i4 = 0
     timer_next: i4 = 0
     timer_prev: i4 = 0
@@ -178,7 +176,7 @@ class Packet:
     direction: i1 = 0
     shape: i1 = 0
     proto: i2 = 0
-    flags: i2 = 0
+    tcp_flags: i2 = 0
     ttl: i2 = 0
     src: i4 = 0
     dst: i4 = 0
@@ -200,8 +198,12 @@ class Outcome:
     new_dport: i4 = 0
 
 
-class Tables(NamedTuple):
-    """Everything a director knows. Each name is a table of records or a plain table of integers."""
+@dataclass(slots=True, eq=False)
+class Tables:
+    """Everything a director knows. Each name is a table of records or a plain table of integers.
+
+    In the compiled lane it is a named tuple of the same names.
+    """
 
     director: list[Director]  # one row
     addresses: list[AddressRow]
@@ -214,7 +216,7 @@ class Tables(NamedTuple):
     conn_heads: list[int]  # bucket -> newest connection entry
     wheel_heads: list[int]  # slot -> connection whose timer waits there
     sh_buckets: list[int]  # 256 per sh service: bucket -> destination
-    tcp_next: list[int]  # (direction, state, event) -> next state, see tcp.py
+    tcp_next: list[int]  # (direction, state, flags) -> next state, see tcp.py
     tcp_timeouts: list[int]  # TCP state -> ticks
     udp_timeouts: list[int]  # UDP state (there is one) -> ticks
 
@@ -222,4 +224,4 @@ class Tables(NamedTuple):
 def field_types(record: type[Any]) -> list[tuple[str, str]]:
     """(field, numpy type) of a record, in order: the row type of the compiled lane."""
     hints = get_type_hints(record, include_extras=True)
-    return [(f.name, hints[f.name].__metadata__[0]) for f in fields(record)]
+    return [(name, hints[name].__metadata__[0]) for name in hints]

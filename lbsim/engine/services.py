@@ -1,10 +1,11 @@
 """Services and destinations: what the admin commands do to the tables, and the lookup that packets need.
 
-Kernel counterpart: ip_vs_ctl.c. A new destination goes to the head of its service's list, an edit moves nothing. A removed
-destination goes to the trash, where its connections keep it; if it is added again in time, the same row comes back with
-its counters.
+Kernel counterpart: ip_vs_ctl.c. A new destination goes to the head of its service's list, an edit moves nothing. A
+removed destination goes to the trash, where its connections keep it; if it is added again in time, the same row
+comes back with its counters.
 
-Modelled: services by protocol, address and port. Not yet: firewall marks, port 0, thresholds, forwarding methods but NAT.
+Modelled: services by protocol, address and port. Not yet: firewall marks, port 0, thresholds, forwarding methods but
+NAT.
 
 Each command returns 0, or the kernel's error as a negative number. The caller has made room for one more row.
 """
@@ -80,7 +81,7 @@ def add_service(t: Tables, proto: int, addr: int, port: int, scheduler: int, fla
     service.addr = addr
     service.port = port
     service.scheduler = scheduler
-    service.flags = flags
+    service.sched_flags = flags
     service.exists = 1
     bucket = row_bucket(addr, port, proto, director.service_mask)
     service.next_same_hash = t.service_heads[bucket]
@@ -117,7 +118,7 @@ def edit_service(t: Tables, proto: int, addr: int, port: int, scheduler: int, fl
     if s == 0:
         return ESRCH
     service = t.services[s]
-    service.flags = flags
+    service.sched_flags = flags
     if service.scheduler != scheduler:
         done_service(t, s)
         service.scheduler = scheduler

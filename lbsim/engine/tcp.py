@@ -1,7 +1,8 @@
 """TCP as the director sees it: which state a packet leads to, and how long the entry may then stay idle.
 
-Kernel counterpart: ip_vs_proto_tcp.c. The director watches from the middle and knows flags only, no sequence numbers. The state
-decides two things: the timeout, and whether the entry counts as active or inactive at its destination.
+Kernel counterpart: ip_vs_proto_tcp.c. The director watches from the middle and knows flags only, no sequence
+numbers. The state decides two things: the timeout, and whether the entry counts as active or inactive at its
+destination.
 
 Modelled: NAT's two directions of the normal table. Not yet: the table of one-sided views (DR, tunnel), secure_tcp.
 """
@@ -9,7 +10,7 @@ Modelled: NAT's two directions of the normal table. Not yet: the table of one-si
 from __future__ import annotations
 
 from lbsim.engine.lanes import kernel
-from lbsim.engine.records import ACK, FIN, IN, INACTIVE, RST, SYN, Conn, Tables
+from lbsim.engine.records import ACK, FIN, IN, RST, SYN, Conn, Tables
 
 __all__ = ["STATES", "TRANSITIONS", "event", "next_states", "step_tcp", "timeouts"]
 
@@ -44,7 +45,7 @@ TIMEOUTS = {
     "SYNACK": 120,
 }
 
-EVENTS = 5  # RST, SYN, FIN, ACK, none of them
+FLAG_BITS = 6  # FIN SYN RST PSH ACK URG; the others say nothing to the director
 
 #: Direction -> state -> next state on RST, SYN, FIN, ACK. facts: packet-path.md section 7.1
 TRANSITIONS: dict[str, dict[str, tuple[str, str, str, str]]] = {
@@ -78,17 +79,17 @@ TRANSITIONS: dict[str, dict[str, tuple[str, str, str, str]]] = {
 
 
 def next_states() -> list[int]:
-    """The transitions as one list: (direction * 11 + state) * 5 + event -> next state.
+    """The transitions as one list: (direction * 11 + state) * 64 + flags -> next state.
 
     Source
     ------
     facts: packet-path.md section 7.1; a packet with none of the four flags closes, whatever the table says.
     """
-    numbers = {name: number for number, name in enumerate(STATES)}
     flat = []
     for direction in ("in", "out"):
         for state in STATES:
-            flat += [numbers[name] for name in TRANSITIONS[direction][state]] + [CLOSE]
+            following = (*TRANSITIONS[direction][state], "CLOSE")
+            flat += [STATES.index(following[event(flags)]) for flags in range(1 << FLAG_BITS)]
     return flat
 
 
@@ -102,7 +103,6 @@ def timeouts(hz: int) -> list[int]:
     return [TIMEOUTS[name] * hz for name in STATES]
 
 
-@kernel
 def event(flags: int) -> int:
     """Which of the five events a packet is: RST 0, SYN 1, FIN 2, ACK 3, none 4; the first that applies.
 
@@ -132,23 +132,23 @@ def step_tcp(t: Tables, conn: Conn, flags: int, direction: int) -> None:
 
     Invariants
     ----------
-    A destination's ``active`` is the number of its entries without INACTIVE.
+    A destination's ``active`` is the number of its entries that are not inactive.
 
     Source
     ------
     facts: packet-path.md sections 6 and 7; ip_vs_proto_tcp.c set_tcp_state(), 6.1 and 6.12.
     """
     row = conn.state if direction == IN else len(STATES) + conn.state
-    state = t.tcp_next[row * EVENTS + event(flags)]
+    state = t.tcp_next[(row << FLAG_BITS) + (flags & ((1 << FLAG_BITS) - 1))]
     if state != conn.state:
         conn.state = state
-        counts = state == ESTABLISHED or state == SYN_SENT or state == SYN_RECV or state == SYNACK
-        if counts and conn.flags & INACTIVE != 0:
+        counts = state in (ESTABLISHED, SYN_SENT, SYN_RECV, SYNACK)
+        if counts and conn.inactive != 0:
             t.dests[conn.dest].active += 1
-            conn.flags &= ~INACTIVE
-        elif not counts and conn.flags & INACTIVE == 0:
+            conn.inactive = 0
+        elif not counts and conn.inactive == 0:
             t.dests[conn.dest].active -= 1
-            conn.flags |= INACTIVE
+            conn.inactive = 1
     conn.timeout = t.tcp_timeouts[state]
 
 
@@ -160,4 +160,4 @@ def finished(state: int) -> bool:
     ------
     facts: packet-path.md section 11.1; ip_vs_core.c is_new_conn_expected().
     """
-    return state == TIME_WAIT or state == CLOSE
+    return state in (TIME_WAIT, CLOSE)

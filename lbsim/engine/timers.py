@@ -1,8 +1,8 @@
 """The timer wheel: when a connection's timer really fires, and who is due at a tick.
 
-Kernel counterpart: kernel/time/timer.c. The wheel has nine levels of 64 slots; a slot of level n covers 8**n ticks. A timeout is put
-into the finest level that reaches it and then waits for that slot's end, so it fires up to one slot late: 900 s at HZ=250 up
-to 16.4 s late. Which slot depends on the absolute tick.
+Kernel counterpart: kernel/time/timer.c. The wheel has nine levels of 64 slots; a slot of level n covers 8**n ticks.
+A timeout is put into the finest level that reaches it and then waits for that slot's end, so it fires up to one slot
+late: 900 s at HZ=250 up to 16.4 s late. Which slot depends on the absolute tick.
 
 Not modelled: the order of two timers of the same tick (nothing the engine does depends on it), several processors.
 
@@ -50,7 +50,7 @@ def arm(t: Tables, c: int, expires: int) -> None:
 
     Invariants
     ----------
-    An entry waits in a slot of tick ``queued`` <= ``fire``.
+    A pending entry waits in a slot whose tick ``queued`` is not after the tick at which its timer fires.
 
     Source
     ------
@@ -60,12 +60,14 @@ def arm(t: Tables, c: int, expires: int) -> None:
     if conn.queued != 0 and conn.expires == expires:
         return
     conn.expires = expires
-    conn.fire = fire_tick(expires, t.director[0].now)
+    conn.armed = t.director[0].now
     if conn.queued == 0:
-        _enqueue(t, c)
-    elif conn.fire < conn.queued:
-        disarm(t, c)
-        _enqueue(t, c)
+        _enqueue(t, c, fire_tick(expires, conn.armed))
+    elif expires < conn.queued:
+        fire = fire_tick(expires, conn.armed)
+        if fire < conn.queued:
+            disarm(t, c)
+            _enqueue(t, c, fire)
 
 
 @kernel
@@ -89,25 +91,25 @@ def disarm(t: Tables, c: int) -> None:
 
 
 @kernel
-def _enqueue(t: Tables, c: int) -> None:
+def _enqueue(t: Tables, c: int, fire: int) -> None:
     """Put the entry into the slot of tick ``fire``: the finest level that reaches it holds it exactly."""
     conn = t.conns[c]
     director = t.director[0]
     shift = 0
     level = 0
-    while conn.fire - director.now >= SLOTS << shift:
+    while fire - director.now >= SLOTS << shift:
         shift += 3
         level += SLOTS
-    slot = level + ((conn.fire >> shift) & (SLOTS - 1))
+    slot = level + ((fire >> shift) & (SLOTS - 1))
     first = t.wheel_heads[slot]
     conn.slot = slot
-    conn.queued = conn.fire
+    conn.queued = fire
     conn.timer_next = first
     if first != 0:
         t.conns[first].timer_prev = c
     t.wheel_heads[slot] = c
-    if director.wheel_next == 0 or conn.fire < director.wheel_next:
-        director.wheel_next = conn.fire
+    if director.wheel_next == 0 or fire < director.wheel_next:
+        director.wheel_next = fire
 
 
 @kernel
@@ -133,9 +135,10 @@ def take_due(t: Tables) -> int:
             following = t.conns[c].timer_next
             if t.conns[c].queued == now:
                 disarm(t, c)
-                if t.conns[c].fire <= now:
+                fire = fire_tick(t.conns[c].expires, t.conns[c].armed)
+                if fire <= now:
                     return c
-                _enqueue(t, c)
+                _enqueue(t, c, fire)
             c = following
         shift += 3
     director.wheel_next = first_due(t)

@@ -89,9 +89,10 @@ class ServiceId:
     def parse(cls, text: str) -> ServiceId:
         """The service that ``tcp 192.168.1.10:80`` or ``udp [2001:db8::10]:53`` names; ValueError if it names none."""
         protocol, _, endpoint = text.strip().partition(" ")
-        if protocol not in ("tcp", "udp"):
-            raise ValueError(f"{text!r} is no service; expected 'tcp ADDRESS:PORT' or 'udp ADDRESS:PORT'")
-        return cls(protocol, *parse_endpoint(endpoint))
+        match protocol:
+            case "tcp" | "udp":
+                return cls(protocol, *parse_endpoint(endpoint))
+        raise ValueError(f"{text!r} is no service; expected 'tcp ADDRESS:PORT' or 'udp ADDRESS:PORT'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +257,5 @@ class DirectorConfig:
                 case _:
                     pass
         return tuple(
-            Service(key, scheduler, flags, tuple(dests.values()))
-            for key, (scheduler, flags, dests) in table.items()
+            Service(key, scheduler, flags, tuple(dests.values())) for key, (scheduler, flags, dests) in table.items()
         )

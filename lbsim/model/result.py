@@ -132,7 +132,9 @@ class ServiceRow:
 
 @dataclass(frozen=True, slots=True)
 class ConnRow:
-    """One connection entry, ends as ``address:port``, ``expires`` in whole seconds left (cut, as the kernel lists it)."""
+    """One connection entry, ends as ``address:port``, ``expires`` in whole seconds left (cut, as the kernel
+    lists it).
+    """
 
     protocol: str  # "TCP", "UDP"
     client: str

@@ -52,7 +52,14 @@ __all__ = [
     "parse_duration",
 ]
 
-_UNITS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000, "m": 60_000_000_000, "h": 3_600_000_000_000}
+_UNITS = {
+    "ns": 1,
+    "us": 1_000,
+    "ms": 1_000_000,
+    "s": 1_000_000_000,
+    "m": 60_000_000_000,
+    "h": 3_600_000_000_000,
+}
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(ns|us|ms|s|m|h)?", re.ASCII)
 _LONGEST = 366 * 24 * 3600 * 10**9
 
@@ -106,14 +113,18 @@ def _network(value: object) -> IPv4Network | IPv6Network:
 Time: TypeAlias = Annotated[
     int,
     BeforeValidator(parse_duration),
-    WithJsonSchema({"anyOf": [{"type": "string", "examples": ["5s", "200ms", "15m"]}, {"type": "number", "minimum": 0}]}),
+    WithJsonSchema(
+        {"anyOf": [{"type": "string", "examples": ["5s", "200ms", "15m"]}, {"type": "number", "minimum": 0}]}
+    ),
 ]
 _SERVICE_SCHEMA = WithJsonSchema({"type": "string", "examples": ["tcp 192.168.1.10:80", "udp [2001:db8::10]:53"]})
 _DEST_SCHEMA = WithJsonSchema({"type": "string", "examples": ["10.0.0.11:80", "[fd00::11]:80"]})
 ServiceText: TypeAlias = Annotated[ServiceId, BeforeValidator(_service), _SERVICE_SCHEMA]
 DestText: TypeAlias = Annotated[DestId, BeforeValidator(_dest), _DEST_SCHEMA]
 AddressText: TypeAlias = Annotated[
-    Address, BeforeValidator(_address), WithJsonSchema({"type": "string", "examples": ["198.51.100.1", "2001:db8::1"]})
+    Address,
+    BeforeValidator(_address),
+    WithJsonSchema({"type": "string", "examples": ["198.51.100.1", "2001:db8::1"]}),
 ]
 NetworkText: TypeAlias = Annotated[
     IPv4Network | IPv6Network,
@@ -189,7 +200,9 @@ class LogNormal(_Model):
 
 
 class Lifetime(_Model):
-    """How long a connection lasts, from its first packet to its close. One of ``constant``, ``exponential``, ``lognormal``."""
+    """How long a connection lasts, from its first packet to its close. One of ``constant``, ``exponential``,
+    ``lognormal``.
+    """
 
     constant: Time | None = None
     exponential: Time | None = None
@@ -258,7 +271,9 @@ class PacketTraffic(_Model):
     """Packets one by one: a packet script."""
 
     packets: str | FileReference
-    """One line per packet: TIME SOURCE > DESTINATION PROTOCOL [FLAGS] [WORD=VALUE ...], see ``lbsim.traffic.script``."""
+    """One line per packet: TIME SOURCE > DESTINATION PROTOCOL [FLAGS] [WORD=VALUE ...], see
+    ``lbsim.traffic.script``.
+    """
     start: Time = 0
 
 
@@ -268,8 +283,8 @@ class CaptureTraffic(_Model):
     capture: str
     """Path, relative to the scenario's folder."""
     services: dict[str, ServiceText] | None = None
-    """Server ends in the capture (``192.150.187.43:80``) -> the virtual service they stand for. Without it, packets count
-    for the service whose address and port they carry."""
+    """Server ends in the capture (``192.150.187.43:80``) -> the virtual service they stand for. Without it, packets
+    count for the service whose address and port they carry."""
     start: Time = 0
     """When the capture's first packet is sent."""
 

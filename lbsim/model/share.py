@@ -54,9 +54,7 @@ def share_misses(
     for name, part in wanted.items():
         dest = _as_written_by_lbsim(name)
         if dest not in amounts:
-            lines.append(
-                f"{dest} is no destination of {service}; expected one of: {', '.join(amounts) or 'none'}"
-            )
+            lines.append(f"{dest} is no destination of {service}; expected one of: {', '.join(amounts) or 'none'}")
             continue
         share = Fraction(amounts[dest], total) if total else Fraction(0)
         if abs(share - _decimal(part)) > _decimal(tolerance):

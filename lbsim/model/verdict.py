@@ -62,8 +62,8 @@ REASONS: tuple[Reason, ...] = (
     ),
     Reason(
         code.DEST_REMOVED, "dest_removed", Verdict.DROP,
-        "From a client: an entry matched, but its destination was removed and expire_nodest_conn is 0. The entry's timer "
-        "is not refreshed, nothing is counted.",
+        "From a client: an entry matched, but its destination was removed and expire_nodest_conn is 0. The entry's "
+        "timer is not refreshed, nothing is counted.",
         "ip_vs_core.c ip_vs_in()",
     ),
     Reason(
@@ -73,14 +73,14 @@ REASONS: tuple[Reason, ...] = (
     ),
     Reason(
         code.INVALID_IP, "invalid_ip", Verdict.DROP,
-        "Not a valid IP packet (version, header length, total length or IPv4 header checksum): the director's IP layer drops "
-        "it, IPVS never sees it.",
+        "Not a valid IP packet (version, header length, total length or IPv4 header checksum): the director's IP layer "
+        "drops it, IPVS never sees it.",
         "ip_input.c ip_rcv_core(); ip6_input.c ip6_rcv_core()",
     ),
     Reason(
         code.NO_DEST, "no_dest", Verdict.REJECT,
-        "From a client: a service matched, but its scheduler has no usable destination. Answered with port unreachable, "
-        "also for TCP.",
+        "From a client: a service matched, but its scheduler has no usable destination. Answered with port "
+        "unreachable, also for TCP.",
         "ip_vs_core.c ip_vs_leave()",
     ),
     Reason(
@@ -91,13 +91,14 @@ REASONS: tuple[Reason, ...] = (
     ),
     Reason(
         code.NO_SERVICE, "no_service", Verdict.LOCAL,
-        "From a client, to an address of the director: no entry and no service matches. The director's own stack answers.",
+        "From a client, to an address of the director: no entry and no service matches. The director's own stack "
+        "answers.",
         "ip_vs_core.c ip_vs_in()",
     ),
     Reason(
         code.NOT_SYN, "not_syn", Verdict.LOCAL,
-        "From a client: a TCP packet of a service without an entry that is a RST, or no SYN while sloppy_tcp is 0. The "
-        "director's own stack answers (RST to anything but a RST).",
+        "From a client: a TCP packet of a service without an entry that is a RST, or no SYN while sloppy_tcp is 0. "
+        "The director's own stack answers (RST to anything but a RST).",
         "ip_vs_proto_tcp.c tcp_conn_schedule()",
     ),
     Reason(
@@ -112,7 +113,8 @@ REASONS: tuple[Reason, ...] = (
     ),
     Reason(
         code.IPVS_OFF, "ipvs_off", Verdict.LOCAL,
-        "From a client, to an address of the director: no service of this address family exists, IPVS is not hooked in.",
+        "From a client, to an address of the director: no service of this address family exists, IPVS is not hooked "
+        "in.",
         "ip_vs_ctl.c ip_vs_add_service(), ip_vs_core.c ip_vs_register_hooks()",
     ),
     Reason(

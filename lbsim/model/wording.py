@@ -26,12 +26,17 @@ def seconds(nanoseconds: int) -> str:
 
 
 def percent(part: int, total: int) -> str:
-    """A part of a total with one decimal, or ``-`` if there is no total.
+    """A part of a total with one decimal, with more if it would read as nothing, or ``-`` if there is no total.
 
-    >>> percent(1, 4), percent(1, 3), percent(0, 0)
-    ('25.0%', '33.3%', '-')
+    >>> percent(1, 3), percent(0, 3), percent(2, 100000), percent(1, 10**9), percent(0, 0)
+    ('33.3%', '0.0%', '0.002%', '<0.001%', '-')
     """
-    return f"{100 * part / total:.1f}%" if total else "-"
+    if not total:
+        return "-"
+    value = 100 * part / total
+    if value == 0 or value >= 0.05:
+        return f"{value:.1f}%"
+    return f"{value:.1g}%" if value >= 0.001 else "<0.001%"
 
 
 def and_more(number: int, noun: str = "", plural: str | None = None) -> str:

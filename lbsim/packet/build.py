@@ -78,16 +78,18 @@ def build_packet(
 
     Raises
     ------
-    TraceError : the addresses make no pair, or the length fits no IP packet.
+    TraceError : the addresses make no pair, the length fits no IP packet, or a value not its field.
     """
     source, target = _pair(src, dst)
-    room = None if length is None else _room(source.version, length)
-    segment = _transport_header(proto, sport, dport, flags=flags, seq=seq, ack=ack)
-    segment += payload
-    if room is not None:
+    try:
+        segment = _transport_header(proto, sport, dport, flags=flags, seq=seq, ack=ack)
+        segment += payload
+        room = _room(source.version, len(segment), length)
         segment = segment[:room].ljust(room, b"\0")
-    _finish(segment, proto, source.packed, target.packed)
-    return ip_packet(source.packed, target.packed, proto, segment, ttl=ttl, identification=identification)
+        _finish(segment, proto, source.packed, target.packed)
+        return ip_packet(source.packed, target.packed, proto, segment, ttl=ttl, identification=identification)
+    except struct.error as error:
+        raise TraceError(f"a value does not fit its header field: {error}") from None
 
 
 def ip_packet(
@@ -126,9 +128,11 @@ def _pair(src: Address | str, dst: Address | str) -> tuple[Address, Address]:
     return source, target
 
 
-def _room(version: int, length: int) -> int:
-    """The bytes behind the IP header in a packet of that length."""
+def _room(version: int, needed: int, length: int | None) -> int:
+    """The bytes behind the IP header in a packet of that length; without one, as many as are needed."""
     least, most = (20, 65535) if version == 4 else (40, 40 + 65535)
+    if length is None:
+        length = least + needed
     if not least <= length <= most:
         raise TraceError(f"an IPv{version} packet of {length} bytes cannot be; expected {least} to {most}")
     return length - least

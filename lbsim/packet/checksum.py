@@ -30,8 +30,8 @@ def full(data: bytes | bytearray | memoryview) -> int:
 def transport(src: bytes, dst: bytes, proto: int, segment: bytes | bytearray | memoryview) -> int:
     """The checksum of a TCP, UDP or ICMPv6 segment with its pseudo header, computed in full.
 
-    The segment's own checksum field must be 0, or not: a segment with a correct checksum gives 0. The rule
-    that UDP writes 0xFFFF for 0 is the caller's.
+    The checksum field of ``segment`` must be 0 (with a correct checksum in it, the answer is 0). That UDP
+    writes 0xFFFF for 0 is left to the caller.
     """
     return full(src + dst + struct.pack("!II", len(segment), proto) + segment)
 

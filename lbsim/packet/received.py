@@ -23,10 +23,11 @@ __all__ = ["write_received"]
 def write_received(
     trace: Trace, result: Result, folder: Path, progress: Callable[[int, int], None] | None = None
 ) -> list[Path]:
-    """The files written: one per destination (``10.0.0.11_80.pcap``, ``fd00--11_80.pcap``) and ``clients.pcap``.
+    """Files written: ``clients.pcap`` and one per destination (``10.0.0.11_80.pcap``, ``fd00--11_80.pcap``).
 
-    Packets are as they leave the director: addresses, ports, TTL and checksums changed. Only forwarded ones are there;
-    answers that the director's own stack gives are not. A destination of several services has one file.
+    Packets are as they leave the director: addresses, ports, TTL and checksums changed. Only forwarded ones
+    are there; answers that the director's own stack gives are not. A destination of several services has one
+    file.
 
     Parameters
     ----------
@@ -43,6 +44,7 @@ def write_received(
     except OSError as error:
         raise LbsimError(f"cannot make the folder: {error.strerror}", file=str(folder)) from None
     forwarded = result["verdict"] == FORWARD
+    total = int(forwarded.sum())
     written = []
     done = 0
     for name, rows in _receivers(result, forwarded):
@@ -53,7 +55,7 @@ def write_received(
                 capture.write(int(trace["time"][row]), packet, length=int(trace["length"][row]))
                 done += 1
                 if progress and done % 1024 == 0:
-                    progress(done, int(forwarded.sum()))
+                    progress(done, total)
         written.append(path)
     return written
 

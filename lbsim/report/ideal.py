@@ -30,8 +30,7 @@ def ideal_of(config: DirectorConfig, result: Result, service: str) -> Ideal:
     If its scheduler, destinations or weights changed in between, the meaning says so.
     """
     begins = {
-        str(row.id): (row.scheduler, [(str(dest.id), dest.weight) for dest in row.dests])
-        for row in config.services()
+        str(row.id): (row.scheduler, [(str(dest.id), dest.weight) for dest in row.dests]) for row in config.services()
     }
     ends = {
         row.service: (row.scheduler, [(dest.dest, dest.weight) for dest in reversed(row.dests)])
@@ -49,11 +48,11 @@ def ideal_shares(scheduler: str, dests: Sequence[tuple[str, int]]) -> Ideal:
     """The ideal of a scheduler for (destination, weight) in the order in which they were added."""
     if scheduler in ("rr", "lc"):
         parts = {name: int(weight > 0) for name, weight in dests}
-        meaning = "equal parts"
+        meaning = "equal parts among destinations with weight above 0"
     elif scheduler == "sh":
         buckets = sh_buckets(dests)
         parts = {name: buckets[name] if weight else 0 for name, weight in dests}
-        meaning = f"parts of sh's {SH_TABLE} buckets"
+        meaning = f"each destination's part of sh's {SH_TABLE} buckets"
     else:
         parts = dict(dests)
         meaning = "parts by weight"
@@ -62,12 +61,12 @@ def ideal_shares(scheduler: str, dests: Sequence[tuple[str, int]]) -> Ideal:
 
 
 def sh_buckets(dests: Sequence[tuple[str, int]]) -> dict[str, int]:
-    """Destination -> how many buckets of sh's table are its own, for (destination, weight) in order of adding.
+    """Destination -> its number of buckets in sh's table, for (destination, weight) in order of adding.
 
     Source
     ------
-    ip_vs_sh.c ip_vs_sh_reassign(): newest destination first, each as many buckets in a row as its weight (at least
-    one), round after round until the table is full.
+    ip_vs_sh.c ip_vs_sh_reassign(): newest destination first, each as many buckets in a row as its weight (at
+    least one), round after round until the table is full.
     """
     buckets = {name: 0 for name, _ in dests}
     left = SH_TABLE if dests else 0

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from socket import AF_INET, AF_INET6, inet_pton
 from typing import TYPE_CHECKING, TypeVar
 
-from lbsim.model.config import parse_endpoint
 from lbsim.model.verdict import REASONS
 
 if TYPE_CHECKING:
@@ -97,14 +97,15 @@ def _line(row: Destination) -> DestLine:
     )
 
 
-def by_address(name: str) -> tuple[str, int, int, int, str]:
+def by_address(name: str) -> tuple[str, int, bytes, int, str]:
     """A sort key for ``10.0.0.11:80`` and ``tcp 10.0.0.1:80``: numbers as numbers, IPv4 before IPv6."""
     protocol, _, endpoint = name.rpartition(" ")
+    host, _, port = endpoint.rpartition(":")
+    version, family = (6, AF_INET6) if host.startswith("[") else (4, AF_INET)
     try:
-        address, port = parse_endpoint(endpoint)
-    except ValueError:
-        return protocol, 9, 0, 0, name
-    return protocol, address.version, int(address), port, name
+        return protocol, version, inet_pton(family, host.strip("[]")), int(port), name
+    except (OSError, ValueError):
+        return protocol, 9, b"", 0, name
 
 
 def first_of(rows: Sequence[_Row], shown: int = SHOWN) -> tuple[Sequence[_Row], int]:
@@ -119,7 +120,7 @@ def reason_rows(result: Result) -> list[tuple[Reason, int]]:
 
 
 def listing_lines(services: Iterable[ServiceRow], shown: int = SHOWN) -> tuple[list[str], int]:
-    """Services and destinations as ``ipvsadm -L -n`` lists them, sorted by address, and how many lines are left out."""
+    """Services and destinations in the columns of ``ipvsadm -L -n``, and how many lines are left out."""
     lines = ["Prot LocalAddress:Port Scheduler Flags"]
     lines.append("  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn")
     body = []
@@ -128,20 +129,17 @@ def listing_lines(services: Iterable[ServiceRow], shown: int = SHOWN) -> tuple[l
         flags = f" ({','.join(row.flags)})" if row.flags else ""
         body.append(f"{protocol.upper():<4} {endpoint} {row.scheduler}{flags}")
         for dest in sorted(row.dests, key=lambda dest: by_address(dest.dest)):
-            body.append(
-                f"  -> {dest.dest:<28} {'Masq':<7} {dest.weight:<6} {dest.active:<10} {dest.inactive}".rstrip()
-            )
+            numbers = f"{dest.weight:<6} {dest.active:<10} {dest.inactive}"
+            body.append(f"  -> {dest.dest:<28} {'Masq':<7} {numbers}")
     return lines + body[:shown], max(len(body) - shown, 0)
 
 
 def connection_lines(rows: Sequence[ConnRow], shown: int = SHOWN) -> tuple[list[str], int]:
-    """Connection entries in the columns of ``ipvsadm -L -n -c``, as wide as the entries, and how many are left out."""
+    """Connection entries in the columns of ``ipvsadm -L -n -c``, and how many are left out."""
     cells = [("pro", "expire", "state", "source", "virtual", "destination")]
     for row in rows[:shown]:
         left = f"{row.expires // 60:02d}:{row.expires % 60:02d}"
         cells.append((row.protocol, left, row.state, row.client, row.virtual, row.destination))
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = [
-        " ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
-    ]
+    lines = [" ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
     return lines, max(len(rows) - shown, 0)

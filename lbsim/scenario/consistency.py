@@ -1,7 +1,7 @@
 """What a scenario says twice must fit together: names of services and destinations, moments, tunables.
 
-A scenario may do strange things to a director (they become verdicts and findings), but it may not speak of something
-that never exists: that is a typing mistake, and the run would pass over it in silence.
+A scenario may do strange things to a director (they become verdicts and findings), but it may not speak of
+something that never exists: that is a typing mistake, and the run would pass over it in silence.
 """
 
 from __future__ import annotations

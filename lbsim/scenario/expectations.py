@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from lbsim.model.config import DestId, ServiceId
 from lbsim.model.outcome import Outcome
 from lbsim.model.scenario import (
     Expectation,
@@ -15,7 +16,6 @@ from lbsim.model.scenario import (
     Totals,
     TotalsExpectation,
 )
-from lbsim.model.config import DestId, ServiceId
 from lbsim.model.share import amounts_of, share_misses
 from lbsim.model.wording import and_more, counted, seconds
 from lbsim.scenario.table_rows import TableRow, pair_rows, row_text
@@ -30,7 +30,7 @@ _SHOWN = 3  # how many differences a detail spells out
 
 
 def moments_needed(loaded: Loaded) -> tuple[int, ...]:
-    """The moments (ns) at which tables must be kept: those to show and those that expectations ask for, in order."""
+    """The moments (ns) at which tables must be kept, in order: those to show and those that are expected."""
     asked = {expected.table for expected in loaded.scenario.expect if isinstance(expected, TableExpectation)}
     return tuple(sorted(asked | set(loaded.scenario.show)))
 
@@ -79,27 +79,11 @@ def _sequence(expected: SequenceExpectation, service: str, result: Result) -> tu
     found = _destinations_in_order(service, result)
     count = counted(len(wanted), "connection")
     title = f"{service}: the {'' if expected.complete else 'first '}{count}, in order"
-    differs = next(
-        (at for at, pair in enumerate(zip(wanted, found, strict=False)) if pair[0] != pair[1]), None
-    )
-    if differs is not None:
-        return title, [_first_difference(differs, wanted, found)], ""
-    if len(found) < len(wanted):
-        return (
-            title,
-            [
-                f"connection {len(found) + 1}: expected {wanted[len(found)]}, got none; there are {len(found):,}"
-            ],
-            "",
-        )
-    if expected.complete and len(found) > len(wanted):
-        after = found[len(wanted)]
-        return (
-            title,
-            [f"connection {len(wanted) + 1}: expected none, got {after}; there are {len(found):,}"],
-            "",
-        )
-    return title, [], f"{count} as expected"
+    compared = max(len(wanted), len(found)) if expected.complete else len(wanted)
+    differ = (at for at in range(compared) if wanted[at : at + 1] != found[at : at + 1])
+    at = next(differ, None)
+    misses = [] if at is None else [_first_difference(at, wanted, found)]
+    return title, misses, f"{count} as expected"
 
 
 def _destinations_in_order(service: str, result: Result) -> list[str]:
@@ -111,11 +95,13 @@ def _destinations_in_order(service: str, result: Result) -> list[str]:
 
 def _first_difference(at: int, wanted: Sequence[str], found: Sequence[str]) -> str:
     """``connection 7: expected A, got B; 5 to 9: expected C D A B C, got C D B A C``."""
+    want, got = (side[at] if at < len(side) else "none" for side in (wanted, found))
+    difference = f"connection {at + 1}: expected {want}, got {got}"
+    if "none" in (want, got):
+        return f"{difference}; expected {counted(len(wanted), 'connection')}, got {len(found):,}"
     first, last = max(0, at - 2), min(max(len(wanted), len(found)), at + 3)
-    around = (
-        f"{first + 1} to {last}: expected {' '.join(wanted[first:last])}, got {' '.join(found[first:last])}"
-    )
-    return f"connection {at + 1}: expected {wanted[at]}, got {found[at]}; {around}"
+    around = f"expected {' '.join(wanted[first:last])}, got {' '.join(found[first:last])}"
+    return f"{difference}; {first + 1} to {last}: {around}"
 
 
 def _share(expected: ShareExpectation, service: str, result: Result) -> tuple[str, list[str], str]:

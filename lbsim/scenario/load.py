@@ -1,7 +1,7 @@
 """A scenario file -> everything a run needs, or one error that says what to correct.
 
-Steps: YAML (``yaml_text``), schema (``lbsim.model.scenario``), the director's config and the timeline's commands
-(``lbsim.config``), and what must fit together (``consistency``).
+Steps: YAML (``yaml_text``), schema (``lbsim.model.scenario``), the director's config and the timeline's
+commands (``lbsim.config``), and what must fit together (``consistency``).
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -41,8 +42,8 @@ __all__ = ["Loaded", "SourceText", "load"]
 class SourceText:
     """A text that a scenario holds or refers to, and where it stands.
 
-    ``indent`` is the number of characters before each of its lines. ``by_line`` is False for quoted and folded texts,
-    whose lines are not those of the file.
+    ``indent`` is the number of characters before each of its lines. ``by_line`` is False for quoted and
+    folded texts, whose lines are not those of the file.
     """
 
     text: str
@@ -68,8 +69,8 @@ class SourceText:
 class Loaded:
     """A scenario that is understood.
 
-    ``timeline`` is in order of time, commands of the same instant in the order of the file. ``digest`` is a SHA-256
-    over what the scenario means: the same for other comments, key orders and names.
+    ``timeline`` is in order of time, commands of the same instant in the order of the file. ``digest`` is a
+    SHA-256 over what the scenario means: the same for other comments, key orders and names.
     """
 
     scenario: Scenario
@@ -82,7 +83,7 @@ class Loaded:
     """Index into ``scenario.traffic`` -> the packet script there."""
 
     def line_of(self, path: KeyPath) -> int:
-        """The line of ``("expect", 0)``, counted from 1; of a path that is not there, its nearest ancestor's."""
+        """Line of ``("expect", 0)``, counted from 1; of a path that is not there, its nearest ancestor's."""
         return self.document.key_spot(path).line
 
     def place_of(self, path: KeyPath) -> str:
@@ -109,7 +110,7 @@ def load(path: Path) -> Loaded:
 
     Raises
     ------
-    ScenarioError : the file cannot be read, is no YAML, or says something that is not understood or contradicts itself.
+    ScenarioError : the file cannot be read, is no YAML, is not understood or contradicts itself.
     ConfigError : an admin command in it is not understood.
     """
     document = read_yaml(path)
@@ -125,7 +126,10 @@ def load(path: Path) -> Loaded:
         for at, item in enumerate(scenario.traffic)
         if isinstance(item, PacketTraffic)
     }
-    digest = _digest(scenario, config, timeline, packets, document, path)
+    files: dict[KeyPath, str] = {
+        ("traffic", at, "packets"): _without_comments(source.text) for at, source in packets.items()
+    }
+    digest = _digest(scenario, config, timeline, files | _capture_digests(scenario, document, path))
     return Loaded(scenario, path, config, timeline, digest, document, packets)
 
 
@@ -168,8 +172,8 @@ def _read_reference(target: Path, name: str, at: KeyPath, document: Document) ->
 
 
 @contextmanager
-def _opened(target: Path, name: str, at: KeyPath, document: Document) -> Iterator[BinaryIO]:
-    """A regular file, open; what the operating system refuses is a ScenarioError at the place that names it."""
+def _opened(target: Path, name: str, at: KeyPath, document: Document) -> Iterator[BufferedReader]:
+    """A regular file, open; what the operating system refuses is a ScenarioError where the file is named."""
     spot = document.spot(at)
     try:
         if target.exists() and not target.is_file():  # a pipe would wait for ever
@@ -212,20 +216,15 @@ def _digest(
     scenario: Scenario,
     config: DirectorConfig,
     timeline: tuple[TimedCommand, ...],
-    packets: Mapping[int, SourceText],
-    document: Document,
-    path: Path,
+    files: Mapping[KeyPath, str],
 ) -> str:
-    """SHA-256 over the scenario as canonical JSON, file contents in place of file names."""
+    """SHA-256 over the scenario as canonical JSON, contents of files in place of their names."""
     meaning = scenario.model_dump(mode="json", exclude={"name", "description"})
     meaning["config"] = [[_meaning(command) for command in config.commands], asdict(config.router)]
     meaning["timeline"] = [[timed.at, _meaning(timed.command)] for timed in timeline]
     meaning["sysctls"] = SYSCTLS | {sysctl_name(name): value for name, value in scenario.sysctls.items()}
-    for at, item in enumerate(scenario.traffic):
-        if isinstance(item, PacketTraffic):
-            meaning["traffic"][at]["packets"] = packets[at].text
-        elif isinstance(item, CaptureTraffic):
-            meaning["traffic"][at]["capture"] = _file_digest(item.capture, at, document, path)
+    for (_, at, key), content in files.items():
+        meaning["traffic"][at][key] = content
     canonical = json.dumps(meaning, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -236,7 +235,17 @@ def _meaning(command: AdminCommand) -> dict[str, Any]:
     return {"command": type(command).__name__, **plain}
 
 
-def _file_digest(name: str, at: int, document: Document, path: Path) -> str:
-    target = path.parent / name
-    with _opened(target, name, ("traffic", at, "capture"), document) as source:
-        return hashlib.file_digest(source, "sha256").hexdigest()
+def _without_comments(script: str) -> str:
+    lines = (" ".join(line.partition("#")[0].split()) for line in script.splitlines())
+    return "\n".join(line for line in lines if line)
+
+
+def _capture_digests(scenario: Scenario, document: Document, path: Path) -> dict[KeyPath, str]:
+    """Place of each capture -> SHA-256 over its bytes."""
+    digests: dict[KeyPath, str] = {}
+    for at, item in enumerate(scenario.traffic):
+        if isinstance(item, CaptureTraffic):
+            place = ("traffic", at, "capture")
+            with _opened(path.parent / item.capture, item.capture, place, document) as source:
+                digests[place] = hashlib.file_digest(source, "sha256").hexdigest()
+    return digests

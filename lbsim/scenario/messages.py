@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 from pydantic import BaseModel, Tag, ValidationError
@@ -38,12 +38,16 @@ class Problem:
 
 
 def raise_first(problems: list[Problem], file: str | None) -> None:
-    """Raise the first problem in the file as a ScenarioError that tells how many more there are; none: return."""
+    """Raise the first problem in the file as a ScenarioError that counts the others; none is fine."""
     if not problems:
         return
-    first, *others = sorted(problems, key=lambda problem: (problem.spot.line, problem.spot.column))
+    first, *others = sorted(problems, key=_order)
     more = f" (and {len(others)} more)" if others else ""
     raise ScenarioError(first.message + more, file=file, line=first.spot.line, column=first.spot.column)
+
+
+def _order(problem: Problem) -> tuple[int, int, bool]:
+    return problem.spot.line, problem.spot.column, problem.missing is not None
 
 
 def where(path: KeyPath) -> str:
@@ -92,13 +96,19 @@ def problems_of(error: ValidationError, document: Document) -> list[Problem]:
         problem = _problem(detail, document)
         if problem:
             problems.setdefault((problem.path, problem.missing or problem.unknown or ""), problem)
-    return [problem for problem in problems.values() if not _follows(problem, list(problems.values()))]
+    found = list(problems.values())
+    return [problem for one in found for problem in _behind_unknown_keys(one, found)]
 
 
-def _follows(problem: Problem, others: list[Problem]) -> bool:
-    """Whether the missing key is there, only misspelled."""
-    misspelled = [o.unknown for o in others if o.unknown and o.path == problem.path]
-    return bool(problem.missing and difflib.get_close_matches(problem.missing, misspelled, n=1, cutoff=0.5))
+def _behind_unknown_keys(problem: Problem, others: list[Problem]) -> list[Problem]:
+    """A missing key is told after the unknown ones of its mapping, or not at all if one of them is its misspelling."""
+    unknown = [other for other in others if other.unknown and other.path == problem.path]
+    if not problem.missing or not unknown:
+        return [problem]
+    names = [other.unknown for other in unknown if other.unknown]
+    if difflib.get_close_matches(problem.missing, names, n=1, cutoff=0.5):
+        return []
+    return [replace(problem, spot=unknown[-1].spot)]
 
 
 def _problem(detail: ErrorDetails, document: Document) -> Problem | None:
@@ -146,7 +156,7 @@ def _sentence(kind: str, given: Any, limits: dict[str, Any], original: str) -> s
         "dict_type": "a mapping",
         "model_type": "a mapping",
         "model_attributes_type": "a mapping",
-        "string_pattern_mismatch": "small letters, digits, '.', '_' and '-', at most 80, the first a letter or digit",
+        "string_pattern_mismatch": "up to 80 small letters, digits and '.', '_', '-', no sign in front",
         "too_short": "at least one entry",
         "greater_than": f"a number above {_number(limits.get('gt'))}",
         "greater_than_equal": f"a number from {_number(limits.get('ge'))} on",

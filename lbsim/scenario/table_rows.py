@@ -16,7 +16,7 @@ ANY = "*"
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """An expected row: protocol, client, virtual, destination, state and perhaps seconds; ``*`` is any word."""
+    """An expected row: protocol, client, virtual, destination, state, perhaps seconds; ``*`` is any word."""
 
     words: tuple[str, ...]
 
@@ -28,9 +28,8 @@ class TableRow:
         """
         words = text.split()
         if len(words) not in (5, 6):
-            raise ValueError(
-                f"{text!r} has {len(words)} words; expected PROTOCOL CLIENT VIRTUAL DESTINATION STATE [SECONDS]"
-            )
+            expected = "PROTOCOL CLIENT VIRTUAL DESTINATION STATE [SECONDS]"
+            raise ValueError(f"{text!r} has {len(words)} words; expected {expected}")
         protocol, *ends, state = words[:5]
         if protocol.upper() not in ("TCP", "UDP", ANY):
             raise ValueError(f"unknown protocol {protocol!r}; expected TCP, UDP or *")
@@ -61,11 +60,13 @@ def row_text(row: ConnRow) -> str:
 def pair_rows(wanted: Sequence[TableRow], table: Sequence[ConnRow]) -> tuple[list[TableRow], list[ConnRow]]:
     """The expected rows for which the table has none left, and the table's rows that nobody expected.
 
-    Each expected row stands for one row of the table. Where wildcards leave a choice, rows are paired so that as many
-    as possible find one.
+    Each expected row stands for one row of the table. Where wildcards leave a choice, rows are paired so that
+    as many as possible find one.
     """
-    words = [row_words(row) for row in table]
-    exact = Counter(row.words for row in wanted if len(row.words) == 6 and ANY not in row.words)
+    words: list[tuple[str, ...]] = [row_words(row) for row in table]
+    exact: Counter[tuple[str, ...]] = Counter(
+        row.words for row in wanted if len(row.words) == 6 and ANY not in row.words
+    )
     free = []
     for at, row in enumerate(words):
         if exact[row] > 0:
@@ -97,7 +98,7 @@ def _choices(
 def _largest_pairing(choices: Sequence[Sequence[int]]) -> dict[int, int]:
     """Pairs (chosen -> chooser), as many as possible, where each chooser has a list of candidates.
 
-    Augmenting paths (Kuhn), breadth first: a newcomer may take another's candidate if that one finds a new one.
+    Augmenting paths (Kuhn), breadth first: a newcomer may take another's candidate if that one finds another.
     """
     partner: dict[int, int] = {}
     for newcomer in range(len(choices)):
@@ -107,7 +108,7 @@ def _largest_pairing(choices: Sequence[Sequence[int]]) -> dict[int, int]:
         queue: list[tuple[int, int | None]] = [(newcomer, None)]
         for asker, given_up in queue:
             fresh = [candidate for candidate in choices[asker] if candidate not in came_from]
-            came_from |= {candidate: (asker, given_up) for candidate in fresh}
+            came_from |= dict.fromkeys(fresh, (asker, given_up))
             end = next((candidate for candidate in fresh if candidate not in partner), None)
             if end is not None:
                 _hand_over(end, came_from, partner)

@@ -1,8 +1,9 @@
 """YAML text -> plain values, and the line and column of each.
 
-PyYAML does the parsing (its C parser, if there is one); what it would make of plain words is not used, because YAML 1.1
-reads ``on`` as true and ``12:30:45`` as 45045. Here only null, true, false and numbers are special, as in YAML 1.2,
-and a key is always its text. Whatever is in the file, the answer is a document or one ScenarioError.
+PyYAML does the parsing (its C parser, if there is one); what it would make of plain words is not used,
+because YAML 1.1 reads ``on`` as true and ``12:30:45`` as 45045. Here only null, true, false and numbers are
+special, as in YAML 1.2, and a key is always its text. Whatever is in the file, the answer is a document or
+one ScenarioError.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ MAX_DEPTH = 50
 
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
-_WORDS = {word: value for word, value in (("null", None), ("true", True), ("false", False))}
+_WORDS = {"null": None, "true": True, "false": False}
 _CONSTANTS = {form: value for word, value in _WORDS.items() for form in (word, word.title(), word.upper())}
 _CONSTANTS |= {"": None, "~": None}
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -117,7 +118,7 @@ def read_yaml(path: Path) -> Document:
 
 
 def decode(content: bytes, file: str) -> str:
-    """The text that the bytes are; ScenarioError with the line if they are not UTF-8 or hold unprintable characters."""
+    """The text that the bytes are; ScenarioError if they are no UTF-8 or hold control characters."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -193,7 +194,8 @@ class _Composer:
         self._documents = 0
 
     def take(self, event: yaml.Event) -> None:
-        spot = Spot(event.start_mark.line + 1, event.start_mark.column + 1)
+        mark = event.start_mark
+        spot = Spot(mark.line + 1, mark.column + 1) if mark else Spot(1, 1)
         match event:
             case yaml.DocumentStartEvent():
                 self._documents += 1
@@ -202,7 +204,7 @@ class _Composer:
             case yaml.ScalarEvent():
                 self._take_scalar(event, spot)
             case yaml.AliasEvent():
-                self._take_alias(event.anchor, spot)
+                self._take_alias(event.anchor or "", spot)
             case yaml.MappingStartEvent() | yaml.SequenceStartEvent():
                 self._begin(event, spot)
             case yaml.MappingEndEvent() | yaml.SequenceEndEvent():

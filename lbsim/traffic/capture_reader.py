@@ -1,12 +1,13 @@
-"""The frames of a capture file: when each was captured, where its bytes lie, and where the IP packet in it begins.
+"""The frames of a capture file: when each was captured, where its bytes lie, where its IP packet begins.
 
-Reads pcap (both byte orders, micro- and nanoseconds) and pcapng (any number of sections and interfaces). What a
-frame says is left to ``lbsim.packet.headers``; what it means for a director to ``lbsim.traffic.pcap``.
+Reads pcap (both byte orders, micro- and nanoseconds) and pcapng (any number of sections and interfaces). What
+a packet says is left to ``lbsim.packet.headers``, what it means for a director to ``lbsim.traffic.pcap``.
 
-A capture is often damaged at its end: the machine was switched off, the disk was full. All frames before the damage
-are given, and :attr:`Capture.damage` says what it was. Packets are numbered from 1 there, like the frames in Wireshark.
+A capture is often damaged at its end: the machine was switched off, the disk was full. All frames before the
+damage are given, and :attr:`Capture.damage` says what it was. It numbers packets from 1, like Wireshark.
 
-Source: the Internet drafts draft-ietf-opsawg-pcap and draft-ietf-opsawg-pcapng; the list of link types at tcpdump.org.
+Source: the Internet drafts draft-ietf-opsawg-pcap and draft-ietf-opsawg-pcapng; the link types at
+tcpdump.org.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from typing import NamedTuple, TypeAlias
 
 from lbsim.errors import TraceError
 
-__all__ = ["ARP", "NOT_IP", "OTHER_LINK", "UNREADABLE", "Capture", "Frame", "open_capture"]
+__all__ = ["ARP", "NOT_IP", "NO_TIME", "OTHER_LINK", "UNREADABLE", "Capture", "Frame", "open_capture"]
 
-#: (bytes of the file, begin and end of a frame) -> where its IP packet begins, or one of the negative numbers below
+#: (bytes of the file, begin and end of a frame) -> where its IP packet begins, or ARP, NOT_IP, ...
 FindIp: TypeAlias = Callable[[bytes, int, int], int]
-#: (nanoseconds since 1970, begin and end of the frame in the file, how to find the IP packet in it)
+#: (nanoseconds since 1970 or NO_TIME, begin and end of the frame in the file, how to find its IP packet)
 Frame: TypeAlias = tuple[int, int, int, FindIp]
 
 ARP = -1
@@ -31,16 +32,303 @@ NOT_IP = -2  # the link layer says that it carries something else
 UNREADABLE = -3  # the frame ends before the link layer says what it carries
 OTHER_LINK = -4  # a link type that is not supported, in a file that has others, too
 
-_LONGEST_FRAME = 256 * 2**20
-_END_OF_TIME = 1 << 62  # nanoseconds; the year 2116. Differences of such times still fit into 64 bits.
+NO_TIME = -1  # pcapng has packets without a time
+
+_LONGEST = 256 * 2**20  # bytes of a frame
+_END_OF_TIME = 1 << 62  # nanoseconds, the year 2116: differences of such times still fit into 64 bits
 _SECOND = 1_000_000_000
 
 
-class _Damaged(Exception):  # noqa: N818 - not an error to the caller: what was read before is good
+class _Damage(Exception):  # noqa: N818 - not an error to the caller: what was read before is good
     """The rest of the file cannot be read; the text says why."""
 
 
-# --- link layers ------------------------------------------------------------------------------------------------
+def open_capture(path: Path) -> Capture:
+    """The capture file of that path.
+
+    Raises
+    ------
+    TraceError : the file cannot be read or is no capture, or the link type of a pcap file is not supported.
+    """
+    return Capture(_content(path), str(path))
+
+
+def _content(path: Path) -> bytes:
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise TraceError("is a directory; expected a capture file (pcap, pcapng)", file=str(path))
+        if not stat.S_ISREG(mode):  # a pipe or a device might never end
+            raise TraceError("is no regular file; expected a capture file (pcap, pcapng)", file=str(path))
+        raw = path.read_bytes()
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise TraceError(f"cannot read the capture: {why}", file=str(path)) from None
+    if not raw:
+        raise TraceError("the file is empty; expected a capture (pcap, pcapng)", file=str(path))
+    return raw
+
+
+class Capture:
+    """A capture file: iterate over :meth:`frames` once, then look at ``damage``.
+
+    Attributes
+    ----------
+    raw : bytes of the whole file.
+    damage : what was wrong with it, or None; known when :meth:`frames` has ended.
+    """
+
+    def __init__(self, raw: bytes, file: str) -> None:
+        self.raw = raw
+        self.damage: str | None = None
+        self._file = file
+        self._links: set[int] = set()
+        self._frames = self._pcapng() if raw[:4] == _PCAPNG else self._pcap()
+
+    def frames(self) -> Iterator[Frame]:
+        """The frames in the order of the file.
+
+        Raises
+        ------
+        TraceError : a pcapng file has interfaces, but none of a supported link type.
+        """
+        try:
+            yield from self._frames
+        except _Damage as damage:
+            self.damage = str(damage)
+        if self._links and self._links.isdisjoint(_LINK_TYPES):
+            raise self._unsupported(min(self._links))
+
+    def _pcapng(self) -> Iterator[Frame]:
+        magic = self.raw[8:12]
+        if magic not in _BYTE_ORDERS:
+            raise self._error(
+                f"this begins like pcapng, but its byte-order magic is {magic.hex() or 'missing'}; expected "
+                f"{_listed(_BYTE_ORDERS)}"
+            )
+        return _PcapngFile(self.raw, self._links).frames()
+
+    def _pcap(self) -> Iterator[Frame]:
+        magic = self.raw[:4]
+        if magic not in _PCAP:
+            hint = " (gzip: unpack it first)" if magic[:2] == b"\x1f\x8b" else ""
+            raise self._error(
+                f"this is no capture, it begins with {magic.hex()}{hint}; expected {_listed(_PCAP)} "
+                f"(pcap) or {_PCAPNG.hex()} (pcapng)"
+            )
+        if len(self.raw) < 24:
+            raise self._error(f"the file header is cut after {len(self.raw)} bytes; expected 24")
+        order, unit = _PCAP[magic]
+        major, minor, link = Struct(order + "4xHH12xI").unpack_from(self.raw)
+        if major != 2:
+            raise self._error(f"pcap version {major}.{minor} is not supported; expected 2.4")
+        link &= 0x03FFFFFF  # the bits above describe the frame check sequence
+        if link not in _LINK_TYPES:
+            raise self._unsupported(link)
+        return _pcap_frames(self.raw, order, unit, _LINK_TYPES[link])
+
+    def _unsupported(self, link: int) -> TraceError:
+        return self._error(
+            f"link type {link} is not supported; expected 1 (Ethernet), 113 or 276 (Linux cooked), "
+            "12, 14, 101, 228 or 229 (raw IP), 0 or 108 (BSD loopback)"
+        )
+
+    def _error(self, message: str) -> TraceError:
+        return TraceError(message, file=self._file)
+
+
+def _listed(magics: Mapping[bytes, object]) -> str:
+    return ", ".join(magic.hex() for magic in magics)
+
+
+#: First four bytes of a pcap file -> byte order, nanoseconds per unit of a time stamp's fraction.
+_PCAP: Mapping[bytes, tuple[str, int]] = {
+    b"\xd4\xc3\xb2\xa1": ("<", 1000),
+    b"\xa1\xb2\xc3\xd4": (">", 1000),
+    b"\x4d\x3c\xb2\xa1": ("<", 1),
+    b"\xa1\xb2\x3c\x4d": (">", 1),
+}
+
+
+def _pcap_frames(raw: bytes, order: str, unit: int, find_ip: FindIp) -> Iterator[Frame]:
+    """The frames of a pcap file: records of a 16-byte header and the captured bytes."""
+    header = Struct(order + "III4x").unpack_from
+    size = len(raw)
+    at = 24
+    number = 0
+    while at < size:
+        number += 1
+        if at + 16 > size:
+            raise _Damage(f"cut in packet {number} at byte {size}")
+        seconds, fraction, captured = header(raw, at)
+        end = at + 16 + captured
+        if end > size:
+            if captured > _LONGEST:
+                raise _Damage(f"packet {number} at byte {at} claims {captured} bytes")
+            raise _Damage(f"cut in packet {number} at byte {size}")
+        nanoseconds = fraction * unit
+        if nanoseconds >= _SECOND:
+            raise _Damage(f"packet {number} at byte {at} has no time, its fraction of a second is {fraction}")
+        yield seconds * _SECOND + nanoseconds, at + 16, end, find_ip
+        at = end
+
+
+_PCAPNG = b"\x0a\x0d\x0d\x0a"  # the type of a section header, the same in both byte orders
+_BYTE_ORDERS: Mapping[bytes, str] = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
+_INTERFACE = 1  # types of blocks
+_OLD_PACKET = 2
+_SIMPLE_PACKET = 3
+_ENHANCED_PACKET = 6
+_TIME_RESOLUTION = 9  # options of an interface
+_TIME_OFFSET = 14
+
+
+class _Words(NamedTuple):
+    """How to read what stands in a pcapng file, in one byte order."""
+
+    block: Struct  # type, length
+    number: Struct  # one 32-bit number
+    interface: Struct  # link type, longest frame
+    option: Struct  # code, length
+    offset: Struct  # seconds
+    packet: Struct  # interface, time (high, low), captured bytes
+    old_packet: Struct  # likewise
+
+
+_WORDS = {
+    order: _Words(*(Struct(order + form) for form in ("II", "I", "H2xI", "HH", "q", "IIII", "H2xIII")))
+    for order in "<>"
+}
+
+
+class _Interface(NamedTuple):
+    """Where packets were captured. A time stamp t means t * multiplier // divisor + offset nanoseconds."""
+
+    find_ip: FindIp
+    longest: int  # captured bytes of a simple packet
+    multiplier: int
+    divisor: int
+    offset: int
+
+
+class _PcapngFile:
+    """A pcapng file: blocks of a type, a length, a body and the length again; unknown types are skipped."""
+
+    def __init__(self, raw: bytes, links: set[int]) -> None:
+        self._raw = raw
+        self._links = links  # collects the link types of all interfaces
+        self._words = _WORDS["<"]
+        self._interfaces: list[_Interface] = []  # of the current section
+        self._number = 0  # of the packet that was read last
+
+    def frames(self) -> Iterator[Frame]:
+        """The frames in the order of the file."""
+        raw = self._raw
+        size = len(raw)
+        at = 0
+        while at < size:
+            if raw[at : at + 4] == _PCAPNG:
+                self._begin_section(at)
+            kind, end = self._block(at)
+            if kind in (_ENHANCED_PACKET, _OLD_PACKET):
+                yield self._packet(at, end - 4, self._words.packet if kind > 2 else self._words.old_packet)
+            elif kind == _SIMPLE_PACKET:
+                yield self._simple_packet(at, end - 4)
+            elif kind == _INTERFACE:
+                self._interfaces.append(self._interface(at, end - 4))
+            at = end
+
+    def _begin_section(self, at: int) -> None:
+        order = _BYTE_ORDERS.get(self._raw[at + 8 : at + 12])
+        if order is None:
+            raise self._damage(at, "begins a section, but has no byte order")
+        self._words = _WORDS[order]
+        self._interfaces = []
+
+    def _block(self, at: int) -> tuple[int, int]:
+        """(type, end) of the block at ``at``."""
+        size = len(self._raw)
+        if at + 12 > size:
+            raise _Damage(f"cut at byte {size}, after packet {self._number}")
+        kind, length = self._words.block.unpack_from(self._raw, at)
+        end: int = at + length
+        if length < 12 or length % 4 or length > _LONGEST:
+            raise self._damage(at, f"claims {length} bytes")
+        if end > size:
+            raise _Damage(f"cut at byte {size}, after packet {self._number}")
+        (again,) = self._words.number.unpack_from(self._raw, end - 4)
+        if again != length:
+            raise self._damage(at, f"claims {length} bytes where it begins and {again} where it ends")
+        return kind, end
+
+    def _packet(self, at: int, tail: int, words: Struct) -> Frame:
+        """A packet with interface, time and captured length; its body ends at ``tail``."""
+        begin = at + 28
+        if begin > tail:
+            raise self._damage(at, "is too short for a packet")
+        which, high, low, captured = words.unpack_from(self._raw, at + 8)
+        if which >= len(self._interfaces):
+            raise self._damage(at, f"names interface {which} of {len(self._interfaces)}")
+        if begin + captured > tail:
+            raise self._damage(at, f"claims a packet of {captured} bytes, more than it has")
+        interface = self._interfaces[which]
+        time = (high << 32 | low) * interface.multiplier // interface.divisor + interface.offset
+        if not 0 <= time < _END_OF_TIME:
+            raise self._damage(at, "has no time between 1970 and 2116")
+        self._number += 1
+        return time, begin, begin + captured, interface.find_ip
+
+    def _simple_packet(self, at: int, tail: int) -> Frame:
+        """A packet of the first interface; the block says neither its time nor how much was captured."""
+        begin = at + 12
+        if begin > tail:
+            raise self._damage(at, "is too short for a packet")
+        if not self._interfaces:
+            raise self._damage(at, "names interface 0 of 0")
+        interface = self._interfaces[0]
+        (length,) = self._words.number.unpack_from(self._raw, at + 8)
+        self._number += 1
+        return NO_TIME, begin, begin + min(length, interface.longest, tail - begin), interface.find_ip
+
+    def _interface(self, at: int, tail: int) -> _Interface:
+        if at + 16 > tail:
+            raise self._damage(at, "is too short for an interface")
+        link, longest = self._words.interface.unpack_from(self._raw, at + 8)
+        options = self._options(at, tail)
+        resolution = options.get(_TIME_RESOLUTION, b"\x06")
+        offset = options.get(_TIME_OFFSET, bytes(8))
+        if len(resolution) != 1 or len(offset) != 8:
+            raise self._damage(at, "has a time resolution or a time offset of a wrong size")
+        exponent = resolution[0] & 0x7F
+        per_second = 2**exponent if resolution[0] & 0x80 else 10**exponent
+        whole = _SECOND % per_second == 0
+        self._links.add(link)
+        return _Interface(
+            find_ip=_LINK_TYPES.get(link, _other_link),
+            longest=longest or _LONGEST,
+            multiplier=_SECOND // per_second if whole else _SECOND,
+            divisor=1 if whole else per_second,
+            offset=self._words.offset.unpack(offset)[0] * _SECOND,
+        )
+
+    def _options(self, at: int, tail: int) -> dict[int, bytes]:
+        """Code -> value of an interface's options, each the first of its code."""
+        options: dict[int, bytes] = {}
+        option = at + 16
+        while option + 4 <= tail:
+            code, length = self._words.option.unpack_from(self._raw, option)
+            value = option + 4
+            if code == 0:
+                break
+            if value + length > tail:
+                raise self._damage(at, f"claims an option of {length} bytes, more than it has")
+            options.setdefault(code, self._raw[value : value + length])
+            option = value + (length + 3 & ~3)
+        return options
+
+    def _damage(self, at: int, what: str) -> _Damage:
+        return _Damage(f"the block at byte {at}, after packet {self._number}, {what}")
+
 
 _IP_TYPES = frozenset({0x0800, 0x86DD})
 _ARP_TYPE = 0x0806
@@ -110,313 +398,3 @@ _LINK_TYPES: Mapping[int, FindIp] = {
     229: _raw_ip,
     276: _linux_cooked_v2,
 }
-_SUPPORTED = (
-    "1 (Ethernet), 113 and 276 (Linux cooked), 12, 14, 101, 228 and 229 (raw IP), 0 and 108 (BSD loopback)"
-)
-
-
-# --- files ------------------------------------------------------------------------------------------------------
-
-_PCAPNG = b"\x0a\x0d\x0d\x0a"
-#: first four bytes of a pcap file -> byte order, nanoseconds per unit of a time stamp's fraction
-_PCAP: Mapping[bytes, tuple[str, int]] = {
-    b"\xd4\xc3\xb2\xa1": ("<", 1000),
-    b"\xa1\xb2\xc3\xd4": (">", 1000),
-    b"\x4d\x3c\xb2\xa1": ("<", 1),
-    b"\xa1\xb2\x3c\x4d": (">", 1),
-}
-
-
-def open_capture(path: Path) -> Capture:
-    """The capture file of that path.
-
-    Raises
-    ------
-    TraceError : the file cannot be read or is no capture, or the link type of a pcap file is not supported.
-    """
-    return Capture(_content(path), str(path))
-
-
-def _content(path: Path) -> bytes:
-    try:
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            raise TraceError("is a directory; expected a capture file (pcap, pcapng)", file=str(path))
-        if not stat.S_ISREG(mode):  # a pipe or a device might never end
-            raise TraceError("is no regular file; expected a capture file (pcap, pcapng)", file=str(path))
-        raw = path.read_bytes()
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or str(error)
-        raise TraceError(f"cannot read the capture: {why}", file=str(path)) from None
-    if not raw:
-        raise TraceError("the file is empty; expected a capture (pcap, pcapng)", file=str(path))
-    return raw
-
-
-class Capture:
-    """A capture file: iterate over :meth:`frames` once, then look at ``damage``.
-
-    Attributes
-    ----------
-    raw : bytes of the whole file.
-    damage : what was wrong with it, or None; known when :meth:`frames` has ended.
-    """
-
-    def __init__(self, raw: bytes, file: str) -> None:
-        self.raw = raw
-        self.damage: str | None = None
-        self._file = file
-        self._links: set[int] = set()
-        self._frames = self._open()
-
-    def frames(self) -> Iterator[Frame]:
-        """The frames in the order of the file.
-
-        Raises
-        ------
-        TraceError : a pcapng file has no interface of a supported link type.
-        """
-        try:
-            yield from self._frames
-        except _Damaged as damage:
-            self.damage = str(damage)
-        if self._links and self._links.isdisjoint(_LINK_TYPES):
-            self._refuse_link(min(self._links))
-
-    def _open(self) -> Iterator[Frame]:
-        magic = self.raw[:4]
-        if magic == _PCAPNG:
-            if self.raw[8:12] not in _BYTE_ORDERS:
-                raise TraceError(
-                    f"the file begins like pcapng, but its byte-order magic is {self.raw[8:12].hex() or 'missing'}; "
-                    "expected 4d3c2b1a or 1a2b3c4d",
-                    file=self._file,
-                )
-            return _with_times(_pcapng_frames(self.raw, self._links))
-        if magic not in _PCAP:
-            hint = " (gzip: unpack it first)" if magic[:2] == b"\x1f\x8b" else ""
-            raise TraceError(
-                f"this is no capture: it begins with {magic.hex()}{hint}; expected pcap "
-                f"({', '.join(known.hex() for known in _PCAP)}) or pcapng ({_PCAPNG.hex()})",
-                file=self._file,
-            )
-        if len(self.raw) < 24:
-            raise TraceError(f"the file header is cut: {len(self.raw)} bytes; expected 24", file=self._file)
-        order, unit = _PCAP[magic]
-        major, minor, link = Struct(order + "4xHH12xI").unpack_from(self.raw)
-        if major != 2:
-            raise TraceError(f"pcap version {major}.{minor} is not supported; expected 2.4", file=self._file)
-        link &= 0x03FFFFFF  # the bits above it describe the frame check sequence
-        if link not in _LINK_TYPES:
-            self._refuse_link(link)
-        return _pcap_frames(self.raw, order, unit, _LINK_TYPES[link])
-
-    def _refuse_link(self, link: int) -> None:
-        raise TraceError(f"link type {link} is not supported; expected one of {_SUPPORTED}", file=self._file)
-
-
-def _pcap_frames(raw: bytes, order: str, unit: int, find_ip: FindIp) -> Iterator[Frame]:
-    """The frames of a pcap file: records of a 16-byte header and the captured bytes."""
-    header = Struct(order + "III4x").unpack_from
-    size = len(raw)
-    at = 24
-    number = 0
-    while at < size:
-        number += 1
-        if at + 16 > size:
-            raise _Damaged(f"cut in packet {number} at byte {size}")
-        seconds, fraction, captured = header(raw, at)
-        end = at + 16 + captured
-        if end > size:
-            if captured > _LONGEST_FRAME:
-                raise _Damaged(f"packet {number} at byte {at} claims {captured} bytes")
-            raise _Damaged(f"cut in packet {number} at byte {size}")
-        nanoseconds = fraction * unit
-        if nanoseconds >= _SECOND:
-            raise _Damaged(f"packet {number} at byte {at} has no time: its fraction of a second is {fraction}")
-        yield seconds * _SECOND + nanoseconds, at + 16, end, find_ip
-        at = end
-
-
-# --- pcapng -----------------------------------------------------------------------------------------------------
-
-_BYTE_ORDERS: Mapping[bytes, str] = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
-_SECTION_HEADER = 0x0A0D0D0A
-_INTERFACE = 1
-_OLD_PACKET = 2
-_SIMPLE_PACKET = 3
-_ENHANCED_PACKET = 6
-_TIME_RESOLUTION = 9  # options of an interface
-_TIME_OFFSET = 14
-
-
-class _Words(NamedTuple):
-    """What is read again and again, in one byte order."""
-
-    block: Struct  # type, length
-    number: Struct  # one 32-bit number
-    interface: Struct  # link type, longest frame
-    option: Struct  # code, length
-    offset: Struct  # seconds
-    packet: Struct  # interface, time (high, low), captured bytes
-    old_packet: Struct  # likewise
-
-
-_WORDS = {
-    order: _Words(*(Struct(order + form) for form in ("II", "I", "H2xI", "HH", "q", "IIII", "H2xIII")))
-    for order in "<>"
-}
-
-
-class _Interface(NamedTuple):
-    """Where packets were captured. A time stamp t means t * multiplier // divisor + offset nanoseconds."""
-
-    find_ip: FindIp
-    longest: int  # captured bytes of a simple packet
-    multiplier: int
-    divisor: int
-    offset: int
-
-
-_Untimed: TypeAlias = tuple[int | None, int, int, FindIp]
-
-
-def _pcapng_frames(raw: bytes, links: set[int]) -> Iterator[_Untimed]:
-    """The frames of a pcapng file: simple packets have None for a time. ``links`` collects the link types."""
-    words = _WORDS["<"]
-    interfaces: list[_Interface] = []
-    at = 0
-    number = 0
-    while at < len(raw):
-        if raw[at : at + 4] == _PCAPNG:  # the same in both byte orders
-            words = _WORDS[_byte_order(raw, at)]
-            interfaces = []
-        kind, end = _block(raw, at, words, number)
-        body, tail = at + 8, end - 4
-        if kind == _ENHANCED_PACKET or kind == _OLD_PACKET:  # noqa: PLR1714 - faster: once per packet
-            number += 1
-            yield _packet(raw, body, tail, words, kind == _OLD_PACKET, interfaces, number)
-        elif kind == _SIMPLE_PACKET:
-            number += 1
-            yield _simple_packet(raw, body, tail, words, interfaces, number)
-        elif kind == _INTERFACE:
-            link, interface = _interface(raw, body, tail, words)
-            interfaces.append(interface)
-            links.add(link)
-        at = end
-
-
-def _byte_order(raw: bytes, at: int) -> str:
-    order = _BYTE_ORDERS.get(raw[at + 8 : at + 12])
-    if order is None:
-        raise _Damaged(f"the section at byte {at} has no byte order")
-    return order
-
-
-def _block(raw: bytes, at: int, words: _Words, number: int) -> tuple[int, int]:
-    """(type, end) of the block at ``at``, whose length stands at its beginning and at its end."""
-    if at + 12 > len(raw):
-        raise _Damaged(f"cut at byte {len(raw)}, after packet {number}")
-    kind, length = words.block.unpack_from(raw, at)
-    end = at + length
-    if length < 12 or length % 4 or length > _LONGEST_FRAME:
-        raise _Damaged(f"the block at byte {at}, after packet {number}, claims {length} bytes")
-    if end > len(raw):
-        raise _Damaged(f"cut at byte {len(raw)}, after packet {number}")
-    (repeated,) = words.number.unpack_from(raw, end - 4)
-    if repeated != length:
-        raise _Damaged(
-            f"the block at byte {at}, after packet {number}, claims {length} bytes at its beginning and {repeated} "
-            "at its end"
-        )
-    return kind, end
-
-
-def _packet(
-    raw: bytes, body: int, tail: int, words: _Words, old: bool, interfaces: list[_Interface], number: int
-) -> _Untimed:
-    if body + 20 > tail:
-        raise _Damaged(f"the block of packet {number} at byte {body - 8} is too short")
-    which, high, low, captured = (words.old_packet if old else words.packet).unpack_from(raw, body)
-    if which >= len(interfaces):
-        raise _Damaged(f"packet {number} at byte {body - 8} names interface {which} of {len(interfaces)}")
-    if body + 20 + captured > tail:
-        raise _Damaged(f"packet {number} at byte {body - 8} claims {captured} bytes, more than its block has")
-    interface = interfaces[which]
-    time = (high << 32 | low) * interface.multiplier // interface.divisor + interface.offset
-    if not 0 <= time < _END_OF_TIME:
-        raise _Damaged(f"packet {number} at byte {body - 8} has no time between 1970 and 2116")
-    return time, body + 20, body + 20 + captured, interface.find_ip
-
-
-def _simple_packet(
-    raw: bytes, body: int, tail: int, words: _Words, interfaces: list[_Interface], number: int
-) -> _Untimed:
-    """A packet of the first interface, whose block does not say how much was captured of it."""
-    if body + 4 > tail:
-        raise _Damaged(f"the block of packet {number} at byte {body - 8} is too short")
-    if not interfaces:
-        raise _Damaged(f"packet {number} at byte {body - 8} belongs to an interface that is not described")
-    (length,) = words.number.unpack_from(raw, body)
-    captured = min(length, interfaces[0].longest, tail - body - 4)
-    return None, body + 4, body + 4 + captured, interfaces[0].find_ip
-
-
-def _interface(raw: bytes, body: int, tail: int, words: _Words) -> tuple[int, _Interface]:
-    """(link type, interface) of an interface description."""
-    if body + 8 > tail:
-        raise _Damaged(f"the interface at byte {body - 8} is cut")
-    link, longest = words.interface.unpack_from(raw, body)
-    options = _options(raw, body + 8, tail, words)
-    resolution = options.get(_TIME_RESOLUTION, b"\x06")
-    offset = options.get(_TIME_OFFSET, bytes(8))
-    if len(resolution) != 1 or len(offset) != 8:
-        raise _Damaged(f"the interface at byte {body - 8} has a time resolution or offset of a wrong size")
-    exponent = resolution[0] & 0x7F
-    per_second = 2**exponent if resolution[0] & 0x80 else 10**exponent
-    (seconds,) = words.offset.unpack(offset)
-    return link, _Interface(
-        find_ip=_LINK_TYPES.get(link, _other_link),
-        longest=longest or _LONGEST_FRAME,
-        multiplier=_SECOND if _SECOND % per_second else _SECOND // per_second,
-        divisor=per_second if _SECOND % per_second else 1,
-        offset=seconds * _SECOND,
-    )
-
-
-def _options(raw: bytes, at: int, tail: int, words: _Words) -> dict[int, bytes]:
-    """code -> value, each the first of its code."""
-    options: dict[int, bytes] = {}
-    while at + 4 <= tail:
-        code, length = words.option.unpack_from(raw, at)
-        if code == 0:
-            break
-        if at + 4 + length > tail:
-            raise _Damaged(f"the option at byte {at} claims {length} bytes, more than its block has")
-        options.setdefault(code, raw[at + 4 : at + 4 + length])
-        at += 4 + (length + 3 & ~3)
-    return options
-
-
-def _with_times(frames: Iterator[_Untimed]) -> Iterator[Frame]:
-    """The same, where a frame without a time has that of the frame before it; the first ones that of the first time."""
-    waiting: list[_Untimed] = []
-    last: int | None = None
-    damage: _Damaged | None = None
-    try:
-        for time, at, end, find_ip in frames:
-            if time is not None:
-                last = time
-                for _, *frame in waiting:
-                    yield time, *frame
-                waiting.clear()
-            if last is None:
-                waiting.append((time, at, end, find_ip))
-            else:
-                yield last, at, end, find_ip
-    except _Damaged as found:
-        damage = found
-    for _, at, end, find_ip in waiting:  # not one time in the whole file
-        yield 0, at, end, find_ip
-    if damage is not None:
-        raise damage

@@ -1,11 +1,11 @@
 """Random numbers that come out the same on every machine and with every version of Python and numpy.
 
-Neither numpy's distributions nor the last bit of a platform's ``log`` and ``exp`` are promised to stay. So everything
-here is made of two things that are: SplitMix64 (integers modulo 2**64) and the operations that IEEE 754 rounds in
-exactly one way (``+ - * /``, square root, rounding to whole numbers, taking exponents off and putting them back).
+Neither numpy's distributions nor the last bit of a platform's ``log`` and ``exp`` are promised to stay. So
+everything here is made of two things that are: SplitMix64 (integers modulo 2**64) and those operations that
+IEEE 754 rounds in exactly one way (``+ - * /``, square root, whole parts, powers of two).
 
-Each use of random numbers has its own stream, named by its purpose: drawing more of one changes nothing of another,
-and the first n numbers of a stream do not depend on how many are drawn.
+Each use of random numbers has its own stream, named by its purpose: drawing more of one changes nothing of
+another, and the first n numbers of a stream do not depend on how many are drawn.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _SIN = [(-1.0) ** k / factorial(2 * k + 1) for k in range(12)]  # of sin(x) / x 
 
 @dataclass(frozen=True, slots=True)
 class Draws:
-    """Streams of random numbers of one seed; every method takes the stream's name and how many numbers it shall be.
+    """Streams of random numbers of one seed; methods take a stream's name and how many numbers are wanted.
 
     Parameters
     ----------
@@ -75,8 +75,9 @@ class Draws:
         ``ranks`` is at most 2**20, as there is a table of them.
         """
         assert 1 <= ranks <= 2**20
-        weights = exp(-exponent * log(np.arange(1, ranks + 1, dtype=np.float64)))
-        # a sum of integers does not depend on the order of adding; 2**20 weights of up to 2**42 fit into 63 bits
+        steepness = min(exponent, 1000.0)  # beyond that, rank 1 gets everything anyway
+        weights = exp(-steepness * log(np.arange(1, ranks + 1, dtype=np.float64)))
+        # the sum of integers does not depend on the order of adding; 2**20 weights of 2**42 fit into 63 bits
         heaped = np.cumsum((weights * 2.0**42).astype(np.int64))
         return np.searchsorted(heaped / heaped[-1], self.uniform(purpose, n)).astype(np.int64)
 
@@ -84,7 +85,8 @@ class Draws:
 def splitmix64(key: int, n: int) -> Words:
     """uint64[n]: the first words of the SplitMix64 generator that is seeded with ``key`` (0 to 2**64 - 1).
 
-    Steele, Lea, Flood: Fast splittable pseudorandom number generators (2014). Word i is a mix of ``key + i * gamma``.
+    Word i is a mix of ``key + i * gamma``; see Steele, Lea, Flood: Fast splittable pseudorandom number
+    generators (2014).
     """
     z = np.arange(1, n + 1, dtype=np.uint64)
     z *= np.uint64(0x9E3779B97F4A7C15)
@@ -126,4 +128,5 @@ def _unit_interval(words: Words) -> Floats:
 
 
 def _series(coefficients: list[float], x: Floats) -> Floats:
-    return reduce(lambda value, c: value * x + c, reversed(coefficients[:-1]), np.full_like(x, coefficients[-1]))
+    highest = np.full_like(x, coefficients[-1])
+    return reduce(lambda value, c: value * x + c, reversed(coefficients[:-1]), highest)

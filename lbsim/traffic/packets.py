@@ -52,8 +52,8 @@ def rewrite_packet(packet: ScapyPacket, change: Rewrite) -> ScapyPacket:
 
     The checksums are those of :func:`lbsim.packet.rewrite.rewrite`: a wrong TCP or UDP checksum stays wrong
     by the same amount, a UDP checksum of 0 is filled in. ``to_bytes`` of the copy gives what ``rewrite``
-    makes of ``to_bytes(packet)``. Where the layers do not spell out the transport header (it is there as Raw),
-    the IP packet is dissected anew.
+    makes of ``to_bytes(packet)``. Where the layers do not spell out the transport header (it is there as
+    Raw), the IP packet is dissected anew.
 
     Raises
     ------

@@ -1,10 +1,8 @@
-"""Captures as traffic: :func:`read` makes a trace of what clients and services said to each other in a pcap or pcapng.
+"""Captures as traffic: :func:`read` makes a trace of what clients and services say to each other.
 
-A capture shows both directions. Packets to a service are what the director gets (IN). Packets from a service are
-answers (REPLY): in the simulation they come from whichever destination got the flow's last IN packet, so their ``src``
-and ``sport`` hold the virtual end.
-
-Everything else is counted by name in ``Trace.left_out``, see :data:`LEFT_OUT`.
+A capture shows both directions. Packets to a service are what the director gets (IN). Packets from a service
+are answers (REPLY): in the simulation they come from whichever destination got the flow's last IN packet, so
+their ``src`` and ``sport`` hold the virtual end. All other packets are counted by name, see :data:`LEFT_OUT`.
 """
 
 from __future__ import annotations
@@ -23,35 +21,38 @@ from lbsim.errors import TraceError
 from lbsim.model.config import Address, ServiceId, format_endpoint
 from lbsim.model.trace import COLUMN_TYPES, Flow, IntColumn, Trace
 from lbsim.packet.headers import ICMP, ICMPV6, Headers, parse
-from lbsim.traffic.capture_reader import ARP, NOT_IP, OTHER_LINK, UNREADABLE, Capture, open_capture
+from lbsim.traffic.capture_reader import ARP, NO_TIME, NOT_IP, OTHER_LINK, UNREADABLE, Capture, open_capture
 
 __all__ = ["LEFT_OUT", "read"]
 
-#: Why a packet of a capture is not in the trace -> the exact condition. The first that holds is counted.
+#: Why a packet of a capture is not in the trace -> the exact condition. The first one that holds is counted.
 LEFT_OUT: Mapping[str, str] = {
-    "other_link_type": "Captured on an interface of a link type that lbsim cannot read (pcapng only: other interfaces "
-    "of the file can be read).",
+    "other_link_type": "Captured on an interface of a link type that lbsim cannot read (pcapng: the file has "
+    "other interfaces, too).",
     "arp": "ARP.",
     "not_ip": "The link layer carries neither IPv4 nor IPv6 nor ARP.",
     "unreadable": "The frame ends within its link-layer or IP header, or its IP header contradicts itself.",
     "other_protocol": "Neither TCP nor UDP nor an ICMP error sent to the address of a service.",
-    "no_service": "TCP or UDP, but neither its destination nor its source is a service. Where the ports cannot be read "
-    "(fragments, packets that end before them) the address and protocol of a service suffice.",
-    "not_captured": "To or from a service, but the capture ends within the transport header (TCP 20 bytes, UDP 8): "
-    "captured with too small a snapshot length.",
+    "no_service": "TCP or UDP, but neither destination nor source is a service. Of fragments, and of packets "
+    "that end before their ports, address and protocol alone decide.",
+    "not_captured": "From or to a service, but the capture ends within the transport header (TCP 20 bytes, "
+    "UDP 8): made with too small a snapshot length.",
 }
 
 _LINK_REASONS = {ARP: "arp", NOT_IP: "not_ip", UNREADABLE: "unreadable", OTHER_LINK: "other_link_type"}
 _PROTOCOLS = {"tcp": TCP, "udp": UDP}
 _ICMP_OF_VERSION = {4: ICMP, 6: ICMPV6}
 _HEADER_SIZE = {TCP: 20, UDP: 8}
-_WITHOUT_PORTS = frozenset({FRAGMENT, NO_PORTS, ICMP_ERROR})
+_BY_ADDRESS_ALONE = frozenset({FRAGMENT, NO_PORTS, ICMP_ERROR})
 
 _ROW = np.dtype([(name, "<" + kind) for name, kind in COLUMN_TYPES.items()])
-_pack_row = Struct("<" + "".join({"i8": "q", "i4": "i", "i2": "h", "i1": "b"}[kind] for kind in COLUMN_TYPES.values())).pack
+_CODES = {"i8": "q", "i4": "i", "i2": "h", "i1": "b"}
+_pack_row = Struct("<" + "".join(_CODES[kind] for kind in COLUMN_TYPES.values())).pack
 
-_Key: TypeAlias = tuple[int, int, bytes, int, bytes, int]  # proto, shape, src, sport, dst, dport as captured
-_Ends: TypeAlias = tuple[int, int, int, int, int, int, int]  # flow, direction, src, sport, dst, dport, proto of a row
+#: As captured: proto, shape, whether the capture cut the transport header, src, sport, dst, dport.
+_Key: TypeAlias = tuple[int, int, bool, bytes, int, bytes, int]
+#: As in the trace: flow, direction, src, sport, dst, dport, proto.
+_Ends: TypeAlias = tuple[int, int, int, int, int, int, int]
 
 
 def read(
@@ -63,71 +64,78 @@ def read(
 ) -> Trace:
     """The trace of a capture: its packets to and from services, in time order.
 
-    A row's ``raw_at`` and ``raw_len`` give the IP packet **as captured** within ``Trace.raw`` (the whole file). With
-    ``mapping`` those bytes still carry the captured server's address and port, while ``src``/``dst`` and the ports say
-    the virtual service's. ``lbsim.packet.build`` hands out the captured bytes; who sends or writes such a packet
-    rewrites it with all four fields of the Rewrite (not only with those that differ from the row), and nothing is lost.
+    ``raw_at`` and ``raw_len`` of a row say where its IP packet lies **as captured** in ``Trace.raw``, which
+    is the whole file. With a ``mapping`` those bytes carry the captured server's address and port where the
+    row says the virtual service's. ``lbsim.packet.build`` hands out the captured bytes: who sends or stores
+    such a packet applies the full Rewrite to it (each new address and port, even if the row has it already),
+    so that nothing is lost.
 
     Parameters
     ----------
-    path : a pcap or pcapng file. Link types: Ethernet (VLAN tags are skipped), Linux cooked, raw IP, BSD loopback.
-    services : the virtual services; a packet from or to the address, port and protocol of one belongs to it.
-    mapping : server ends as captured -> the virtual service that each stands for, which then counts as one of
-        ``services``. Only packets of the service's protocol are meant. Servers that stand for the same service share
-        its flows. Where the ports of a packet cannot be read, the first pair of its address decides.
-    start : ns, when the capture's first packet is sent, whether or not that packet is part of the trace.
+    path : a pcap or pcapng file. Link types: Ethernet (VLAN tags are skipped), Linux cooked, raw IP, BSD
+        loopback.
+    services : the virtual services; packets from or to the address and port of one, and of its protocol, are
+        its.
+    mapping : captured server ends -> the virtual service that each stands for, for packets of that service's
+        protocol. It counts as one of ``services``. Servers that stand for the same service share its flows.
+        Where the address alone decides (see :data:`LEFT_OUT`), the first pair with that address does.
+    start : ns, when the capture's first packet is sent (even if that is one of those left out).
 
     Returns
     -------
-    Trace. ``left_out`` counts by the names of :data:`LEFT_OUT`. ``damage`` says where a damaged file could not be read
-    any further, and whether time runs backwards in it; the rows are sorted then, equal times in the order of the file,
-    and the earliest packet counts as the first.
+    Trace. ``left_out`` counts by the names of :data:`LEFT_OUT`. ``damage`` says from where on a damaged file
+    could not be read, and whether time runs backwards in it: then the rows are sorted (those of one instant
+    stay in the order of the file), and the earliest packet counts as the first.
 
-    A row with shape FRAGMENT or NO_PORTS has port 0 where no port could be read. A row with shape ICMP_ERROR is an error
-    that was sent to a service's address; its ports are 0.
+    Fragments and packets that end before their ports have port 0 where none can be read; ICMP errors (those
+    sent to a service's address) always have.
 
     Raises
     ------
-    TraceError : the file cannot be read, is no capture, or has no supported link type; a mapping that leads from one
-        address family to the other.
+    TraceError : the file cannot be read, is no capture or has no supported link type; or the mapping leads
+        from one address family to the other.
     """
     capture = open_capture(path)
     conversations = _Conversations(services, mapping or {}, file=str(path))
-    collected = _Collected(capture, conversations)
-    columns = collected.columns(start)
+    found = _Found(capture, conversations)
+    columns = found.columns(start)
     flows = list(conversations.flows)
-    if collected.backwards:
+    if found.backwards:
         flows = _sort_by_time(columns, flows)
     return Trace(
         columns=columns,
         addresses=tuple(ip_address(address) for address in conversations.addresses),
         flows=tuple(flows),
         raw=capture.raw,
-        left_out={reason: collected.left_out[reason] for reason in LEFT_OUT if collected.left_out[reason]},
-        damage="; ".join(text for text in (capture.damage, collected.backwards) if text) or None,
+        left_out={reason: found.left_out[reason] for reason in LEFT_OUT if reason in found.left_out},
+        damage="; ".join(text for text in (capture.damage, found.backwards) if text) or None,
     )
 
 
-class _Collected:
-    """What one pass over a capture gives: rows of packets, counts of the others, and how time went."""
+class _Found:
+    """What one pass over a capture finds: rows, counts of the packets left out, and how time went.
+
+    Attributes
+    ----------
+    left_out : name of :data:`LEFT_OUT` -> number of packets.
+    backwards : where time runs backwards, as a sentence; empty if it does not.
+    """
 
     def __init__(self, capture: Capture, conversations: _Conversations) -> None:
         self.left_out: Counter[str] = Counter()
         self.backwards = ""
         self._rows = bytearray()  # of _ROW
         self._first_time = 0
-        self._collect(capture, conversations)
+        self._read(capture, conversations)
 
-    def _collect(self, capture: Capture, conversations: _Conversations) -> None:
+    def _read(self, capture: Capture, conversations: _Conversations) -> None:
         raw = capture.raw
         rows = self._rows
         left_out = self.left_out
         known: dict[_Key, _Ends | str] = {}
-        number = last = 0
-        for time, begin, end, find_ip in capture.frames():
-            number += 1
-            if time < last or number == 1:
-                self._note_time(time, last, number)
+        last = -1
+        for number, (stamp, begin, end, find_ip) in enumerate(capture.frames(), 1):
+            time = stamp if stamp >= last >= 0 else self._unusual_time(stamp, last, number)
             last = time
             at = find_ip(raw, begin, end)
             if at < 0:
@@ -138,65 +146,67 @@ class _Collected:
                 left_out["unreadable"] += 1
                 continue
             shape = headers.shape
-            key = (headers.proto, shape, headers.src, headers.sport, headers.dst, headers.dport)
+            length = headers.length
+            captured = min(end - at, length)  # what follows is padding
+            cut = captured < length and _is_cut_by_capture(headers)
+            key = (headers.proto, shape, cut, headers.src, headers.sport, headers.dst, headers.dport)
             ends = known.get(key)
             if ends is None:
                 ends = known[key] = conversations.ends(key)
             if isinstance(ends, str):
                 left_out[ends] += 1
                 continue
-            length = headers.length
-            captured = end - at
-            if captured >= length:
-                captured = length  # what follows is padding
-            elif _cut_by_capture(headers):
-                left_out["not_captured"] += 1
-                continue
-            # In the order of COLUMN_TYPES.
-            rows += _pack_row(
+            rows += _pack_row(  # in the order of COLUMN_TYPES
                 time, *ends, headers.flags, length, headers.ttl, shape, headers.seq, headers.ack, at, captured
             )
 
-    def _note_time(self, time: int, last: int, number: int) -> None:
-        if number == 1:
-            self._first_time = time
-            return
-        self._first_time = min(self._first_time, time)
-        self.backwards = self.backwards or f"time runs backwards, first at packet {number} by {last - time} ns"
+    def _unusual_time(self, stamp: int, last: int, number: int) -> int:
+        """The time of a packet that is the first one, has none, or is earlier than the one before it."""
+        if stamp == NO_TIME:
+            return last
+        if last < 0:
+            self._first_time = stamp
+            return stamp
+        self._first_time = min(self._first_time, stamp)
+        if not self.backwards:
+            self.backwards = f"time runs backwards, first at packet {number} by {last - stamp} ns"
+        return stamp
 
     def columns(self, start: int) -> dict[str, IntColumn]:
-        """The rows as columns, in the order of the file."""
-        rows = np.frombuffer(self._rows, dtype=_ROW)
+        """The rows as columns, in the order of the file; the capture's earliest packet is at ``start``."""
+        table = np.frombuffer(self._rows, dtype=_ROW)
         columns: dict[str, IntColumn] = {
-            name: np.ascontiguousarray(rows[name], dtype=kind) for name, kind in COLUMN_TYPES.items()
+            name: np.ascontiguousarray(table[name], dtype=kind) for name, kind in COLUMN_TYPES.items()
         }
-        columns["time"] += start - self._first_time
+        # Packets without a time at the beginning of the file are of the first known time.
+        columns["time"] = np.maximum(columns["time"] - self._first_time, 0) + start
         return columns
 
 
-def _cut_by_capture(headers: Headers) -> bool:
-    """Whether the transport header is incomplete only because no more of the packet was captured."""
-    return headers.shape in (CUT_HEADER, NO_PORTS) and headers.length - headers.l4 >= _HEADER_SIZE[headers.proto]
+def _is_cut_by_capture(headers: Headers) -> bool:
+    """Whether the transport header is incomplete here, but was complete in the packet."""
+    size = _HEADER_SIZE.get(headers.proto, 0)
+    return headers.shape in (CUT_HEADER, NO_PORTS) and headers.length - headers.l4 >= size
 
 
 def _sort_by_time(columns: dict[str, IntColumn], flows: list[Flow]) -> list[Flow]:
-    """Bring the columns into time order, and return the flows in the order of their first packets then."""
+    """Bring the columns into time order; returns the flows in the order of their first packets then."""
     order = np.argsort(columns["time"], kind="stable")
     for name in columns:
         columns[name] = columns[name][order]
-    _, first_rows = np.unique(columns["flow"], return_index=True)
-    new_order = np.argsort(first_rows)
-    new_number = np.argsort(new_order)
-    columns["flow"] = new_number.astype("i4")[columns["flow"]]
-    return [flows[i] for i in new_order]
+    _, first_row = np.unique(columns["flow"], return_index=True)
+    old_numbers = np.argsort(first_row)
+    new_numbers = np.argsort(old_numbers)
+    columns["flow"] = new_numbers.astype("i4")[columns["flow"]]
+    return [flows[number] for number in old_numbers]
 
 
 class _Conversations:
-    """Who talks to which service: finds or makes the flow of a packet.
+    """Who talks to which service: knows or makes the flow of a packet.
 
     Attributes
     ----------
-    addresses : the interned addresses, as network bytes, in the order of their numbers.
+    addresses : address as network bytes -> its number in the trace, in the order of the numbers.
     flows : likewise.
     """
 
@@ -206,18 +216,16 @@ class _Conversations:
         self.addresses: dict[bytes, int] = {}
         self.flows: dict[Flow, int] = {}
         self._exact: dict[tuple[int, bytes, int], tuple[bytes, int]] = {}  # captured end -> virtual end
-        self._by_address: dict[tuple[int, bytes], bytes] = {}  # likewise without the port
+        self._by_address: dict[tuple[int, bytes], bytes] = {}  # the same without ports
         for (address, port), service in mapping.items():
             if address.version != service.address.version:
                 end = format_endpoint(address, port)
-                raise TraceError(f"{end} cannot stand for {service}: the address families differ", file=file)
-            self._add(service, address, port)
-        for service in services:
-            self._add(service, service.address, service.port)
-        for service in (mapping or {}).values():
-            self._add(service, service.address, service.port)
+                raise TraceError(f"{end} cannot stand for {service}: another address family", file=file)
+            self._add(address, port, service)
+        for service in (*services, *mapping.values()):
+            self._add(service.address, service.port, service)
 
-    def _add(self, service: ServiceId, address: Address, port: int) -> None:
+    def _add(self, address: Address, port: int, service: ServiceId) -> None:
         virtual = service.address.packed
         proto = _PROTOCOLS[service.protocol]
         self._exact.setdefault((proto, address.packed, port), (virtual, service.port))
@@ -226,23 +234,22 @@ class _Conversations:
 
     def ends(self, key: _Key) -> _Ends | str:
         """Flow, direction and ends of a packet with these headers, or why it is left out."""
-        proto, shape, src, sport, dst, dport = key
+        proto, shape, cut, src, sport, dst, dport = key
+        to = self._virtual_end(proto, shape, dst, dport)
         if shape == ICMP_ERROR:
-            virtual = self._virtual_end(proto, shape, dst, 0)
-            return self._row(IN, proto, (src, 0), virtual) if virtual else "other_protocol"
+            return self._row(IN, proto, (src, sport), to) if to else "other_protocol"
         if proto not in _HEADER_SIZE:
             return "other_protocol"
-        virtual = self._virtual_end(proto, shape, dst, dport)
-        if virtual:
-            return self._row(IN, proto, (src, sport), virtual)
-        virtual = self._virtual_end(proto, shape, src, sport)
-        if virtual:
-            return self._row(REPLY, proto, (dst, dport), virtual)
-        return "no_service"
+        virtual = to or self._virtual_end(proto, shape, src, sport)
+        if virtual is None:
+            return "no_service"
+        if cut:
+            return "not_captured"
+        return self._row(IN, proto, (src, sport), to) if to else self._row(REPLY, proto, (dst, dport), virtual)
 
     def _virtual_end(self, proto: int, shape: int, address: bytes, port: int) -> tuple[bytes, int] | None:
         virtual = self._exact.get((proto, address, port))
-        if virtual is None and shape in _WITHOUT_PORTS and (proto, address) in self._by_address:
+        if virtual is None and shape in _BY_ADDRESS_ALONE and (proto, address) in self._by_address:
             return self._by_address[proto, address], port
         return virtual
 

@@ -47,7 +47,8 @@ def _passing_on(hook: str) -> Callable[..., Any]:
     if hook == "schedule":
         lines.append("    return 0")
     exec("\n".join(lines), names)
-    return kernel(names[hook])
+    made: Callable[..., Any] = kernel(names[hook])
+    return made
 
 
 init_service: Callable[[Tables, int], None] = _passing_on("init_service")

@@ -1,7 +1,8 @@
 """sh, source hashing: the client's address alone decides, through a table of 256 buckets.
 
-Kernel counterpart: ip_vs_sh.c (2**8 buckets, the build's default). Destinations fill the buckets in turns, each as many as its
-weight. A quiesced destination keeps one bucket per turn: clients that hash there are refused, unless sh-fallback is set.
+Kernel counterpart: ip_vs_sh.c (2**8 buckets, the build's default). Destinations fill the buckets in turns, each as
+many as its weight. A quiesced destination keeps one bucket per turn: clients that hash there are refused, unless
+sh-fallback is set.
 """
 
 from __future__ import annotations
@@ -88,12 +89,12 @@ def schedule(t: Tables, s: int, p: Packet) -> int:
     facts: schedulers.md section 3.9; ip_vs_sh.c ip_vs_sh_schedule(), ip_vs_sh_get_fallback(), 6.1 and 6.12.
     """
     service = t.services[s]
-    port = p.sport if service.flags & SH_PORT != 0 else 0
+    port = p.sport if service.sched_flags & SH_PORT != 0 else 0
     bucket = hash32((t.addresses[p.src].fold + port) & 0xFFFFFFFF, BITS)
     d = t.sh_buckets[service.buckets + bucket]
     if d == 0 or usable(t, d):
         return d
-    if service.flags & SH_FALLBACK != 0:
+    if service.sched_flags & SH_FALLBACK != 0:
         for i in range(BUCKETS):
             d = t.sh_buckets[service.buckets + (2 * bucket + i) % BUCKETS]
             if usable(t, d):
@@ -101,6 +102,4 @@ def schedule(t: Tables, s: int, p: Packet) -> int:
     return 0
 
 
-register(
-    "sh", init_service=init_service, add_dest=refill, del_dest=refill, upd_dest=refill, schedule=schedule
-)
+register("sh", init_service=init_service, add_dest=refill, del_dest=refill, upd_dest=refill, schedule=schedule)

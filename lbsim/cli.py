@@ -1,0 +1,249 @@
+"""The command line: one subcommand per arrow of the data flow.
+
+Exit status: 0 passed or identical, 1 an expectation failed or results differ, 2 something cannot be
+understood, read or written (one line on standard error says what), 130 interrupted.
+
+Everything heavy is imported inside the commands, so that ``lbsim --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, ParamSpec
+
+import click
+
+from lbsim import __version__
+from lbsim.errors import LbsimError
+
+if TYPE_CHECKING:
+    from lbsim.pipeline import Progress, Run
+
+__all__ = ["main"]
+
+PASSED, FAILED, CANNOT, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
+FIRST_NOTE, NEXT_NOTE = 2.0, 10.0  # seconds until a run without a terminal says that it lives, and again
+
+P = ParamSpec("P")
+A_PATH = click.Path(path_type=Path)
+
+
+def _exits(command: Callable[P, int]) -> Callable[P, NoReturn]:
+    """A command that ends with its exit status and never with a traceback for what a user can meet."""
+
+    @functools.wraps(command)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> NoReturn:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(AttributeError):  # not a text file: a test's, a notebook's
+                stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        try:
+            status = command(*args, **kwargs)
+            sys.stdout.flush()
+        except LbsimError as error:
+            status = _complain(error)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            status = INTERRUPTED
+        except MemoryError:
+            status = _complain("not enough memory: expected less traffic or a shorter run")
+        except BrokenPipeError:
+            _discard_output()
+            status = PIPE_CLOSED
+        except OSError as error:
+            _discard_output()
+            status = _complain(f"cannot write the output: {error.strerror or error}")
+        sys.exit(status)
+
+    return guarded
+
+
+def _complain(error: LbsimError | str) -> int:
+    """Say in one line why something cannot be done."""
+    click.echo(" ".join(str(error).splitlines()), err=True)
+    return CANNOT
+
+
+def _discard_output() -> None:
+    """Nobody reads it any more: let the interpreter's last flush go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="lbsim", message="%(prog)s %(version)s")
+def main() -> None:
+    """A flight simulator for Linux load balancing: what would the kernel's IPVS do?"""
+
+
+@main.command()
+@click.argument("scenarios", nargs=-1, required=True, type=A_PATH, metavar="SCENARIO...")
+@click.option(
+    "--out",
+    type=A_PATH,
+    default=Path("reports"),
+    show_default=True,
+    help="Folder for reports, one folder each.",
+)
+@click.option("--no-figures", is_flag=True, help="Reports without figures.")
+@click.option(
+    "--pcap-out",
+    type=A_PATH,
+    metavar="DIRECTORY",
+    help="Write what each destination and the clients received; with several scenarios, into a folder each.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document per scenario, one per line.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only expectations that failed.")
+@_exits
+def run(
+    *,
+    scenarios: tuple[Path, ...],
+    out: Path,
+    no_figures: bool,
+    pcap_out: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Run scenarios and check their expectations.
+
+    SCENARIO is a file, or a directory: then all *.lbsim.yaml files below it.
+    """
+    from lbsim.pipeline import refuse_unwritable, run_loaded
+    from lbsim.scenario import load
+
+    refuse_unwritable(out)
+    refuse_unwritable(pcap_out)
+    status = PASSED
+    files, missing = _scenario_files(scenarios)
+    for error in missing:
+        status = _complain(error)
+    names: dict[str, Path] = {}
+    for path in files:
+        try:
+            loaded = load(path)
+            name = loaded.scenario.name
+            if name in names:
+                raise LbsimError(f"name {name!r} is that of {names[name]}, too", file=str(path))
+            names[name] = path
+            captures = pcap_out / name if pcap_out and len(files) > 1 else pcap_out
+            with _meter(name, silent=quiet) as progress:
+                done = run_loaded(
+                    loaded, out=out, figures=not no_figures, pcap_out=captures, progress=progress
+                )
+        except LbsimError as error:
+            status = _complain(error)
+            continue
+        _show(done, as_json=as_json, quiet=quiet)
+        status = max(status, PASSED if done.passed else FAILED)
+    return status
+
+
+@main.command()
+@click.argument("a", type=A_PATH)
+@click.argument("b", type=A_PATH)
+@click.option("--json", "as_json", is_flag=True, help="The whole comparison as one JSON document.")
+@_exits
+def compare(a: Path, b: Path, as_json: bool) -> int:
+    """Compare two results row by row: the result.json of two reports, or the reports' folders."""
+    from lbsim.compare import compare as compare_results
+    from lbsim.model.result import Result
+
+    results = [Result.from_json(path / "result.json" if path.is_dir() else path) for path in (a, b)]
+    comparison = compare_results(*results)
+    if as_json:
+        _print_json(comparison.to_dict())
+    else:
+        click.echo("\n".join(comparison.lines()))
+    return PASSED if comparison.identical else FAILED
+
+
+@main.command()
+@_exits
+def schema() -> int:
+    """Print the JSON schema of scenario files."""
+    from lbsim.model.scenario import Scenario
+
+    _print_json(Scenario.model_json_schema(), indent=2)
+    return PASSED
+
+
+def _scenario_files(scenarios: tuple[Path, ...]) -> tuple[list[Path], list[LbsimError]]:
+    """The files to run, each once and in order, and what was wrong with the directories."""
+    files: dict[Path, Path] = {}
+    errors = []
+    for path in scenarios:
+        found = sorted(path.rglob("*.lbsim.yaml")) if path.is_dir() else [path]
+        if not found:
+            errors.append(LbsimError("no *.lbsim.yaml below this directory", file=str(path)))
+        for file in found:
+            files.setdefault(file.absolute(), file)
+    return list(files.values()), errors
+
+
+def _show(done: Run, *, as_json: bool, quiet: bool) -> None:
+    if as_json:
+        _print_json(done.summary())
+    elif quiet:
+        for outcome in done.outcomes:
+            if not outcome.passed:
+                click.echo(f"{outcome.place}: FAIL  {outcome.title}: {outcome.detail}")
+    else:
+        click.echo(_rendered(done), nl=False)
+        if done.folder:
+            click.echo(f"\nreport: {done.folder}")
+        if done.captures:
+            click.echo(f"captures: {done.captures[0].parent}")
+
+
+def _print_json(document: object, *, indent: int | None = None) -> None:
+    import json
+
+    click.echo(json.dumps(document, indent=indent, ensure_ascii=False))
+
+
+def _rendered(done: Run) -> str:
+    """The report as text: coloured and as wide as the terminal, or plain."""
+    from lbsim.report.terminal import plain_text, render
+
+    if not sys.stdout.isatty():
+        return plain_text(done.result, expectations=done.outcomes)
+    from rich.console import Console
+
+    console = Console()
+    with console.capture() as text:
+        console.print(render(done.result, expectations=done.outcomes))
+    return text.get()
+
+
+@contextmanager
+def _meter(name: str, *, silent: bool) -> Iterator[Progress]:
+    """How far a run is, on standard error: a bar on a terminal, else a line now and then if it takes long."""
+    if silent:
+        yield lambda _step, _done, _total: None
+    elif not sys.stderr.isatty():
+        yield _notes(name)
+    else:
+        from rich.console import Console
+        from rich.progress import Progress as Bar
+
+        with Bar(console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(name, total=None)
+            yield lambda step, done, total: bar.update(
+                task, description=f"{name}: {step}", completed=done, total=total or None
+            )
+
+
+def _notes(name: str) -> Progress:
+    due = time.monotonic() + FIRST_NOTE
+
+    def tell(step: str, done: int, total: int) -> None:
+        nonlocal due
+        if time.monotonic() >= due:
+            due = time.monotonic() + NEXT_NOTE
+            click.echo(f"{name}: {step} {done:,} of {total:,}" if total else f"{name}: {step}", err=True)
+
+    return tell

@@ -1,0 +1,253 @@
+"""From a scenario file to a report: every arrow of the data flow, in a row.
+
+::
+
+    scenario.yaml --> load --> Loaded
+                               Loaded --> trace_of --> Trace
+                               Loaded, Trace --> simulate --> Result
+                               Loaded, Result --> check --> outcomes
+                               Result, outcomes --> report --> reports/<name>/
+                               Trace, Result --> write_received --> captures
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from lbsim import report
+from lbsim.errors import LbsimError
+from lbsim.model.config import parse_endpoint
+from lbsim.model.result import Counters
+from lbsim.model.scenario import CaptureTraffic, PacketTraffic, SyntheticTraffic
+from lbsim.model.trace import Trace
+from lbsim.scenario import Loaded, check, load, moments_needed
+from lbsim.simulate import simulate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lbsim.model.outcome import Outcome
+    from lbsim.model.result import Result
+
+__all__ = ["Progress", "Run", "refuse_unwritable", "run", "run_loaded", "trace_of"]
+
+Progress: TypeAlias = Callable[[str, int, int], None]
+"""Called now and then with a step's name, how much of it is done, and how much there is (0: not known)."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A scenario that was run, what came out, and where it was written."""
+
+    loaded: Loaded
+    result: Result
+    outcomes: tuple[Outcome, ...]
+    folder: Path | None = None
+    captures: tuple[Path, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """All expectations are met."""
+        return all(outcome.passed for outcome in self.outcomes)
+
+    def summary(self) -> dict[str, Any]:
+        """What came out, in plain values for JSON: everything but the packets."""
+        result = self.result
+        return {
+            "name": self.loaded.scenario.name,
+            "path": str(self.loaded.path),
+            "passed": self.passed,
+            "expectations": [asdict(outcome) for outcome in self.outcomes],
+            "packets": len(result),
+            "services": _service_totals(result),
+            "reasons": result.reason_counts(),
+            "findings": [asdict(finding) for finding in result.findings],
+            "left_out": dict(result.left_out or {}),
+            "damage": result.damage,
+            "provenance": asdict(result.provenance),
+            "report": str(self.folder) if self.folder else None,
+            "captures": [str(path) for path in self.captures],
+        }
+
+
+def run(
+    path: Path,
+    *,
+    out: Path | None = None,
+    figures: bool = True,
+    pcap_out: Path | None = None,
+    progress: Progress | None = None,
+) -> Run:
+    """What a scenario file leads to, from its text to its report.
+
+    Raises
+    ------
+    LbsimError : something cannot be understood, read or written; the message says what to correct.
+
+    The parameters are those of :func:`run_loaded`.
+    """
+    return run_loaded(load(path), out=out, figures=figures, pcap_out=pcap_out, progress=progress)
+
+
+def run_loaded(
+    loaded: Loaded,
+    *,
+    out: Path | None = None,
+    figures: bool = True,
+    pcap_out: Path | None = None,
+    progress: Progress | None = None,
+) -> Run:
+    """What a loaded scenario leads to: traffic, simulation, expectations, report, captures.
+
+    Parameters
+    ----------
+    out : the report goes to the folder ``out/<name of the scenario>``; None: no report is written.
+    figures : the report has figures.
+    pcap_out : folder for what each destination and the clients received, as captures; None: none are written.
+    progress : told how far the run is.
+
+    Raises
+    ------
+    LbsimError : traffic cannot be read, or a report or capture not be written.
+    """
+    tell = progress or _silent
+    folder = out / loaded.scenario.name if out else None
+    for target in (folder, pcap_out):
+        refuse_unwritable(target)
+    tell("traffic", 0, 0)
+    trace = trace_of(loaded)
+    result = _simulate(loaded, trace, tell)
+    outcomes = tuple(check(loaded, result))
+    shown = _as_asked(loaded, result)
+    captures: tuple[Path, ...] = ()
+    if folder:
+        tell("report", 0, 0)
+        _report(loaded, shown, outcomes, folder, figures)
+    if pcap_out:
+        from lbsim.packet.received import write_received
+
+        captures = tuple(write_received(trace, result, pcap_out, partial(tell, "captures")))
+    return Run(loaded, shown, outcomes, folder, captures)
+
+
+def trace_of(loaded: Loaded) -> Trace:
+    """All traffic of a scenario as one trace in time order.
+
+    Each item has its own random numbers: the first those of the scenario's seed, the next ones those of the
+    seed plus 2**32, 2 * 2**32 and so on.
+    """
+    return Trace.merge([_part(loaded, at) for at in range(len(loaded.scenario.traffic))])
+
+
+def refuse_unwritable(folder: Path | None) -> None:
+    """Raise an LbsimError if the folder cannot be made or written: better now than after the run."""
+    if folder is None:
+        return
+    try:
+        nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    except OSError as error:
+        raise LbsimError(f"cannot write: {error.strerror}", file=str(folder)) from None
+    if not nearest.is_dir():
+        raise LbsimError(f"cannot write: {nearest} is a file, expected a folder", file=str(folder))
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise LbsimError(f"cannot write: no permission to write in {nearest}", file=str(folder))
+
+
+def _service_totals(result: Result) -> list[dict[str, Any]]:
+    """Each service's totals and those of its destinations, removed ones included."""
+    names = dict.fromkeys(
+        [row.service for row in result.final.services] + [row.service for row in result.destinations]
+    )
+    rows = {name: [row for row in result.destinations if row.service == name] for name in names}
+    return [
+        {
+            "service": name,
+            "totals": {key: sum(getattr(row.counters, key) for row in dests) for key in asdict(Counters())},
+            "destinations": [asdict(row) for row in dests],
+        }
+        for name, dests in rows.items()
+    ]
+
+
+def _silent(_step: str, _done: int, _total: int) -> None:
+    """Tell nobody."""
+
+
+def _part(loaded: Loaded, at: int) -> Trace:
+    """The trace of one item of ``traffic``."""
+    item = loaded.scenario.traffic[at]
+    with _placed(loaded, at):
+        match item:
+            case SyntheticTraffic():
+                from lbsim.traffic.synthetic import generate
+
+                return generate(item, loaded.scenario.seed + (at << 32))
+            case PacketTraffic():
+                from lbsim.traffic import script
+
+                text = loaded.packets[at]
+                with text.located():
+                    return script.parse(
+                        text.text, file=text.file, first_line=text.first_line, start=item.start
+                    )
+            case CaptureTraffic():
+                from lbsim.traffic import pcap
+
+                mapping = {parse_endpoint(end): service for end, service in (item.services or {}).items()}
+                path = loaded.file(item.capture)
+                return pcap.read(path, services=loaded.services, mapping=mapping or None, start=item.start)
+
+
+@contextmanager
+def _placed(loaded: Loaded, at: int) -> Iterator[None]:
+    """Errors inside that have no place get that of the traffic's item."""
+    try:
+        yield
+    except LbsimError as error:
+        if error.file is None:
+            error.file, error.line = str(loaded.path), loaded.line_of(("traffic", at))
+        raise
+
+
+def _simulate(loaded: Loaded, trace: Trace, tell: Progress) -> Result:
+    scenario = loaded.scenario
+    return simulate(
+        loaded.config,
+        trace,
+        timeline=loaded.timeline,
+        moments=moments_needed(loaded),
+        until=scenario.until,
+        profile=scenario.profile,
+        sysctls=loaded.sysctls,
+        start_jiffies=scenario.start_jiffies,
+        scenario=scenario.name,
+        digest=loaded.digest,
+        seed=scenario.seed,
+        progress=partial(tell, "simulate"),
+    )
+
+
+def _as_asked(loaded: Loaded, result: Result) -> Result:
+    """The result without the tables that only expectations asked for."""
+    shown = set(loaded.scenario.show)
+    return replace(result, moments=tuple(moment for moment in result.moments if moment.at in shown))
+
+
+def _report(
+    loaded: Loaded, result: Result, outcomes: tuple[Outcome, ...], folder: Path, figures: bool
+) -> None:
+    report.write(
+        result,
+        loaded.config,
+        description=loaded.scenario.description,
+        outcomes=outcomes,
+        folder=folder,
+        figures=figures,
+        timeline=loaded.timeline,
+    )

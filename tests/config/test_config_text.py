@@ -1,0 +1,377 @@
+"""Whole texts: what may stand in them, round trips, and that nothing but ConfigError ever comes out."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lbsim import config
+from lbsim.errors import ConfigError
+from lbsim.model.config import (
+    AddDest,
+    Address,
+    AddService,
+    AdminCommand,
+    Clear,
+    DeleteDest,
+    DeleteService,
+    DestId,
+    DirectorConfig,
+    EditDest,
+    EditService,
+    ForwardRule,
+    Place,
+    RouterSettings,
+    Service,
+    ServiceId,
+)
+
+SCRIPT = """\
+#!/bin/sh
+# a director as it is set up by hand
+echo 1 > /proc/sys/net/ipv4/ip_forward
+iptables -F
+iptables -t nat -F
+iptables -P FORWARD ACCEPT
+iptables -A FORWARD -i eth1 -s 10.0.0.0/255.255.255.0 -j ACCEPT
+iptables -t nat -A POSTROUTING -o eth0 -j MASQUERADE
+
+ipvsadm -C
+sudo ipvsadm -A -t 192.168.1.10:80 -s rr   # the web
+  /sbin/ipvsadm -a -t 192.168.1.10:80 \\
+                -r 10.0.0.11 -m
+-a -t "192.168.1.10:80" -r '10.0.0.12' -m -w 2
+"""
+
+
+def refused(text: str) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        config.parse(text, file="director.sh")
+    return caught.value
+
+
+# Texts
+
+
+def test_a_script_is_read_line_by_line() -> None:
+    read = config.parse(SCRIPT)
+    service = ServiceId.parse("tcp 192.168.1.10:80")
+    assert read == DirectorConfig(
+        commands=(
+            Clear(),
+            AddService(service, "rr"),
+            AddDest(service, DestId.parse("10.0.0.11:80")),
+            AddDest(service, DestId.parse("10.0.0.12:80"), weight=2),
+        ),
+        router=RouterSettings(
+            policies=(("FORWARD", "ACCEPT"),),
+            forward=(ForwardRule("eth1", "10.0.0.0/24"),),
+            masquerade=("eth0",),
+            flushed=("filter", "nat"),
+        ),
+    )
+
+
+def test_a_script_with_line_ends_of_windows_is_the_same() -> None:
+    assert config.parse(SCRIPT.replace("\n", "\r\n")) == config.parse(SCRIPT)
+
+
+def test_commands_know_their_places_and_texts() -> None:
+    commands = config.parse(SCRIPT, file="director.sh", first_line=101).commands
+    assert [(command.place, command.text) for command in commands] == [
+        (Place("director.sh", 110, 1), "ipvsadm -C"),
+        (Place("director.sh", 111, 1), "sudo ipvsadm -A -t 192.168.1.10:80 -s rr"),
+        (Place("director.sh", 112, 3), "/sbin/ipvsadm -a -t 192.168.1.10:80                 -r 10.0.0.11 -m"),
+        (Place("director.sh", 114, 1), "-a -t \"192.168.1.10:80\" -r '10.0.0.12' -m -w 2"),
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "\n", "# nothing\n", "  \r\n"])
+def test_a_text_without_lines_is_an_empty_config(text: str) -> None:
+    assert config.parse(text) == DirectorConfig()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "echo 1 > /proc/sys/net/ipv4/ip_forward",
+        "  echo 1 >/proc/sys/net/ipv4/ip_forward  # route",
+        "sysctl -w net.ipv4.ip_forward=1",
+        "sudo /sbin/sysctl -w net.ipv4.ip_forward=1",
+    ],
+)
+def test_switching_forwarding_on_changes_nothing(line: str) -> None:
+    assert config.parse(line) == DirectorConfig()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "echo 0 > /proc/sys/net/ipv4/ip_forward",
+        "echo 1 >> /proc/sys/net/ipv4/ip_forward",
+        "echo 1 '>' /proc/sys/net/ipv4/ip_forward",
+        "echo 1 > /proc/sys/net/ipv4/ip_forward; reboot",
+        "sysctl net.ipv4.ip_forward=1",
+        "sysctl -w net.ipv4.ip_forward=1 net.ipv4.vs.conntrack=1",
+        "modprobe ip_vs",
+        "ip6tables -F",
+        "sudo reboot",
+        "$ ipvsadm -C".replace("$", "%"),
+    ],
+)
+def test_another_program_is_refused_with_the_known_ones(line: str) -> None:
+    assert refused(line).message.endswith(
+        "expected one of: echo 1 > /proc/sys/net/ipv4/ip_forward, iptables, ipvsadm, sysctl -w net.ipv4.ip_forward=1"
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        (
+            "ipvsadm -C && ipvsadm -C",
+            "director.sh:1:12: '&&' is not read: expected one command per line, no pipes,",
+        ),
+        (
+            "ipvsadm -Ln | grep rr",
+            "director.sh:1:13: '|' is not read: expected one command per line, no pipes,",
+        ),
+        (
+            "-C > table",
+            "director.sh:1:4: '>' is not read: expected one command per line, no pipes, no redirections",
+        ),
+        (
+            "iptables -F; iptables -t nat -F",
+            "director.sh:1:12: ';' is not read: expected one command per line,",
+        ),
+        (
+            "ipvsadm -A -t $VIP:80 -s rr",
+            "director.sh:1:15: variables and command substitutions are not read,",
+        ),
+        (
+            "VIP=192.168.1.10",
+            "director.sh:1:1: variables are not read: expected every value where it is used",
+        ),
+        ("sudo", "director.sh:1:1: sudo without a command: expected sudo ipvsadm"),
+        ("sudo -A -t 192.168.1.10:80 -s rr", "director.sh:1:6: unknown command '-A'; expected one of: "),
+        (
+            "ipvsadn -C",
+            "director.sh:1:1: unknown command 'ipvsadn', did you mean 'ipvsadm'? expected one of: ",
+        ),
+        (
+            "ipvsadm -C\n-A -s rx",
+            "director.sh:2:7: unknown scheduler 'rx', did you mean 'rr'? expected one of: ",
+        ),
+        (
+            "ipvsadm -A \\\n   -s rx",
+            "director.sh:2:7: unknown scheduler 'rx', did you mean 'rr'? expected one of: ",
+        ),
+    ],
+)
+def test_an_error_is_one_line_with_its_place(line: str, shown: str) -> None:
+    error = refused(line)
+    assert str(error).startswith(shown)
+    assert "\n" not in str(error)
+
+
+# One command
+
+
+def test_one_command_may_be_alone_in_several_lines() -> None:
+    assert config.parse_command("\n# all of it\nipvsadm -C\n") == Clear()
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "line"),
+    [
+        ("", "no command: expected one ipvsadm command", 4),
+        ("# nothing", "no command: expected one ipvsadm command", 4),
+        ("-C\n-C", "a second command: expected one ipvsadm command", 5),
+        ("iptables -F", "'iptables -F': expected an ipvsadm command", 4),
+        ("echo 1 > /proc/sys/net/ipv4/ip_forward", "'echo 1 > /proc/sys/net/ipv4/ip_forward': expected an ipvsadm command", 4),
+    ],
+)  # fmt: skip
+def test_what_is_not_one_ipvsadm_command_is_refused(text: str, message: str, line: int) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.parse_command(text, place=Place("s.yaml", 4, 9))
+    assert (caught.value.message, caught.value.file, caught.value.line) == (message, "s.yaml", line)
+
+
+# Round trips
+
+PORTS = st.integers(1, 65535)
+IPV4 = st.integers(0, 2**32 - 1).map(IPv4Address)
+IPV6 = (st.integers(0, 2**128 - 1) | st.integers(0xFFFE00000000, 0x1000000000000)).map(IPv6Address)
+PROTOCOLS = st.sampled_from(["tcp", "udp"])
+SCHEDULED = st.one_of(
+    st.tuples(st.sampled_from(["rr", "lc", "sh"]), st.just(())),
+    st.tuples(st.just("sh"), st.sampled_from([("sh-port",), ("sh-fallback",), ("sh-fallback", "sh-port")])),
+)
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> tuple[AdminCommand, ...]:
+    """Commands over few services and destinations, so that many of them meet; some the kernel would refuse."""
+    addresses: st.SearchStrategy[Address] = draw(st.sampled_from([IPV4, IPV6]))
+    some = st.lists(st.builds(DestId, addresses, st.integers(0, 65535)), min_size=1, max_size=8)
+    dests = st.sampled_from(draw(some))
+    known = draw(st.lists(st.builds(ServiceId, PROTOCOLS, addresses, PORTS), min_size=1, max_size=4))
+    services = st.sampled_from(known)
+    weights = st.integers(0, 2**31 - 1)
+    command = st.one_of(
+        st.builds(lambda s, x: AddService(s, *x), services, SCHEDULED),
+        st.builds(lambda s, x: EditService(s, *x), services, SCHEDULED),
+        st.builds(AddDest, services, dests, weight=weights),
+        st.builds(EditDest, services, dests, weight=weights),
+        st.builds(DeleteDest, services, dests),
+        st.builds(DeleteService, services),
+        st.builds(Clear),
+    )
+    filled = [AddService(service, *draw(SCHEDULED)) for service in known]
+    return (*filled, *draw(st.lists(command, max_size=30)))
+
+
+INTERFACES = st.sampled_from(["eth0", "eth1.7", "br-lan", "wg0"])
+NETWORKS = st.sampled_from(["10.0.0.0/24", "0.0.0.0/0", "192.168.7.9/32"])
+ROUTERS = st.builds(
+    RouterSettings,
+    policies=st.lists(st.sampled_from(["INPUT", "FORWARD", "OUTPUT"]), unique=True).map(
+        lambda chains: tuple((chain, "ACCEPT") for chain in chains)
+    ),
+    forward=st.lists(st.builds(ForwardRule, INTERFACES, NETWORKS), max_size=3).map(tuple),
+    masquerade=st.lists(INTERFACES, max_size=3).map(tuple),
+    flushed=st.lists(st.sampled_from(["filter", "nat"]), unique=True).map(tuple),
+)
+CONFIGS = st.builds(DirectorConfig, histories(), ROUTERS)
+
+
+def unordered(services: tuple[Service, ...]) -> set[tuple[object, ...]]:
+    return {(service.id, service.scheduler, service.flags, frozenset(service.dests)) for service in services}
+
+
+@given(CONFIGS)
+def test_a_saved_config_reads_back_as_the_same_table_in_the_same_order(given_config: DirectorConfig) -> None:
+    assert config.parse(config.save(given_config)).services() == given_config.services()
+
+
+@given(CONFIGS)
+def test_a_saved_config_reads_back_with_the_same_router_settings(given_config: DirectorConfig) -> None:
+    assert config.parse(config.save(given_config)).router == given_config.router
+
+
+@given(CONFIGS)
+def test_a_dump_reads_back_as_the_same_table_up_to_order(given_config: DirectorConfig) -> None:
+    assert unordered(config.parse(config.dump(given_config)).services()) == unordered(given_config.services())
+
+
+@given(histories())
+def test_a_written_command_reads_back_as_itself(commands: tuple[AdminCommand, ...]) -> None:
+    assert tuple(config.parse_command(config.format_command(command)) for command in commands) == commands
+
+
+# Nothing but ConfigError
+
+PIECES = st.sampled_from(
+    [
+        *[
+            "ipvsadm",
+            "sudo",
+            "iptables",
+            "echo",
+            "1",
+            ">",
+            "-A",
+            "-E",
+            "-a",
+            "-e",
+            "-d",
+            "-D",
+            "-C",
+            "-t",
+            "-u",
+            "-r",
+            "-s",
+            "-b",
+            "-m",
+            "-w",
+            "-F",
+            "-P",
+            "-i",
+            "-o",
+            "-j",
+            "--",
+            "-",
+            "-=",
+            "-t=",
+        ],
+        *[
+            "192.168.1.10:80",
+            "[fd00::1]:80",
+            "fd00::1",
+            "10.0.0.11",
+            "rr",
+            "sh",
+            "wlc",
+            "sh-port",
+            "FORWARD",
+            "ACCEPT",
+            "nat",
+            "eth0",
+            "5",
+            "'",
+            '"',
+            "\\",
+        ],
+        *["--weight=5", "--table=nat", "-mw5", "-At", "#", ";", "$x"],
+        " ",
+        "\n",
+        "\\\n",
+        "\r\n",
+        "\t",
+    ]
+)
+
+
+@given(st.one_of(st.text(), st.lists(PIECES).map("".join), st.lists(PIECES).map(" ".join)))
+def test_no_text_raises_anything_but_a_config_error(text: str) -> None:
+    try:
+        read = config.parse(text)
+    except ConfigError as error:
+        assert error.line is not None
+        assert "expected" in error.message
+    else:
+        assert isinstance(read, DirectorConfig)
+
+
+@st.composite
+def mutated_lines(draw: st.DrawFn) -> str:
+    """A line of the script with some characters taken out, doubled, or replaced."""
+    line = draw(st.sampled_from(SCRIPT.splitlines()))
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, len(line)))
+        replacement = draw(st.sampled_from(["", line[at : at + 1] * 2]) | st.characters())
+        line = line[:at] + replacement + line[at + 1 :]
+    return line
+
+
+@given(mutated_lines())
+def test_no_mutated_line_raises_anything_but_a_config_error(line: str) -> None:
+    try:
+        config.parse(line)
+    except ConfigError as error:
+        assert "expected" in error.message
+    else:
+        assert config.parse(config.save(config.parse(line))).services() == config.parse(line).services()
+
+
+@given(mutated_lines())
+def test_no_mutated_command_raises_anything_but_a_config_error(line: str) -> None:
+    try:
+        command = config.parse_command(line)
+    except ConfigError as error:
+        assert "expected" in error.message
+    else:
+        assert config.parse_command(config.format_command(command)) == command

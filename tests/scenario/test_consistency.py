@@ -1,0 +1,108 @@
+"""A scenario may not speak of what never exists."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lbsim.errors import ScenarioError
+from lbsim.scenario import load
+from tests.scenario.texts import changed, line_with, write
+
+SECOND_SERVICE = "  ipvsadm -A -u 192.168.1.10:53 -s rr\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("service: tcp 192.168.1.10:80", "service: tcp 192.168.1.10:81",
+         "traffic[0].service: unknown service 'tcp 192.168.1.10:81', did you mean 'tcp 192.168.1.10:80'?"),
+        ("  - sequence:", "  - service: tcp 192.168.1.99:80\n    sequence:",
+         "expect[0].service: unknown service 'tcp 192.168.1.99:80', did you mean 'tcp 192.168.1.10:80'?"),
+        ("[10.0.0.12:80, ", "[10.0.0.99:80, ",
+         "expect[0]: tcp 192.168.1.10:80 never has it: unknown destination '10.0.0.99:80'"),
+        ("share: {10.0.0.11:80:", "share: {10.0.0.11:81:",
+         "expect[1]: tcp 192.168.1.10:80 never has it: unknown destination '10.0.0.11:81'"),
+        ("share: {10.0.0.11:80:", "share: {10.0.0.11:", "'10.0.0.11' is no address and port"),
+        ("      10.0.0.11:80:", "      10.0.0.21:80:",
+         "expected one of: 10.0.0.11:80, 10.0.0.12:80, 10.0.0.13:80"),
+        ("seed: 7", "profile: linux-6.2", "unknown profile 'linux-6.2', did you mean 'linux-6.1.192'?"),
+        ("{conn_reuse_mode: 1}", "{net.ipv4.vs.conn_reuse_mod: 1}",
+         "unknown sysctl 'conn_reuse_mod', did you mean 'conn_reuse_mode'?"),
+        ("{conn_reuse_mode: 1}", "{conn_reuse_mode: 1, net.ipv4.vs.conn_reuse_mode: 0}",
+         "sysctl 'conn_reuse_mode' a second time"),
+        ("{conn_reuse_mode: 1}", "{conn_reuse_mode: 2147483648}", "expected a 32-bit number"),
+        ("count: 6", "rows: [TCP * * *]", "'TCP * * *' has 4 words; expected PROTOCOL CLIENT VIRTUAL"),
+        ("count: 6", "rows: [SCTP * * * *]", "unknown protocol 'SCTP'; expected TCP, UDP or *"),
+        ("count: 6", "rows: [TCP 198.51.100.1 * * *]", "'198.51.100.1' is no address and port"),
+        ("count: 6", "rows: [TCP * * * * soon]", "'soon' is no number of seconds"),
+        ("show: [1s]", "show: [1s]\nuntil: 900ms", "show[0]: 1s is after the run's end (until: 0.9s)"),
+        ("show: [1s]", "until: 200ms", "timeline[0].at: 0.25s is after the run's end (until: 0.2s)"),
+        ("show: [1s]", "until: 900ms", "expect[3].table: 1s is after the run's end (until: 0.9s)"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused_with_what_is_known(tmp_path: Path, old: str, new: str, says: str) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        load(write(tmp_path, changed(old, new)))
+    assert says in str(caught.value)
+
+
+def test_the_place_of_a_contradiction_is_the_name_that_is_wrong(tmp_path: Path) -> None:
+    text = changed("      10.0.0.11:80:", "      10.0.0.21:80:")
+    with pytest.raises(ScenarioError) as caught:
+        load(write(tmp_path, text))
+    assert (caught.value.line, caught.value.column) == (line_with("10.0.0.21", text), 7)
+
+
+def test_with_several_services_an_expectation_must_name_one(tmp_path: Path) -> None:
+    text = changed("  ipvsadm -A", SECOND_SERVICE + "  ipvsadm -A")
+    with pytest.raises(ScenarioError) as caught:
+        load(write(tmp_path, text))
+    assert "expect[0]: missing key 'service'; expected one of: tcp 192.168.1.10:80, udp 192.168.1.10:53" in str(
+        caught.value
+    )
+
+
+def test_a_service_that_only_the_timeline_makes_is_known(tmp_path: Path) -> None:
+    text = changed("timeline:\n", "timeline:\n  - {at: 10s, run: ipvsadm -A -t 192.168.1.10:81 -s lc}\n")
+    text = changed("service: tcp 192.168.1.10:80", "service: tcp 192.168.1.10:81", text)
+    text = text[: text.index("expect:")]
+    assert [str(service) for service in load(write(tmp_path, text)).services] == [
+        "tcp 192.168.1.10:80",
+        "tcp 192.168.1.10:81",
+    ]
+
+
+def test_a_destination_that_only_the_timeline_makes_is_known(tmp_path: Path) -> None:
+    text = changed("      10.0.0.11:80:", "      10.0.0.13:80:")
+    assert load(write(tmp_path, text)).scenario.name == "demo"
+
+
+def test_a_destination_of_another_service_is_not_known(tmp_path: Path) -> None:
+    text = changed("  ipvsadm -A", SECOND_SERVICE + "  ipvsadm -A")
+    text = changed(
+        "  - sequence: [10.0.0.12:80, ", "  - service: udp 192.168.1.10:53\n    sequence: [10.0.0.12:80, ", text
+    )
+    with pytest.raises(ScenarioError, match=r"udp 192\.168\.1\.10:53 never has it: unknown destination"):
+        load(write(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("services", "says"),
+    [
+        ("{x: tcp 192.168.1.10:80}", "traffic[0].services: 'x' is no address and port"),
+        ("{192.0.2.1:80: tcp 192.168.1.10:81}", "traffic[0].services[192.0.2.1:80]: unknown service"),
+    ],
+)
+def test_the_server_ends_of_a_capture_stand_for_known_services(tmp_path: Path, services: str, says: str) -> None:
+    (tmp_path / "a.pcap").write_bytes(b"")
+    text = changed("traffic:\n", f"traffic:\n  - capture: a.pcap\n    services: {services}\n")
+    with pytest.raises(ScenarioError) as caught:
+        load(write(tmp_path, text))
+    assert says in str(caught.value)
+
+
+def test_expectations_without_any_service_are_told_so(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match="the scenario makes no service"):
+        load(write(tmp_path, "name: x\nconfig: ipvsadm -C\nexpect:\n  - sequence: [10.0.0.11:80]\n"))

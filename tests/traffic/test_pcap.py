@@ -1,0 +1,963 @@
+"""Captures in, traces out.
+
+The files are written here, byte by byte from the formats' definitions, so that nothing of lbsim writes what
+lbsim reads; scapy, which has its own writers, is the second source.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lbsim.engine.records import CUT_HEADER, FRAGMENT, ICMP_ERROR, IN, NO_PORTS, REPLY, WHOLE
+from lbsim.errors import TraceError
+from lbsim.model.config import ServiceId, parse_endpoint
+from lbsim.model.trace import Flow, Trace
+from lbsim.traffic import pcap
+
+SERVICE = "tcp 192.168.1.10:80"
+CLIENT = "203.0.113.1"
+VIRTUAL = "192.168.1.10"
+SYN, ACK = 2, 16
+T0 = 1_700_000_000_000_000_000  # ns, when the captures of these tests begin
+CURL_NGINX = Path(__file__).parents[2] / "scenarios" / "capture" / "curl-nginx.pcap"
+
+
+# --- packets --------------------------------------------------------------------------------------
+
+
+def tcp(sport: int = 40001, dport: int = 80, flags: int = SYN, payload: bytes = b"") -> bytes:
+    return struct.pack("!HHIIBBHHH", sport, dport, 1000, 2000, 5 << 4, flags, 65535, 0, 0) + payload
+
+
+def udp(sport: int = 40001, dport: int = 53, payload: bytes = b"") -> bytes:
+    return struct.pack("!HHHH", sport, dport, 8 + len(payload), 0) + payload
+
+
+def ip(
+    payload: bytes, src: str = CLIENT, dst: str = VIRTUAL, *, proto: int = 6, fragment: int = 0, ttl: int = 64
+) -> bytes:
+    """An IPv4 or IPv6 packet; ``fragment`` is the 16-bit word of flags and offset of IPv4."""
+    a, b = ip_address(src).packed, ip_address(dst).packed
+    if len(a) == 16:
+        return struct.pack("!IHBB", 6 << 28, len(payload), proto, ttl) + a + b + payload
+    header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(payload), 1, fragment, ttl, proto, 0)
+    return header + a + b + payload
+
+
+def ethernet(packet: bytes, ethertype: int | None = None, tags: tuple[int, ...] = ()) -> bytes:
+    if ethertype is None:
+        ethertype = 0x86DD if packet[0] >> 4 == 6 else 0x0800
+    vlan = b"".join(struct.pack("!HH", tag, 7) for tag in tags)
+    return bytes(12) + vlan + struct.pack("!H", ethertype) + packet
+
+
+REQUEST = ip(tcp())
+ANSWER = ip(tcp(80, 40001, SYN | ACK), VIRTUAL, CLIENT)
+ARP = ethernet(bytes(28), 0x0806)
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+@dataclass
+class Record:
+    """A frame and its time after T0 in ns; ``kept`` cuts it, ``claims`` lies about its captured length."""
+
+    frame: bytes
+    at: int = 0
+    kept: int | None = None
+    claims: int | None = None
+
+
+def pcap_file(
+    *records: Record | bytes, order: str = "<", nanoseconds: bool = False, link: int = 1, snaplen: int = 65535
+) -> bytes:
+    magic, unit = (0xA1B23C4D, 1) if nanoseconds else (0xA1B2C3D4, 1000)
+    out = struct.pack(order + "IHHiIII", magic, 2, 4, 0, 0, snaplen, link)
+    for entry in records:
+        record = entry if isinstance(entry, Record) else Record(entry)
+        kept = record.frame[: record.kept]
+        seconds, rest = divmod(T0 + record.at, 10**9)
+        claims = len(kept) if record.claims is None else record.claims
+        out += struct.pack(order + "IIII", seconds, rest // unit, claims, len(record.frame)) + kept
+    return out
+
+
+class Pcapng:
+    """The blocks of pcapng, in one byte order."""
+
+    def __init__(self, order: str = "<") -> None:
+        self.order = order
+
+    def block(self, kind: int, body: bytes) -> bytes:
+        body += bytes(-len(body) % 4)
+        length = struct.pack(self.order + "I", len(body) + 12)
+        return struct.pack(self.order + "I", kind) + length + body + length
+
+    def section(self) -> bytes:
+        return self.block(0x0A0D0D0A, struct.pack(self.order + "IHHq", 0x1A2B3C4D, 1, 0, -1))
+
+    def option(self, code: int, value: bytes) -> bytes:
+        return struct.pack(self.order + "HH", code, len(value)) + value + bytes(-len(value) % 4)
+
+    def interface(self, link: int = 1, *options: bytes, snaplen: int = 0) -> bytes:
+        return self.block(1, struct.pack(self.order + "HHI", link, 0, snaplen) + b"".join(options))
+
+    def packet(self, frame: bytes, stamp: int = T0 // 1000, interface: int = 0) -> bytes:
+        fields = (interface, stamp >> 32, stamp & 0xFFFFFFFF, len(frame), len(frame))
+        return self.block(6, struct.pack(self.order + "IIIII", *fields) + frame)
+
+    def old_packet(self, frame: bytes, stamp: int = T0 // 1000, interface: int = 0) -> bytes:
+        fields = (interface, 5, stamp >> 32, stamp & 0xFFFFFFFF, len(frame), len(frame))
+        return self.block(2, struct.pack(self.order + "HHIIII", *fields) + frame)
+
+    def simple_packet(self, frame: bytes, length: int | None = None) -> bytes:
+        return self.block(3, struct.pack(self.order + "I", length or len(frame)) + frame)
+
+
+NG = Pcapng()
+NG_START = NG.section() + NG.interface()
+
+
+class Reader:
+    """Writes bytes into a file and reads it; services and mapping as text."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __call__(self, content: bytes, *services: str, mapping: dict[str, str] | None = None, start: int = 0) -> Trace:
+        self.path.write_bytes(content)
+        return pcap.read(
+            self.path,
+            services=[ServiceId.parse(text) for text in services or (SERVICE,)],
+            mapping=mapping and {parse_endpoint(a): ServiceId.parse(b) for a, b in mapping.items()},
+            start=start,
+        )
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Reader:
+    return Reader(tmp_path / "capture")
+
+
+def rows(trace: Trace) -> list[str]:
+    """``in 203.0.113.1:40001 > 192.168.1.10:80``, one line per row."""
+    return [
+        f"{ {IN: 'in', REPLY: 'reply'}[int(trace['direction'][i])] } "
+        f"{trace.addresses[trace['src'][i]]}:{trace['sport'][i]} > "
+        f"{trace.addresses[trace['dst'][i]]}:{trace['dport'][i]}"
+        for i in range(len(trace))
+    ]
+
+
+def flows(trace: Trace) -> list[str]:
+    return [
+        f"{flow.proto} {trace.addresses[flow.client]}:{flow.client_port} "
+        f"{trace.addresses[flow.server]}:{flow.server_port}"
+        for flow in trace.flows
+    ]
+
+
+def times(trace: Trace) -> list[int]:
+    return trace["time"].tolist()
+
+
+# --- formats --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("nanoseconds", [False, True])
+def test_pcap_is_read_in_both_byte_orders_and_resolutions(read, order, nanoseconds):
+    step = 1_000_001_000 if not nanoseconds else 1_000_000_001
+    content = pcap_file(ethernet(REQUEST), Record(ethernet(ANSWER), step), order=order, nanoseconds=nanoseconds)
+    trace = read(content)
+    assert times(trace) == [0, step]
+    assert rows(trace) == [
+        "in 203.0.113.1:40001 > 192.168.1.10:80",
+        "reply 192.168.1.10:80 > 203.0.113.1:40001",
+    ]
+    assert trace.damage is None
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_pcapng_is_read_in_both_byte_orders(read, order):
+    ng = Pcapng(order)
+    packets = ng.packet(ethernet(REQUEST), 5_000_000) + ng.packet(ethernet(ANSWER), 2**33 + 5)
+    trace = read(ng.section() + ng.interface() + packets)
+    assert times(trace) == [
+        0,
+        (2**33 + 5 - 5_000_000) * 1000,
+    ]  # microseconds unless the interface says otherwise
+    assert len(rows(trace)) == 2
+
+
+@pytest.mark.parametrize(
+    ("resolution", "units", "nanoseconds"),
+    [
+        (0, 3, 3_000_000_000),  # seconds
+        (3, 7, 7_000_000),
+        (6, 7, 7_000),
+        (9, 7, 7),
+        (12, 7_999, 7),  # picoseconds, cut
+        (0x80, 3, 3_000_000_000),  # 2**0 per second
+        (0x80 | 10, 512, 500_000_000),  # 512 / 1024 s
+        (0x80 | 32, 2**31, 500_000_000),
+    ],
+)
+def test_the_time_resolution_of_a_pcapng_interface_counts(read, resolution, units, nanoseconds):
+    interface = NG.interface(1, NG.option(9, bytes([resolution])))
+    trace = read(NG.section() + interface + NG.packet(ethernet(REQUEST), 0) + NG.packet(ethernet(REQUEST), units))
+    assert times(trace) == [0, nanoseconds]
+
+
+def test_the_time_offset_of_a_pcapng_interface_is_added(read):
+    late = NG.interface(1, NG.option(14, struct.pack("<q", 5)))
+    content = NG_START + late + NG.packet(ethernet(REQUEST), 10) + NG.packet(ethernet(ANSWER), 10, interface=1)
+    assert times(read(content)) == [0, 5_000_000_000]
+
+
+def test_options_behind_the_end_of_options_are_not_read(read):
+    interface = NG.interface(1, NG.option(2, b"eth0"), NG.option(0, b""), NG.option(9, b"\x00"))
+    content = NG.section() + interface + NG.packet(ethernet(REQUEST), 0) + NG.packet(ethernet(REQUEST), 1)
+    assert times(read(content)) == [0, 1000]
+
+
+def test_each_section_of_a_pcapng_has_its_own_byte_order_and_interfaces(read):
+    big = Pcapng(">")
+    first = NG_START + NG.packet(ethernet(REQUEST), 0)
+    second = big.section() + big.interface(101) + big.packet(ANSWER, 1)
+    assert rows(read(first + second)) == [
+        "in 203.0.113.1:40001 > 192.168.1.10:80",
+        "reply 192.168.1.10:80 > 203.0.113.1:40001",
+    ]
+
+
+def test_packets_of_several_interfaces_of_different_link_types_are_read(read):
+    content = NG_START + NG.interface(101) + NG.packet(REQUEST, interface=1) + NG.packet(ethernet(REQUEST))
+    assert len(read(content)) == 2
+
+
+def test_blocks_of_unknown_types_are_skipped(read):
+    comment = NG.block(0x0BAD, b"anything")
+    assert len(read(NG_START + comment + NG.packet(ethernet(REQUEST)) + comment)) == 1
+
+
+def test_old_packet_blocks_are_read(read):
+    content = NG_START + NG.old_packet(ethernet(REQUEST), 1) + NG.old_packet(ethernet(ANSWER), 2)
+    assert times(read(content)) == [0, 1000]
+
+
+def test_a_simple_packet_is_of_the_time_of_the_packet_before_it(read):
+    simple = NG.simple_packet(ethernet(REQUEST))
+    content = NG_START + NG.packet(ethernet(REQUEST), 100) + NG.packet(ethernet(REQUEST), 103) + simple
+    assert times(read(content)) == [0, 3000, 3000]
+
+
+def test_simple_packets_at_the_beginning_are_of_the_first_time(read):
+    simple = NG.simple_packet(ethernet(REQUEST))
+    content = NG_START + simple + simple + NG.packet(ethernet(REQUEST), 7) + NG.packet(ethernet(REQUEST), 8)
+    assert times(read(content)) == [0, 0, 0, 1000]
+
+
+def test_a_pcapng_without_any_time_is_read_all_the_same(read):
+    assert times(read(NG_START + NG.simple_packet(ethernet(REQUEST)) * 2, start=7)) == [7, 7]
+
+
+def test_the_snapshot_length_says_how_much_of_a_simple_packet_was_captured(read):
+    frame = ethernet(ip(tcp(payload=bytes(100))))
+    content = NG.section() + NG.interface(1, snaplen=60) + NG.simple_packet(frame[:60], len(frame))
+    assert read(content)["raw_len"].tolist() == [60 - 14]
+
+
+@pytest.mark.parametrize("content", [pcap_file(), NG.section(), NG_START], ids=["pcap", "section", "interface"])
+def test_a_capture_without_packets_is_an_empty_trace(read, content):
+    trace = read(content)
+    assert (len(trace), trace.flows, trace.damage, dict(trace.left_out)) == (0, (), None, {})
+
+
+COOKED = bytes(14)
+COOKED_V2 = bytes(18)
+
+
+@pytest.mark.parametrize(
+    ("link", "frame"),
+    [
+        (1, ethernet(REQUEST)),
+        (1, ethernet(REQUEST, tags=(0x8100,))),
+        (1, ethernet(REQUEST, tags=(0x88A8, 0x8100))),
+        (1, ethernet(REQUEST, tags=(0x9100, 0x9100, 0x8100))),
+        (113, COOKED + b"\x08\x00" + REQUEST),
+        (113, COOKED + b"\x81\x00\x00\x07\x08\x00" + REQUEST),
+        (276, b"\x08\x00" + COOKED_V2 + REQUEST),
+        (276, b"\x81\x00" + COOKED_V2 + b"\x00\x07\x08\x00" + REQUEST),
+        (12, REQUEST),
+        (14, REQUEST),
+        (101, REQUEST),
+        (228, REQUEST),
+        (0, b"\x02\x00\x00\x00" + REQUEST),
+        (0, b"\x00\x00\x00\x02" + REQUEST),
+        (108, b"\x00\x00\x00\x02" + REQUEST),
+    ],
+)
+@pytest.mark.parametrize("file_format", ["pcap", "pcapng"])
+def test_every_link_type_is_read(read, link, frame, file_format):
+    in_pcapng = NG.section() + NG.interface(link) + NG.packet(frame)
+    trace = read(pcap_file(frame, link=link) if file_format == "pcap" else in_pcapng)
+    assert rows(trace) == ["in 203.0.113.1:40001 > 192.168.1.10:80"]
+    assert trace.raw[trace["raw_at"][0] :][: trace["raw_len"][0]] == REQUEST
+
+
+REQUEST_V6 = ip(tcp(), "2001:db8::1", "2001:db8::10")
+
+
+@pytest.mark.parametrize(
+    ("link", "frame"),
+    [
+        (1, ethernet(REQUEST_V6)),
+        (113, COOKED + b"\x86\xdd" + REQUEST_V6),
+        (276, b"\x86\xdd" + COOKED_V2 + REQUEST_V6),
+        (101, REQUEST_V6),
+        (229, REQUEST_V6),
+        *((0, bytes([family, 0, 0, 0]) + REQUEST_V6) for family in (10, 23, 24, 28, 30)),
+        (108, b"\x00\x00\x00\x1e" + REQUEST_V6),
+    ],
+)
+def test_every_link_type_is_read_with_ipv6(read, link, frame):
+    trace = read(pcap_file(frame, link=link), "tcp [2001:db8::10]:80")
+    assert rows(trace) == ["in 2001:db8::1:40001 > 2001:db8::10:80"]
+
+
+def test_what_describes_the_frame_check_sequence_is_no_part_of_the_link_type(read):
+    assert len(read(pcap_file(ethernet(REQUEST) + b"\x01\x02\x03\x04", link=0x24000001))) == 1
+
+
+# --- meaning --------------------------------------------------------------------------------------
+
+
+def test_the_columns_say_what_the_headers_say(read):
+    packet = ip(tcp(flags=ACK | 8, payload=b"GET / HTTP/1.1\r\n\r\n"), ttl=57)
+    trace = read(pcap_file(ARP, Record(ethernet(packet), 5_000)))
+    at = 24 + 16 + len(ARP) + 16 + 14
+    # header 20 + 20 bytes, payload 18; seq and ack as in tcp()
+    expected = {
+        "time": 5_000, "flow": 0, "direction": IN, "sport": 40001, "dport": 80, "proto": 6, "flags": 24,
+        "length": 58, "ttl": 57, "shape": WHOLE, "seq": 1000, "ack": 2000, "raw_at": at, "raw_len": 58,
+    }  # fmt: skip
+    assert {name: int(trace[name][0]) for name in expected} == expected
+    assert trace.raw[at : at + 58] == packet
+
+
+def test_a_flow_is_protocol_client_end_and_virtual_end_in_both_directions(read):
+    frames = [
+        ethernet(ip(tcp(1, 80))),
+        ethernet(ip(tcp(80, 1), VIRTUAL, CLIENT)),
+        ethernet(ip(tcp(2, 80))),
+        ethernet(ip(tcp(1, 80), "203.0.113.2")),
+        ethernet(ip(udp(1, 80), proto=17)),
+        ethernet(ip(tcp(1, 80))),
+    ]
+    trace = read(pcap_file(*frames), SERVICE, "udp 192.168.1.10:80")
+    assert trace["flow"].tolist() == [0, 0, 1, 2, 3, 0]
+    assert flows(trace) == [
+        "6 203.0.113.1:1 192.168.1.10:80",
+        "6 203.0.113.1:2 192.168.1.10:80",
+        "6 203.0.113.2:1 192.168.1.10:80",
+        "17 203.0.113.1:1 192.168.1.10:80",
+    ]
+
+
+def test_a_flow_that_begins_with_an_answer_has_the_same_ends(read):
+    trace = read(pcap_file(ethernet(ANSWER), ethernet(REQUEST)))
+    assert trace["flow"].tolist() == [0, 0]
+    assert flows(trace) == ["6 203.0.113.1:40001 192.168.1.10:80"]
+
+
+def test_only_packets_of_the_given_services_are_rows(read):
+    frames = [
+        ethernet(ip(tcp(1, 80), dst="192.168.1.10")),
+        ethernet(ip(tcp(1, 80), dst="192.168.1.11")),  # another address
+        ethernet(ip(tcp(1, 443), dst="192.168.1.10")),  # another port
+        ethernet(ip(udp(1, 80), dst="192.168.1.10", proto=17)),  # another protocol
+        ethernet(ip(udp(1, 53), dst="192.168.1.12", proto=17)),
+    ]
+    trace = read(pcap_file(*frames), SERVICE, "udp 192.168.1.12:53")
+    assert rows(trace) == ["in 203.0.113.1:1 > 192.168.1.10:80", "in 203.0.113.1:1 > 192.168.1.12:53"]
+    assert trace.left_out == {"no_service": 3}
+
+
+def test_a_packet_from_one_service_to_another_is_a_client_s(read):
+    frame = ethernet(ip(udp(53, 53), "192.168.1.11", VIRTUAL, proto=17))
+    trace = read(pcap_file(frame), "udp 192.168.1.10:53", "udp 192.168.1.11:53")
+    assert rows(trace) == ["in 192.168.1.11:53 > 192.168.1.10:53"]
+
+
+MAPPING = {"198.51.100.7:8080": SERVICE}
+
+
+def test_a_mapped_server_end_reads_as_the_virtual_service(read):
+    request = ip(tcp(dport=8080), dst="198.51.100.7")
+    answer = ip(tcp(8080, 40001, ACK), "198.51.100.7", CLIENT)
+    trace = read(pcap_file(ethernet(request), ethernet(answer)), mapping=MAPPING)
+    assert rows(trace) == [
+        "in 203.0.113.1:40001 > 192.168.1.10:80",
+        "reply 192.168.1.10:80 > 203.0.113.1:40001",
+    ]
+    assert flows(trace) == ["6 203.0.113.1:40001 192.168.1.10:80"]
+
+
+def test_the_raw_bytes_of_a_mapped_packet_stay_as_captured(read):
+    request = ip(tcp(dport=8080), dst="198.51.100.7")
+    trace = read(pcap_file(ethernet(request)), mapping=MAPPING)
+    assert trace.raw[trace["raw_at"][0] :][: trace["raw_len"][0]] == request
+
+
+def test_a_mapped_service_need_not_be_listed(read):
+    request = ethernet(ip(tcp(dport=8080), dst="198.51.100.7"))
+    trace = read(pcap_file(request, ethernet(REQUEST)), "udp 10.9.9.9:53", mapping={"198.51.100.7:8080": SERVICE})
+    assert rows(trace) == ["in 203.0.113.1:40001 > 192.168.1.10:80"] * 2
+
+
+def test_a_mapping_is_of_the_service_s_protocol(read):
+    request = ethernet(ip(udp(dport=8080), dst="198.51.100.7", proto=17))
+    assert read(pcap_file(request), mapping=MAPPING).left_out == {"no_service": 1}
+
+
+def test_a_mapping_comes_before_the_service_that_has_the_address_itself(read):
+    trace = read(pcap_file(ethernet(REQUEST)), mapping={"192.168.1.10:80": "tcp 192.168.1.99:8000"})
+    assert rows(trace) == ["in 203.0.113.1:40001 > 192.168.1.99:8000"]
+
+
+def test_servers_that_stand_for_one_service_share_its_flows(read):
+    frames = [ethernet(ip(tcp(), dst=server)) for server in ("198.51.100.7", "198.51.100.8")]
+    trace = read(pcap_file(*frames), mapping={"198.51.100.7:80": SERVICE, "198.51.100.8:80": SERVICE})
+    assert trace["flow"].tolist() == [0, 0]
+
+
+def test_a_mapping_between_address_families_is_refused(read):
+    with pytest.raises(TraceError, match=r"\[2001:db8::7\]:80 cannot stand for tcp 192\.168\.1\.10:80"):
+        read(pcap_file(), mapping={"[2001:db8::7]:80": SERVICE})
+
+
+# --- time -----------------------------------------------------------------------------------------
+
+
+def test_times_count_from_the_first_packet_even_if_it_is_left_out(read):
+    content = pcap_file(ARP, Record(ethernet(REQUEST), 3_000))
+    assert times(read(content, start=1_000_000)) == [1_003_000]
+
+
+BACKWARDS = pcap_file(
+    Record(ethernet(ip(tcp(1))), 5_000),
+    Record(ethernet(ip(tcp(2))), 2_000),
+    Record(ethernet(ip(tcp(3))), 5_000),
+    Record(ethernet(ip(tcp(4))), 2_000),
+)
+
+
+def test_packets_whose_time_runs_backwards_are_sorted_and_equal_times_stay_in_order(read):
+    trace = read(BACKWARDS)
+    assert trace["sport"].tolist() == [2, 4, 1, 3]
+    assert times(trace) == [0, 0, 3_000, 3_000]
+
+
+def test_sorted_packets_keep_their_flows_which_are_in_the_order_of_their_first_packets(read):
+    trace = read(BACKWARDS)
+    assert trace["flow"].tolist() == [0, 1, 2, 3]
+    assert [flow.client_port for flow in trace.flows] == [2, 4, 1, 3]
+
+
+def test_time_running_backwards_is_named(read):
+    assert read(BACKWARDS).damage == "time runs backwards, first at packet 2 by 3000 ns"
+
+
+def test_time_running_backwards_and_a_cut_are_both_named(read):
+    assert read(BACKWARDS[:-1]).damage == (
+        f"cut in packet 4 at byte {len(BACKWARDS) - 1}; time runs backwards, first at packet 2 by 3000 ns"
+    )
+
+
+# --- packets left out, and rare ones --------------------------------------------------------------
+
+LEFT_OUT_CASES = [
+    ("arp", 1, ARP),
+    ("arp", 1, ethernet(bytes(28), 0x0806, tags=(0x8100,))),
+    ("arp", 113, COOKED + b"\x08\x06" + bytes(28)),
+    ("arp", 276, b"\x08\x06" + COOKED_V2 + bytes(28)),
+    ("not_ip", 1, ethernet(bytes(40), 0x88CC)),
+    ("not_ip", 1, ethernet(bytes(40), 0x0026)),  # IEEE 802.3: a length where the type would be
+    ("not_ip", 113, COOKED + b"\x00\x04" + bytes(40)),
+    ("not_ip", 276, b"\x00\x04" + COOKED_V2 + bytes(40)),
+    ("not_ip", 0, b"\x07\x00\x00\x00" + bytes(40)),
+    ("unreadable", 1, bytes(13)),
+    ("unreadable", 1, ethernet(b"", 0x8100)),
+    ("unreadable", 1, ethernet(b"", 0x0800)),
+    ("unreadable", 113, bytes(15)),
+    ("unreadable", 276, bytes(19)),
+    ("unreadable", 0, bytes(3)),
+    ("unreadable", 1, ethernet(REQUEST[:19])),
+    ("unreadable", 1, ethernet(b"\x44" + REQUEST[1:])),  # a header of 16 bytes
+    ("unreadable", 101, b"\x55" + REQUEST[1:]),  # IP version 5
+    ("unreadable", 101, b""),
+    ("other_protocol", 1, ethernet(ip(b"\x08\x00" + bytes(6), proto=1))),  # ping
+    ("other_protocol", 1, ethernet(ip(tcp(), proto=132))),  # SCTP
+    ("other_protocol", 1, ethernet(ip(b"", proto=47))),
+    ("other_protocol", 1, ethernet(ip(bytes(8), proto=1, fragment=0x2000))),
+    ("other_protocol", 1, ethernet(ip(b"\x03\x03" + bytes(30), dst="192.168.1.11", proto=1))),
+    ("other_protocol", 1, ethernet(ip(b"\x03\x03" + bytes(30), VIRTUAL, CLIENT, proto=1))),
+    ("no_service", 1, ethernet(ip(tcp(dport=81)))),
+    ("no_service", 1, ethernet(ip(tcp()[:3], dst="192.168.1.11"))),
+    ("no_service", 1, ethernet(ip(tcp(), dst="192.168.1.11"))[: 14 + 20 + 10]),
+    ("not_captured", 1, ethernet(REQUEST)[: 14 + 20 + 19]),
+    ("not_captured", 1, ethernet(REQUEST)[: 14 + 20 + 2]),
+    ("not_captured", 1, ethernet(REQUEST)[: 14 + 20]),
+    ("not_captured", 1, ethernet(ANSWER)[: 14 + 20 + 19]),
+]
+
+
+@pytest.mark.parametrize(("name", "link", "frame"), LEFT_OUT_CASES)
+def test_a_packet_that_is_no_row_is_counted_under_its_name(read, name, link, frame):
+    trace = read(pcap_file(frame, link=link))
+    assert (len(trace), trace.left_out) == (0, {name: 1})
+
+
+def test_packets_of_an_unsupported_link_type_are_counted_beside_readable_ones(read):
+    content = NG_START + NG.interface(127) + NG.packet(ethernet(REQUEST)) + NG.packet(b"radio", interface=1)
+    trace = read(content)
+    assert (len(trace), trace.left_out) == (1, {"other_link_type": 1})
+
+
+def test_every_name_of_left_out_has_a_case():
+    assert {case[0] for case in LEFT_OUT_CASES} | {"other_link_type"} == set(pcap.LEFT_OUT)
+
+
+def test_names_come_in_the_order_of_the_table(read):
+    frames = [frame for _, link, frame in reversed(LEFT_OUT_CASES) if link == 1]
+    assert list(read(pcap_file(*frames)).left_out) == list(pcap.LEFT_OUT)[1:]
+
+
+def test_a_packet_that_is_left_out_makes_no_flow_and_no_address(read):
+    trace = read(pcap_file(*(frame for _, link, frame in LEFT_OUT_CASES if link == 1)))
+    assert (trace.flows, trace.addresses) == ((), ())
+
+
+def test_a_packet_cut_by_the_snapshot_length_behind_its_headers_is_whole(read):
+    packet = ip(tcp(payload=bytes(100)))
+    trace = read(pcap_file(Record(ethernet(packet), kept=14 + 40)))
+    assert (trace["length"][0], trace["raw_len"][0], trace["shape"][0]) == (140, 40, WHOLE)
+
+
+def test_padding_is_not_part_of_the_packet(read):
+    trace = read(pcap_file(ethernet(REQUEST) + bytes(6)))
+    assert (trace["length"][0], trace["raw_len"][0]) == (40, 40)
+
+
+@pytest.mark.parametrize(
+    ("packet", "shape", "line"),
+    [
+        (ip(tcp()[:19]), CUT_HEADER, "in 203.0.113.1:40001 > 192.168.1.10:80"),
+        (ip(tcp()[:3]), NO_PORTS, "in 203.0.113.1:0 > 192.168.1.10:0"),
+        (ip(tcp()[:3], VIRTUAL, CLIENT), NO_PORTS, "reply 192.168.1.10:0 > 203.0.113.1:0"),
+    ],
+)
+def test_a_packet_that_itself_ends_within_its_transport_header_is_a_row(read, packet, shape, line):
+    # Ethernet pads it to 60 bytes, which must not be taken for a header.
+    trace = read(pcap_file(ethernet(packet) + bytes(60 - 14 - len(packet))))
+    assert (rows(trace), trace["shape"].tolist()) == ([line], [shape])
+
+
+def test_fragments_from_and_to_a_service_s_address_are_rows(read):
+    frames = [
+        ethernet(ip(tcp(), fragment=0x2000)),
+        ethernet(ip(bytes(24), fragment=0x2003)),
+        ethernet(ip(bytes(24), VIRTUAL, CLIENT, fragment=6)),
+        ethernet(ip(bytes(24), dst="192.168.1.11", fragment=6)),
+        ethernet(ip(bytes(24), proto=17, fragment=6)),
+    ]
+    trace = read(pcap_file(*frames))
+    assert rows(trace) == [
+        "in 203.0.113.1:40001 > 192.168.1.10:80",
+        "in 203.0.113.1:0 > 192.168.1.10:0",
+        "reply 192.168.1.10:0 > 203.0.113.1:0",
+    ]
+    assert trace["shape"].tolist() == [FRAGMENT] * 3
+    assert trace.left_out == {"no_service": 2}
+
+
+def test_a_first_fragment_to_another_port_is_a_row_like_those_behind_it(read):
+    trace = read(pcap_file(ethernet(ip(tcp(dport=8080), fragment=0x2000))))
+    assert rows(trace) == ["in 203.0.113.1:40001 > 192.168.1.10:8080"]
+
+
+def test_a_fragment_to_a_mapped_address_reads_as_the_virtual_one(read):
+    frames = [
+        ethernet(ip(tcp(dport=8080), dst="198.51.100.7", fragment=0x2000)),
+        ethernet(ip(bytes(24), dst="198.51.100.7", fragment=3)),
+    ]
+    assert rows(read(pcap_file(*frames), mapping=MAPPING)) == [
+        "in 203.0.113.1:40001 > 192.168.1.10:80",
+        "in 203.0.113.1:0 > 192.168.1.10:0",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("packet", "service", "flow"),
+    [
+        # An error quotes the packet that it is about: one of the service's own.
+        (ip(b"\x03\x01" + bytes(6) + ANSWER[:28], "203.0.113.254", proto=1), SERVICE, (1, 0, 0, 1, 0)),
+        (ip(b"\x0b\x00" + bytes(6) + ANSWER[:28], proto=1), "udp 192.168.1.10:53", (1, 0, 0, 1, 0)),
+        (
+            ip(b"\x01\x04" + bytes(6) + REQUEST_V6[:48], "2001:db8::1", "2001:db8::10", proto=58),
+            "tcp [2001:db8::10]:80",
+            (58, 0, 0, 1, 0),
+        ),
+    ],
+)
+def test_an_icmp_error_to_a_service_s_address_is_a_row(read, packet, service, flow):
+    trace = read(pcap_file(ethernet(packet)), service)
+    assert trace["shape"].tolist() == [ICMP_ERROR]
+    assert trace["direction"].tolist() == [IN]
+    assert trace.flows == (Flow(*flow),)
+
+
+def test_an_icmp_error_to_a_mapped_address_reads_as_to_the_virtual_one(read):
+    packet = ip(b"\x03\x01" + bytes(6) + ANSWER[:28], dst="198.51.100.7", proto=1)
+    assert rows(read(pcap_file(ethernet(packet)), mapping=MAPPING)) == ["in 203.0.113.1:0 > 192.168.1.10:0"]
+
+
+# --- bad files ------------------------------------------------------------------------------------
+
+LINK_TYPES_KNOWN = r"expected 1 \(Ethernet\), 113 or 276 \(Linux cooked\), 12, 14, 101, 228 or 229 \(raw IP\)"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "the file is empty; expected a capture"),
+        (b"GET / HTTP/1.1", "no capture, it begins with 47455420; expected d4c3b2a1.*a1b2c3d4.*0a0d0d0a"),
+        (b"\xd4", "no capture, it begins with d4;"),
+        (b"\x1f\x8b\x08\x00rest", r"begins with 1f8b0800 \(gzip: unpack it first\)"),
+        (pcap_file()[:23], "the file header is cut after 23 bytes; expected 24"),
+        (pcap_file()[:4] + b"\x03\x00" + pcap_file()[6:], "pcap version 3.4 is not supported; expected 2.4"),
+        (pcap_file(link=127), f"link type 127 is not supported; {LINK_TYPES_KNOWN}"),
+        (NG.section() + NG.interface(195) + NG.interface(127), "link type 127 is not supported"),
+        (NG.section() + NG.interface(127) + NG.packet(b"radio")[:-1], "link type 127 is not supported"),
+        (NG.section()[:8], "byte-order magic is missing; expected 4d3c2b1a, 1a2b3c4d"),
+        (NG.section()[:8] + b"abcd" + NG.section()[12:], "byte-order magic is 61626364; expected"),
+    ],
+)
+def test_what_is_no_readable_capture_is_refused_in_one_line_that_names_the_file(read, content, message):
+    with pytest.raises(TraceError, match=message) as refusal:
+        read(content)
+    assert str(refusal.value).startswith(f"{read.path}: ")
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_file_that_does_not_exist_is_refused(tmp_path):
+    with pytest.raises(TraceError, match=r"missing\.pcap: cannot read the capture: No such file or directory"):
+        pcap.read(tmp_path / "missing.pcap", services=[])
+
+
+def test_a_directory_is_refused(tmp_path):
+    with pytest.raises(TraceError, match="is a directory; expected a capture file"):
+        pcap.read(tmp_path, services=[])
+
+
+def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(TraceError, match="is no regular file; expected a capture file"):
+        pcap.read(tmp_path / "pipe", services=[])
+
+
+def test_a_path_that_cannot_be_is_refused():
+    with pytest.raises(TraceError, match="cannot read the capture: embedded null byte"):
+        pcap.read(Path("a\0b"), services=[])
+
+
+def test_a_file_without_permission_is_refused(read, monkeypatch):
+    def refuse(_path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(TraceError, match="cannot read the capture: Permission denied"):
+        read(pcap_file())
+
+
+# --- damaged files --------------------------------------------------------------------------------
+
+THREE = (ethernet(REQUEST), ARP, ethernet(ANSWER))
+
+
+def test_a_cut_pcap_gives_every_packet_before_the_cut(read):
+    content = pcap_file(*THREE)
+    ends = [24, 24 + 16 + 54, 24 + 32 + 54 + 42, 24 + 48 + 54 + 42 + 54]  # frames of 54, 42 and 54 bytes
+    assert len(content) == ends[3]
+    for size in range(24, len(content) + 1):
+        trace = read(content[:size])
+        whole = sum(end <= size for end in ends[1:])
+        assert len(trace) + sum(trace.left_out.values()) == whole
+        assert trace.damage == (None if size in ends else f"cut in packet {whole + 1} at byte {size}")
+
+
+def test_a_cut_pcapng_gives_every_packet_before_the_cut(read):
+    start = NG_START
+    blocks = [NG.packet(frame) for frame in THREE]
+    content = start + b"".join(blocks)
+    ends = [len(start)]
+    for block in blocks:
+        ends.append(ends[-1] + len(block))
+    for size in range(len(start), len(content) + 1):
+        trace = read(content[:size])
+        whole = sum(end <= size for end in ends[1:])
+        assert len(trace) + sum(trace.left_out.values()) == whole
+        assert trace.damage == (None if size in ends else f"cut at byte {size}, after packet {whole}")
+
+
+def test_a_record_that_claims_more_than_the_file_has_is_a_cut(read):
+    content = pcap_file(ethernet(REQUEST), Record(ethernet(REQUEST), claims=1000), ethernet(REQUEST))
+    trace = read(content)
+    assert (len(trace), trace.damage) == (1, f"cut in packet 2 at byte {len(content)}")
+
+
+def test_a_record_that_claims_a_byte_of_the_next_one_damages_only_what_follows(read):
+    content = pcap_file(ethernet(REQUEST), Record(ethernet(REQUEST), claims=55), b"")
+    trace = read(content)
+    # 15 bytes are left of the third record's header
+    assert (len(trace), trace.damage) == (2, f"cut in packet 3 at byte {len(content)}")
+
+
+def test_a_record_of_impossible_length_is_named(read):
+    trace = read(pcap_file(ethernet(REQUEST), Record(ethernet(REQUEST), claims=0xFFFFFFF0)))
+    assert len(trace) == 1
+    assert trace.damage == "packet 2 at byte 94 claims 4294967280 bytes"  # 24 + 16 + 54
+
+
+def test_a_record_may_be_longer_than_the_snapshot_length(read):
+    trace = read(pcap_file(ethernet(REQUEST), snaplen=20))
+    assert (len(trace), trace.damage) == (1, None)
+
+
+@pytest.mark.parametrize(("nanoseconds", "fraction"), [(False, 1_000_000), (True, 1_000_000_000)])
+def test_a_record_with_an_impossible_time_ends_the_capture(read, nanoseconds, fraction):
+    content = bytearray(pcap_file(*THREE, nanoseconds=nanoseconds))
+    content[94 + 4 : 94 + 8] = struct.pack("<I", fraction)
+    trace = read(bytes(content))
+    assert len(trace) == 1
+    assert trace.damage == f"packet 2 at byte 94 has no time, its fraction of a second is {fraction}"
+
+
+def body(packet: bytes, at: int, value: bytes) -> bytes:
+    """``packet`` with ``value`` written at ``at``."""
+    return packet[:at] + value + packet[at + len(value) :]
+
+
+GOOD = NG.packet(ethernet(REQUEST))
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (body(GOOD, 4, b"\x00\x00\x00\x00"), "claims 0 bytes"),
+        (body(GOOD, 4, b"\x0d\x00\x00\x00"), "claims 13 bytes"),
+        (body(GOOD, 4, b"\xfc\xff\xff\xff"), "claims 4294967292 bytes"),
+        (GOOD[:-4] + b"\x10\x00\x00\x00", "claims 88 bytes where it begins and 16 where it ends"),
+        (body(GOOD, 8, b"\x02\x00\x00\x00"), "names interface 2 of 1"),
+        (body(GOOD, 20, b"\x39\x00\x00\x00"), "claims a packet of 57 bytes, more than it has"),  # 54 + 2
+        (body(GOOD, 12, b"\xff\xff\xff\xff"), "has no time between 1970 and 2116"),
+        (NG.block(6, bytes(16)), "is too short for a packet"),
+        (NG.block(3, b""), "is too short for a packet"),
+        (NG.block(1, bytes(4)), "is too short for an interface"),
+        (
+            NG.interface(1, NG.option(9, b"\x06\x06")),
+            "has a time resolution or a time offset of a wrong size",
+        ),
+        (NG.interface(1, NG.option(14, b"\x06")), "has a time resolution or a time offset of a wrong size"),
+        (
+            NG.interface(1, struct.pack("<HH", 9, 5) + b"\x06\x00\x00\x00"),
+            "claims an option of 5 bytes, more than it has",
+        ),
+        (
+            NG.interface(1, NG.option(14, struct.pack("<q", -(2**40)))) + NG.packet(b"", interface=1),
+            "has no time between 1970 and 2116",
+        ),
+        (body(NG.section(), 8, b"abcd"), "begins a section, but has no byte order"),
+        (NG.section() + NG.packet(b""), "names interface 0 of 0"),
+        (NG.section() + NG.simple_packet(ethernet(REQUEST)), "names interface 0 of 0"),
+    ],
+)
+def test_a_damaged_block_ends_the_capture_and_is_named(read, bad, message):
+    trace = read(NG_START + GOOD + bad + GOOD)
+    assert (len(trace), trace.left_out) == (1, {})
+    assert trace.damage is not None
+    assert trace.damage.startswith("the block at byte ")
+    assert trace.damage.endswith(f"after packet 1, {message}")
+
+
+def test_the_place_of_a_damaged_block_is_where_it_begins(read):
+    trace = read(NG_START + GOOD + body(GOOD, 4, bytes(4)))
+    # section 28, interface 20, packet 32 + 56 bytes (54, padded)
+    assert trace.damage == "the block at byte 136, after packet 1, claims 0 bytes"
+
+
+EVERYTHING_NG = (
+    NG.section()
+    + NG.interface(1, NG.option(2, b"eth0"), NG.option(9, b"\x09"), snaplen=100)
+    + NG.interface(276, NG.option(14, struct.pack("<q", 1)))
+    + NG.simple_packet(ethernet(REQUEST))
+    + NG.packet(ethernet(REQUEST, tags=(0x8100,)))
+    + NG.packet(b"\x08\x00" + COOKED_V2 + ANSWER, interface=1)
+    + NG.old_packet(ethernet(REQUEST_V6))
+    + Pcapng(">").section()
+    + Pcapng(">").interface(101)
+    + Pcapng(">").packet(ip(tcp(), fragment=0x2000))
+)
+EVERYTHING = pcap_file(
+    *THREE, ethernet(REQUEST_V6), ethernet(ip(tcp()[:3])), ethernet(ip(bytes(24), fragment=0x2003)),
+    ethernet(ip(b"\x03\x01" + bytes(6) + ANSWER[:28], proto=1)), ethernet(REQUEST, tags=(0x88A8, 0x8100)),
+)  # fmt: skip
+
+changes = st.lists(
+    st.tuples(st.integers(0, 700), st.sampled_from(["set", "insert", "delete", "cut"]), st.binary(max_size=8)),
+    min_size=1,
+    max_size=6,
+)
+
+
+def changed(content: bytes, edits: list[tuple[int, str, bytes]]) -> bytes:
+    for at, how, value in edits:
+        rest = {"set": at + len(value), "insert": at, "delete": at + 4, "cut": len(content)}[how]
+        content = content[:at] + value + content[rest:]
+    return content
+
+
+def check_trace(trace: Trace, content: bytes) -> None:
+    """What holds of every trace, whatever the file was."""
+    n = len(trace)
+    assert n + sum(trace.left_out.values()) <= len(content) // 12  # the shortest record
+    assert all(a <= b for a, b in zip(times(trace), times(trace)[1:], strict=False))
+    assert times(trace)[:1] >= [0][:n]
+    assert ((trace["raw_at"] >= 0) & (trace["raw_at"] + trace["raw_len"] <= len(content))).all()
+    assert (trace["raw_len"] <= trace["length"]).all()
+    assert sorted(set(trace["flow"].tolist())) == list(range(len(trace.flows)))
+    assert set(trace["direction"].tolist()) <= {IN, REPLY}
+    assert "\n" not in (trace.damage or "")
+
+
+@pytest.fixture(scope="module")
+def read_again(tmp_path_factory) -> Reader:
+    return Reader(tmp_path_factory.mktemp("mutations") / "capture")
+
+
+@pytest.mark.parametrize("original", [EVERYTHING, EVERYTHING_NG], ids=["pcap", "pcapng"])
+@settings(deadline=None)
+@given(edits=changes)
+def test_a_capture_with_random_changes_is_a_trace_or_refused(read_again, original, edits):
+    content = changed(original, edits)
+    try:
+        trace = read_again(content, SERVICE, "tcp [2001:db8::10]:80")
+    except TraceError:
+        return
+    check_trace(trace, content)
+
+
+@pytest.mark.parametrize("begin", [pcap_file(), NG_START], ids=["pcap", "pcapng"])
+@settings(deadline=None)
+@given(rest=st.binary(max_size=300))
+def test_a_capture_of_random_bytes_is_a_trace(read_again, begin, rest):
+    trace = read_again(begin + rest)
+    check_trace(trace, begin + rest)
+
+
+def test_the_unchanged_captures_of_the_random_tests_are_sound(read):
+    assert [len(read(content)) for content in (EVERYTHING, EVERYTHING_NG)] == [6, 4]
+
+
+# --- independent writers and real traffic ---------------------------------------------------------
+
+
+def scapy_packets() -> list:
+    from scapy.layers.inet import IP, TCP, UDP
+    from scapy.layers.inet6 import IPv6
+    from scapy.layers.l2 import Dot1Q, Ether
+
+    packets = [
+        Ether() / IP(src=CLIENT, dst=VIRTUAL, ttl=61) / TCP(sport=5, dport=80, flags="S", seq=2**32 - 1),
+        Ether() / Dot1Q(vlan=3) / IP(src=VIRTUAL, dst=CLIENT) / TCP(sport=80, dport=5, flags="SA", ack=7),
+        Ether() / IP(src=CLIENT, dst=VIRTUAL) / UDP(sport=9, dport=53) / b"query",
+        Ether() / IPv6(src="2001:db8::1", dst="2001:db8::10", hlim=3) / TCP(sport=6, dport=80, flags="FPA"),
+        Ether() / IP(src=CLIENT, dst=VIRTUAL, options=b"\x01" * 8) / TCP(sport=5, dport=80, options=[("MSS", 9)]),
+    ]
+    for i, packet in enumerate(packets):
+        packet.time = 1_700_000_000 + i / 4
+    return packets
+
+
+@pytest.mark.parametrize("writer", ["wrpcap", "wrpcapng"])
+def test_files_written_by_scapy_say_what_scapy_put_into_them(tmp_path, writer):
+    import scapy.utils
+    from scapy.layers.inet import IP, TCP
+
+    packets = scapy_packets()
+    getattr(scapy.utils, writer)(str(tmp_path / "scapy"), packets)
+    services = [SERVICE, "udp 192.168.1.10:53", "tcp [2001:db8::10]:80"]
+    trace = pcap.read(tmp_path / "scapy", services=[ServiceId.parse(text) for text in services])
+    assert times(trace) == [i * 250_000_000 for i in range(5)]
+    for i, packet in enumerate(packets):
+        layer = packet.getlayer(IP) or packet.getlayer("IPv6")
+        assert trace.raw[trace["raw_at"][i] :][: trace["raw_len"][i]] == bytes(layer)
+        assert trace["length"][i] == len(bytes(layer))
+        assert trace["ttl"][i] == (layer.ttl if IP in packet else layer.hlim)
+        assert str(trace.addresses[trace["src"][i]]) == layer.src
+        assert str(trace.addresses[trace["dst"][i]]) == layer.dst
+        assert (trace["sport"][i], trace["dport"][i]) == (layer.sport, layer.dport)
+        if TCP in packet:
+            assert (trace["flags"][i], trace["seq"][i], trace["ack"][i]) == (
+                int(packet[TCP].flags),
+                packet[TCP].seq,
+                packet[TCP].ack,
+            )
+
+
+@pytest.fixture(scope="module")
+def curl_nginx() -> Trace:
+    return pcap.read(CURL_NGINX, services=[ServiceId.parse(SERVICE)])
+
+
+# The expected values of these tests are tshark's: its filters stand beside them.
+def test_the_real_capture_has_as_many_packets_as_tshark_counts(curl_nginx):
+    assert len(curl_nginx) == 256  # tcp
+    assert curl_nginx["direction"].tolist().count(IN) == 147  # tcp.dstport == 80
+    assert curl_nginx.left_out == {"arp": 8, "other_protocol": 2}  # arp, icmp
+    assert curl_nginx.damage is None
+
+
+def test_the_real_capture_has_as_many_bytes_as_tshark_counts(curl_nginx):
+    to_service = curl_nginx["direction"] == IN
+    assert curl_nginx["length"][to_service].sum() == 10217  # sum of ip.len, tcp.dstport == 80
+    assert curl_nginx["length"][~to_service].sum() == 32502  # tcp.srcport == 80
+
+
+def test_the_connections_of_the_real_capture_begin_when_tshark_says(curl_nginx):
+    syns = (curl_nginx["flags"] & (SYN | ACK)) == SYN  # tcp.flags.syn == 1 && tcp.flags.ack == 0
+    began = [
+        (int(t) // 1000, str(curl_nginx.addresses[src]).removeprefix("203.0.113."), int(sport))
+        for t, src, sport in zip(
+            curl_nginx["time"][syns], curl_nginx["src"][syns], curl_nginx["sport"][syns], strict=True
+        )
+    ]
+    # frame.time_relative in microseconds, last byte of ip.src, tcp.srcport
+    assert began == [
+        (7850, "1", 58922), (68901, "2", 60400), (129290, "3", 41618), (190266, "4", 54646),
+        (250862, "1", 58938), (303307, "2", 60416), (354876, "3", 41620), (409476, "4", 54652),
+        (459431, "4", 54654), (570226, "3", 41622), (680749, "2", 60426), (791188, "1", 58944),
+        (903685, "2", 60434), (1004927, "3", 41636), (1115189, "1", 58960), (1226634, "4", 54664),
+        (1343352, "2", 60450), (1343645, "1", 58962), (1343650, "1", 58976), (1343792, "1", 58990),
+    ]  # fmt: skip
+    assert len(curl_nginx.flows) == 20  # tcp.stream
