@@ -131,9 +131,7 @@ def run(
             names[name] = path
             captures = pcap_out / name if pcap_out and len(files) > 1 else pcap_out
             with _meter(name, silent=quiet) as progress:
-                done = run_loaded(
-                    loaded, out=out, figures=not no_figures, pcap_out=captures, progress=progress
-                )
+                done = run_loaded(loaded, out=out, figures=not no_figures, pcap_out=captures, progress=progress)
         except LbsimError as error:
             status = _complain(error)
             continue

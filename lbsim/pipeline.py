@@ -161,9 +161,7 @@ def refuse_unwritable(folder: Path | None) -> None:
 
 def _service_totals(result: Result) -> list[dict[str, Any]]:
     """Each service's totals and those of its destinations, removed ones included."""
-    names = dict.fromkeys(
-        [row.service for row in result.final.services] + [row.service for row in result.destinations]
-    )
+    names = dict.fromkeys([row.service for row in result.final.services] + [row.service for row in result.destinations])
     rows = {name: [row for row in result.destinations if row.service == name] for name in names}
     return [
         {
@@ -193,9 +191,7 @@ def _part(loaded: Loaded, at: int) -> Trace:
 
                 text = loaded.packets[at]
                 with text.located():
-                    return script.parse(
-                        text.text, file=text.file, first_line=text.first_line, start=item.start
-                    )
+                    return script.parse(text.text, file=text.file, first_line=text.first_line, start=item.start)
             case CaptureTraffic():
                 from lbsim.traffic import pcap
 
@@ -239,9 +235,7 @@ def _as_asked(loaded: Loaded, result: Result) -> Result:
     return replace(result, moments=tuple(moment for moment in result.moments if moment.at in shown))
 
 
-def _report(
-    loaded: Loaded, result: Result, outcomes: tuple[Outcome, ...], folder: Path, figures: bool
-) -> None:
+def _report(loaded: Loaded, result: Result, outcomes: tuple[Outcome, ...], folder: Path, figures: bool) -> None:
     report.write(
         result,
         loaded.config,

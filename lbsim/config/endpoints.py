@@ -83,19 +83,29 @@ def endpoint_key(address: Address, port: int) -> tuple[int, ...]:
 
 def _split(text: str) -> tuple[Address, str | None]:
     """Address, and the port as written."""
-    rest, behind = text, None
     if text.startswith("["):
-        rest, _, behind = text[1:].partition("]")
-        if not behind.startswith(":"):
-            raise _no_endpoint(text)
-    ipv6 = _ipv6(rest)
+        return _split_bracketed(text)
+    ipv6 = _ipv6(text)
     if ipv6 is not None:
-        return ipv6, None if behind is None else behind[1:]
-    host, colon, port = rest.rpartition(":")
-    ipv4 = None if text.isdigit() else _ipv4(host if colon else rest)
+        return ipv6, None
+    host, colon, port = text.rpartition(":")
+    ipv4 = None if text.isdigit() else _ipv4(host if colon else text)
     if ipv4 is None:
         raise _no_endpoint(text)
     return ipv4, port if colon else None
+
+
+def _split_bracketed(text: str) -> tuple[Address, str | None]:
+    inside, _, behind = text[1:].partition("]")
+    if not behind.startswith(":"):
+        raise _no_endpoint(text)
+    ipv6 = _ipv6(inside)
+    if ipv6 is not None:
+        return ipv6, behind[1:]
+    ipv4 = _ipv4(inside)
+    if ipv4 is None:
+        raise _no_endpoint(text)
+    return ipv4, None  # ipvsadm looks for the port of an IPv4 address inside the brackets
 
 
 def _no_endpoint(text: str) -> ValueError:

@@ -11,7 +11,7 @@ Kernel counterparts: ``struct ip_vs_service``, ``ip_vs_dest``, ``ip_vs_conn`` (i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, TypeAlias, get_type_hints
+from typing import Annotated, Any, TypeAlias, get_type_hints
 
 # Storage types of the compiled lane; to Python (and to a reader) all of them are int.
 i8: TypeAlias = Annotated[int, "i8"]

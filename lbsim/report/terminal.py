@@ -17,8 +17,7 @@ from lbsim.report.tables import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from rich.console import Group, RenderableType
-    from rich.table import Table
+    from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
     from rich.text import Text
 
     from lbsim.model.outcome import Outcome
@@ -83,37 +82,58 @@ def _head(result: Result) -> list[Text]:
 
 def _service(table: ServiceTable) -> list[RenderableType]:
     title = f"{table.service} {table.scheduler or '(deleted)'}"
-    parts: list[RenderableType] = [_text(""), _text(title, "bold")]
-    if not table.lines:
-        return [*parts, _text("no destinations")]
-    grid = _grid("destination", "conns", "packets", "bytes", "share", "active", "inactive", "weight")
-    for line in (*table.lines, table.total):
-        if line is table.total:
-            if table.hidden:
-                grid.add_row(_text(and_more(table.hidden)))
-            grid.add_section()
-        style = "dim" if line.state else "bold" if line is table.total else ""
-        numbers = (line.connections, line.packets, line.bytes)
-        share = percent(line.connections, table.total.connections)
-        cells = [
-            *(f"{n:,}" for n in numbers),
-            share,
-            *(f"{n:,}" for n in (line.active, line.inactive, line.weight)),
+    body = _DestTable(table) if table.lines else _text("no destinations")
+    return [_text(""), _text(title, "bold"), body]
+
+
+class _DestTable:
+    """A service's destinations in columns; where those are too wide, names stand on lines of their own."""
+
+    def __init__(self, table: ServiceTable) -> None:
+        self.table = table
+        shown = [*table.lines, table.total]
+        self.names = [f"{line.dest} {line.state}".rstrip() for line in shown]
+        self.numbers = [
+            (
+                f"{line.connections:,}",
+                f"{line.packets:,}",
+                f"{line.bytes:,}",
+                percent(line.connections, table.total.connections),
+                f"{line.active:,}",
+                f"{line.inactive:,}",
+                f"{line.weight:,}",
+            )
+            for line in shown
         ]
-        name = f"{line.dest} {line.state}".rstrip()
-        grid.add_row(*(_text(cell, style) for cell in (name, *cells)))
-    return [*parts, grid]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Lines that fit the width, as far as numbers allow."""
+        columns = zip(_HEAD, *self.numbers, strict=True)
+        widths = [max(map(len, column)) for column in columns]
+        name = max(map(len, ("destination", *self.names)))
+        wide = name + sum(widths) + 2 * len(widths)
+        if wide > options.max_width:
+            name, wide = 0, min(sum(widths) + 2 * len(widths), options.max_width)
+        rule = _text(("-" if options.ascii_only else "\u2500") * wide, "dim")
+        yield from self._row("destination", _HEAD, name, widths, "dim")
+        yield rule
+        for line, label, numbers in zip(self.table.lines, self.names, self.numbers, strict=False):
+            yield from self._row(label, numbers, name, widths, "dim" if line.state else "")
+        if self.table.hidden:
+            yield _text(and_more(self.table.hidden))
+        yield rule
+        yield from self._row("total", self.numbers[-1], name, widths, "bold")
+
+    def _row(self, label: str, cells: Sequence[str], name: int, widths: Sequence[int], style: str) -> Iterable[Text]:
+        numbers = "".join(f"  {cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
+        if name:
+            yield _text(f"{label:<{name}}{numbers}", style)
+        else:
+            yield _text(label, style)
+            yield _text(numbers, style)
 
 
-def _grid(first: str, *numbers: str) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    grid.add_column(first, overflow="fold")
-    for name in numbers:
-        grid.add_column(name, justify="right", overflow="fold")
-    return grid
+_HEAD = ("conns", "packets", "bytes", "share", "active", "inactive", "weight")
 
 
 def _reasons(result: Result) -> list[RenderableType]:

@@ -141,8 +141,7 @@ def _totals(expected: TotalsExpectation, service: str, result: Result) -> tuple[
 
 def _numbers(row: Destination) -> dict[str, int]:
     return {
-        name: getattr(row if name in ("active", "inactive") else row.counters, name)
-        for name in Totals.model_fields
+        name: getattr(row if name in ("active", "inactive") else row.counters, name) for name in Totals.model_fields
     }
 
 

@@ -203,11 +203,7 @@ def _ever_made(commands: tuple[AdminCommand, ...]) -> dict[ServiceId, tuple[Dest
         command.service: () for command in commands if isinstance(command, AddService)
     }
     for command in commands:
-        if (
-            isinstance(command, AddDest)
-            and command.service in made
-            and command.dest not in made[command.service]
-        ):
+        if isinstance(command, AddDest) and command.service in made and command.dest not in made[command.service]:
             made[command.service] += (command.dest,)
     return made
 

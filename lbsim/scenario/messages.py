@@ -169,9 +169,7 @@ def _sentence(kind: str, given: Any, limits: dict[str, Any], original: str) -> s
 
 
 def _number(limit: Any) -> str:
-    return (
-        f"{limit:,}" if isinstance(limit, int) else f"{limit:g}" if isinstance(limit, float) else str(limit)
-    )
+    return f"{limit:,}" if isinstance(limit, int) else f"{limit:g}" if isinstance(limit, float) else str(limit)
 
 
 def _shown(given: Any) -> str:

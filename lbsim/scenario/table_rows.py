@@ -76,13 +76,12 @@ def pair_rows(wanted: Sequence[TableRow], table: Sequence[ConnRow]) -> tuple[lis
     missing = [TableRow(row) for row in exact.elements()]
     loose = [row for row in wanted if len(row.words) == 5 or ANY in row.words]
     partner = _largest_pairing(_choices(loose, words, free))
-    missing += [row for at, row in enumerate(loose) if at not in partner.values()]
+    paired = set(partner.values())
+    missing += [row for at, row in enumerate(loose) if at not in paired]
     return missing, [table[at] for at in free if at not in partner]
 
 
-def _choices(
-    loose: Sequence[TableRow], words: Sequence[tuple[str, ...]], free: Sequence[int]
-) -> list[list[int]]:
+def _choices(loose: Sequence[TableRow], words: Sequence[tuple[str, ...]], free: Sequence[int]) -> list[list[int]]:
     """The table's rows that each expected row could stand for."""
     same_names: dict[tuple[str, ...], list[int]] = {}  # the usual row, only without seconds, needs no search
     for at in free:
@@ -102,9 +101,7 @@ def _largest_pairing(choices: Sequence[Sequence[int]]) -> dict[int, int]:
     """
     partner: dict[int, int] = {}
     for newcomer in range(len(choices)):
-        came_from: dict[
-            int, tuple[int, int | None]
-        ] = {}  # candidate -> (who asks, the candidate that one gives up)
+        came_from: dict[int, tuple[int, int | None]] = {}  # candidate -> (who asks, the candidate that one gives up)
         queue: list[tuple[int, int | None]] = [(newcomer, None)]
         for asker, given_up in queue:
             fresh = [candidate for candidate in choices[asker] if candidate not in came_from]

@@ -159,15 +159,11 @@ def _not_yaml(error: yaml.MarkedYAMLError, text: str, file: str | None) -> Scena
     elif "cannot start any token" in problem:
         message = "not YAML: no text begins with this character; expected quotes around the text"
     elif problem.startswith("mapping values are not allowed"):
-        message = (
-            "not YAML: a ': ' inside a plain text, or wrong indentation; expected quotes around the text"
-        )
+        message = "not YAML: a ': ' inside a plain text, or wrong indentation; expected quotes around the text"
     else:
         begun = error.context_mark
         context = f" {error.context}" if error.context else ""
-        since = (
-            f" that begins in line {begun.line + 1}" if begun and context and begun.line + 1 != line else ""
-        )
+        since = f" that begins in line {begun.line + 1}" if begun and context and begun.line + 1 != line else ""
         message = f"not YAML: {problem}{context}{since}"
     return ScenarioError(message, file=file, line=line, column=column, text=shown)
 
@@ -282,9 +278,7 @@ class _Composer:
             return _CONSTANTS[text]
         if _INT.fullmatch(text):
             if len(text) > 40:
-                raise self._error(
-                    "a number of more than 40 digits; expected quotes around it, if it is text", spot
-                )
+                raise self._error("a number of more than 40 digits; expected quotes around it, if it is text", spot)
             return int(text, 0 if text[:2] in ("0o", "0x") else 10)
         return float(text) if _FLOAT.fullmatch(text) else text
 

@@ -262,9 +262,7 @@ class _Talks:
         proto, (source, sport), (destination, dport) = packet[:3]
         src = self.addresses.setdefault(source, len(self.addresses))
         dst = self.addresses.setdefault(destination, len(self.addresses))
-        flow, direction = self._place(
-            Flow(proto, src, sport, dst, dport), Flow(proto, dst, dport, src, sport)
-        )
+        flow, direction = self._place(Flow(proto, src, sport, dst, dport), Flow(proto, dst, dport, src, sport))
         headers = (20 if source.version == 4 else 40) + _TRANSPORT_HEADER[proto]
         seq, ack = self._count(packet, flow, 0 if direction == IN else 1) if proto == TCP else (0, 0)
         length = headers + packet.payload
@@ -294,7 +292,5 @@ class _Talks:
                 counts[1] = 0
         seq = counts[side] if packet.seq is None else packet.seq
         heard = counts[1 - side] if packet.flags & ACK else 0
-        counts[side] = (
-            seq + packet.payload + bool(packet.flags & SYN) + bool(packet.flags & FIN)
-        ) & 0xFFFFFFFF
+        counts[side] = (seq + packet.payload + bool(packet.flags & SYN) + bool(packet.flags & FIN)) & 0xFFFFFFFF
         return seq, heard if packet.ack is None else packet.ack

@@ -191,9 +191,9 @@ def test_one_command_may_be_alone_in_several_lines() -> None:
         ("# nothing", "no command: expected one ipvsadm command", 4),
         ("-C\n-C", "a second command: expected one ipvsadm command", 5),
         ("iptables -F", "'iptables -F': expected an ipvsadm command", 4),
-        ("echo 1 > /proc/sys/net/ipv4/ip_forward", "'echo 1 > /proc/sys/net/ipv4/ip_forward': expected an ipvsadm command", 4),
+        ("sysctl -w a=1  # b", "'sysctl -w a=1': expected an ipvsadm command", 4),
     ],
-)  # fmt: skip
+)
 def test_what_is_not_one_ipvsadm_command_is_refused(text: str, message: str, line: int) -> None:
     with pytest.raises(ConfigError) as caught:
         config.parse_command(text, place=Place("s.yaml", 4, 9))
@@ -214,7 +214,7 @@ SCHEDULED = st.one_of(
 
 @st.composite
 def histories(draw: st.DrawFn) -> tuple[AdminCommand, ...]:
-    """Commands over few services and destinations, so that many of them meet; some the kernel would refuse."""
+    """Commands over few services and destinations, so that many meet; some the kernel would refuse."""
     addresses: st.SearchStrategy[Address] = draw(st.sampled_from([IPV4, IPV6]))
     some = st.lists(st.builds(DestId, addresses, st.integers(0, 65535)), min_size=1, max_size=8)
     dests = st.sampled_from(draw(some))
@@ -274,76 +274,27 @@ def test_a_written_command_reads_back_as_itself(commands: tuple[AdminCommand, ..
 
 # Nothing but ConfigError
 
-PIECES = st.sampled_from(
-    [
-        *[
-            "ipvsadm",
-            "sudo",
-            "iptables",
-            "echo",
-            "1",
-            ">",
-            "-A",
-            "-E",
-            "-a",
-            "-e",
-            "-d",
-            "-D",
-            "-C",
-            "-t",
-            "-u",
-            "-r",
-            "-s",
-            "-b",
-            "-m",
-            "-w",
-            "-F",
-            "-P",
-            "-i",
-            "-o",
-            "-j",
-            "--",
-            "-",
-            "-=",
-            "-t=",
-        ],
-        *[
-            "192.168.1.10:80",
-            "[fd00::1]:80",
-            "fd00::1",
-            "10.0.0.11",
-            "rr",
-            "sh",
-            "wlc",
-            "sh-port",
-            "FORWARD",
-            "ACCEPT",
-            "nat",
-            "eth0",
-            "5",
-            "'",
-            '"',
-            "\\",
-        ],
-        *["--weight=5", "--table=nat", "-mw5", "-At", "#", ";", "$x"],
-        " ",
-        "\n",
-        "\\\n",
-        "\r\n",
-        "\t",
-    ]
-)
+WORDS = """
+ipvsadm sudo iptables echo 1 > -A -E -a -e -d -D -C -t -u -r -s -b -m -w -F -P -i -o -j -- - -= -t= -At -mw5
+192.168.1.10:80 [fd00::1]:80 fd00::1 10.0.0.11 rr sh wlc sh-port FORWARD ACCEPT nat eth0 5 ' " \\ --weight=5
+--table=nat # ; $x
+"""
+PIECES = st.sampled_from([*WORDS.split(), " ", "\t", "\n", "\r\n", "\\\n"])
+
+
+def complaint_about(text: str) -> str:
+    """What the parser says about a text that it refuses; empty if it takes it. Any other exception is a bug."""
+    try:
+        config.parse(text)
+    except ConfigError as error:
+        return error.message
+    return ""
 
 
 @given(st.one_of(st.text(), st.lists(PIECES).map("".join), st.lists(PIECES).map(" ".join)))
-def test_no_text_raises_anything_but_a_config_error(text: str) -> None:
-    try:
-        read = config.parse(text)
-    except ConfigError as error:
-        assert error.line is not None
-        assert "expected" in error.message
-    else:
-        assert isinstance(read, DirectorConfig)
+def test_any_text_is_read_or_refused_with_what_was_expected(text: str) -> None:
+    complaint = complaint_about(text)
+    assert complaint == "" or "expected" in complaint
 
 
 @st.composite
@@ -358,20 +309,17 @@ def mutated_lines(draw: st.DrawFn) -> str:
 
 
 @given(mutated_lines())
-def test_no_mutated_line_raises_anything_but_a_config_error(line: str) -> None:
-    try:
-        config.parse(line)
-    except ConfigError as error:
-        assert "expected" in error.message
+def test_any_mutated_line_is_refused_with_what_was_expected_or_saved_and_read_back(line: str) -> None:
+    complaint = complaint_about(line)
+    if complaint:
+        assert "expected" in complaint
     else:
-        assert config.parse(config.save(config.parse(line))).services() == config.parse(line).services()
+        read = config.parse(line)
+        again = config.parse(config.save(read))
+        assert (again.services(), again.router) == (read.services(), read.router)
 
 
-@given(mutated_lines())
-def test_no_mutated_command_raises_anything_but_a_config_error(line: str) -> None:
-    try:
-        command = config.parse_command(line)
-    except ConfigError as error:
-        assert "expected" in error.message
-    else:
-        assert config.parse_command(config.format_command(command)) == command
+def test_a_large_text_is_read_whole() -> None:
+    lines = [f"-a -t 10.0.0.1:80 -r 10.{at >> 8}.{at & 255}.1 -m\n" for at in range(5000)]
+    read = config.parse("-A -t 10.0.0.1:80 -s rr\n" + "".join(lines))
+    assert len(read.services()[0].dests) == 5000

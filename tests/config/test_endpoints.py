@@ -48,9 +48,11 @@ def test_an_endpoint_is_read_as_ipvsadm_reads_it(text: str, address: str, port: 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "80", ":80", "192.168.1.256:80", "192.168.1.0/24:80", "192.168.1.20:80:80", " 192.168.1.30:80"]
-    + ["[fd00::1:80", "[fd00::1]", "[fd00::1]80", "[fd00::zz]:80", "[fe80::1%eth0]:80", "[]:80", "fd00::1::2"]
-    + ["1.2.3.4.5:80", "1..2:80", "08.0.0.1:80", "0x:80", "4294967296:80", "256.1:80", "9999999999999:80"],
+    [
+        *("", "80", ":80", "192.168.1.256:80", "192.168.1.0/24:80", "192.168.1.20:80:80", " 192.168.1.30:80"),
+        *("[fd00::1:80", "[fd00::1]", "[fd00::1]80", "[fd00::zz]:80", "[fe80::1%eth0]:80", "[]:80", "1::2::3"),
+        *("1.2.3.4.5:80", "1..2:80", "08.0.0.1:80", "0x:80", "4294967296:80", "256.1:80", "9999999999999:80"),
+    ],
 )
 def test_what_is_no_address_is_refused(text: str) -> None:
     assert refused(text).startswith(f"{text!r} is no address and port: expected 192.0.2.1:80 or [2001:db8::1]:80")
@@ -109,7 +111,7 @@ def test_ipv6_addresses_are_read_as_the_c_library_reads_them(text: str) -> None:
         expected = IPv6Address(socket.inet_pton(socket.AF_INET6, text))
     except OSError:
         if ":" in text:
-            refused(f"[{text}]:x80x")
+            refused(f"[{text}]:80")
     else:
         assert read_endpoint(f"[{text}]:80", "tcp") == (expected, 80)
 
@@ -134,15 +136,9 @@ def test_ipv4_addresses_are_written_without_brackets() -> None:
 
 @pytest.mark.parametrize(
     ("text", "number"),
-    [("0", 0), ("007", 7), ("+6", 6), ("65536", 65536), ("2147483647", 2147483647), ("0" * 6000 + "1", 1)]
-    + [
-        ("2147483648", None),
-        ("-1", None),
-        ("", None),
-        ("1.5", None),
-        ("0x8", None),
-        ("abc", None),
-        ("٣", None),
+    [
+        *(("0", 0), ("007", 7), ("+6", 6), ("65536", 65536), ("2147483647", 2147483647), ("0" * 6000 + "1", 1)),
+        *((text, None) for text in ("2147483648", "-1", "", "1.5", "0x8", "abc", "٣", "9" * 6000)),
     ],
 )
 def test_a_number_is_decimal(text: str, number: int | None) -> None:

@@ -9,7 +9,7 @@ import pytest
 from lbsim.model.outcome import Outcome
 from lbsim.model.result import Result
 from lbsim.scenario import check, load, moments_needed
-from tests.results import A, B, C, DNS, SECOND, WEB, Run, entry, web
+from tests.results import DNS, SECOND, WEB, A, B, C, Run, entry, web
 from tests.scenario.texts import write
 
 HEAD = """\

@@ -1,0 +1,328 @@
+"""The command line: exit status, what goes to standard output and what to standard error."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+import lbsim
+from lbsim.cli import main
+from tests.scenario.texts import WHOLE, changed, line_with, write
+
+FAILING = changed("reasons: {new: 6}", "reasons: {new: 7}")
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path: Path) -> Iterator[None]:
+    """Reports go to a folder of the test."""
+    before = Path.cwd()
+    os.chdir(tmp_path)
+    yield
+    os.chdir(before)
+
+
+def cli(*words: str | Path) -> Result:
+    """What a command line answers, inside this process."""
+    result = CliRunner().invoke(main, [str(word) for word in words])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def run(*words: str | Path) -> Result:
+    """``lbsim run`` without figures, which take a second."""
+    return cli("run", "--no-figures", *words)
+
+
+def a_process(*words: str | Path) -> subprocess.Popen[str]:
+    """``lbsim`` in a process of its own, with the keyboard's signals as in a terminal."""
+    root = Path(lbsim.__file__).parents[1]
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # or a test run in the background passes on "ignore"
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-m", "lbsim", *map(str, words)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(root)},
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_passing_scenario_exits_0_and_leaves_a_report(tmp_path: Path) -> None:
+    result = run(write(tmp_path))
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "expectations: 5 of 5 met" in result.stdout
+    assert {path.name for path in (tmp_path / "reports" / "demo").iterdir()} == {"result.json", "summary.md"}
+
+
+def test_figures_are_drawn_unless_unwanted(tmp_path: Path) -> None:
+    assert cli("run", "--out", "pictures", write(tmp_path)).exit_code == 0
+    assert list((tmp_path / "pictures" / "demo").glob("*.png"))
+
+
+def test_a_missed_expectation_exits_1_and_is_shown(tmp_path: Path) -> None:
+    result = run(write(tmp_path, FAILING))
+    assert (result.exit_code, result.stderr) == (1, "")
+    assert "FAIL  packets by reason: new 7: new: 6 packets, expected 7" in result.stdout
+
+
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 10)
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", ":1: empty; expected a scenario"),
+        (b"\x7fELF\x02\x01\x01\x00\x00", ":1: not text"),
+        (b"\xff\xfe\x00a", ":1: not UTF-8 text"),
+        (BOMB.encode(), "more than 1,000,000 values"),
+        (b"[" * 100_000, "nested more than 50 levels deep"),
+        (changed("connections", "conections").encode(), "unknown key 'conections', did you mean 'connections'?"),
+        (changed("at: 250ms", "at: -5s").encode(), "timeline[0].at: -5s is negative; time begins at 0"),
+        (changed("-s rr", "-s rrr").encode(), "unknown scheduler 'rrr', did you mean 'rr'?"),
+        (changed("  - at", "\t- at").encode(), "a tab cannot indent YAML"),
+    ],
+)
+def test_what_cannot_be_understood_exits_2_with_one_line(tmp_path: Path, content: bytes, says: str) -> None:
+    path = tmp_path / "bad.lbsim.yaml"
+    path.write_bytes(content)
+    result = run(path)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"{path}:")
+    assert says in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "reports").exists()
+
+
+def test_a_file_that_is_not_there_exits_2_with_its_name(tmp_path: Path) -> None:
+    result = run("missing.lbsim.yaml")
+    assert (result.exit_code, result.stderr) == (2, "missing.lbsim.yaml: cannot read: No such file or directory\n")
+
+
+def test_a_directory_means_all_scenarios_below_it(tmp_path: Path) -> None:
+    (tmp_path / "all" / "deeper").mkdir(parents=True)
+    write(tmp_path / "all")
+    write(tmp_path / "all" / "deeper", changed("name: demo", "name: second"), "b.lbsim.yaml")
+    (tmp_path / "all" / "other.yaml").write_text("no scenario")
+    assert run("all").exit_code == 0
+    assert {path.name for path in (tmp_path / "reports").iterdir()} == {"demo", "second"}
+
+
+def test_a_directory_without_scenarios_exits_2(tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    result = run("none")
+    assert (result.exit_code, result.stderr) == (2, "none: no *.lbsim.yaml below this directory\n")
+
+
+def test_other_scenarios_still_run_after_one_that_cannot(tmp_path: Path) -> None:
+    bad = write(tmp_path, "name: [", "bad.lbsim.yaml")
+    failing = write(tmp_path, changed("name: demo", "name: failing", FAILING), "failing.lbsim.yaml")
+    result = run(bad, failing, write(tmp_path))
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    assert {path.name for path in (tmp_path / "reports").iterdir()} == {"demo", "failing"}
+
+
+def test_the_same_file_twice_runs_once(tmp_path: Path) -> None:
+    result = run("--json", write(tmp_path), tmp_path, "demo.lbsim.yaml")
+    assert result.exit_code == 0
+    assert len(result.stdout.splitlines()) == 1
+
+
+def test_two_scenarios_of_one_name_do_not_overwrite_each_other(tmp_path: Path) -> None:
+    first, second = write(tmp_path), write(tmp_path, FAILING, "other.lbsim.yaml")
+    result = run(first, second)
+    assert (result.exit_code, result.stderr) == (2, f"{second}: name 'demo' is that of {first}, too\n")
+    kept = json.loads((tmp_path / "reports" / "demo" / "result.json").read_text())
+    assert kept["provenance"]["scenario"] == "demo"
+
+
+@pytest.mark.parametrize("option", ["--out", "--pcap-out"])
+def test_an_unwritable_folder_exits_2_before_anything_is_read(tmp_path: Path, option: str) -> None:
+    (tmp_path / "file").touch()
+    result = run(option, "file/below", "missing.lbsim.yaml")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == f"file/below: cannot write: {tmp_path / 'file'} is a file, expected a folder\n"
+
+
+def test_json_is_all_there_is_on_standard_output(tmp_path: Path) -> None:
+    path = write(tmp_path, FAILING)
+    result = run("--json", path)
+    document = json.loads(result.stdout)
+    assert (result.exit_code, result.stderr) == (1, "")
+    assert (document["name"], document["path"], document["passed"]) == ("demo", str(path), False)
+    assert [one["passed"] for one in document["expectations"]] == [True, True, True, True, False]
+    assert document["expectations"][-1]["place"] == f"{path}:{line_with('reasons', FAILING)}"
+    assert document["services"][0]["totals"]["connections"] == 6
+    assert document["reasons"]["new"] == 6
+    assert document["findings"] == []
+    assert document["provenance"]["kernel"] == "linux-6.1.192"
+    assert document["report"] == str(Path("reports/demo"))
+
+
+def test_json_of_several_scenarios_is_one_document_per_line(tmp_path: Path) -> None:
+    second = write(tmp_path, changed("name: demo", "name: second"), "second.lbsim.yaml")
+    result = run("--json", write(tmp_path), second)
+    assert [json.loads(line)["name"] for line in result.stdout.splitlines()] == ["demo", "second"]
+
+
+def test_quiet_says_nothing_about_what_passed(tmp_path: Path) -> None:
+    assert run("--quiet", write(tmp_path)).output == ""
+
+
+def test_quiet_names_the_place_of_what_failed(tmp_path: Path) -> None:
+    path = write(tmp_path, FAILING)
+    place = f"{path}:{line_with('reasons', FAILING)}"
+    assert run("--quiet", path).stdout == (f"{place}: FAIL  packets by reason: new 7: new: 6 packets, expected 7\n")
+
+
+def test_a_command_that_the_kernel_refuses_is_shown_and_passes(tmp_path: Path) -> None:
+    text = changed("timeline:\n", "timeline:\n  - at: 1ms\n    run: ipvsadm -D -t 192.168.1.10:443\n")
+    result = run("--json", write(tmp_path, text))
+    (finding,) = json.loads(result.stdout)["findings"]
+    assert result.exit_code == 0
+    assert "No such service" in finding["text"]  # ipvsadm facts, section 2
+
+
+def test_a_service_without_destinations_runs(tmp_path: Path) -> None:
+    text = WHOLE[: WHOLE.index("timeline:")]
+    for n in (11, 12):
+        text = changed(f"  ipvsadm -a -t 192.168.1.10:80 -r 10.0.0.{n}:80 -m\n", "", text)
+    result = run("--json", write(tmp_path, text))
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["reasons"]["no_dest"] == 6  # each connection's SYN
+
+
+def test_captures_of_one_scenario_go_into_the_folder_itself(tmp_path: Path) -> None:
+    run("--pcap-out", "captures", write(tmp_path))
+    names = {path.name for path in (tmp_path / "captures").iterdir()}
+    assert names == {"clients.pcap", "10.0.0.11_80.pcap", "10.0.0.12_80.pcap", "10.0.0.13_80.pcap"}
+
+
+def test_captures_of_several_scenarios_go_into_a_folder_each(tmp_path: Path) -> None:
+    second = write(tmp_path, changed("name: demo", "name: second"), "second.lbsim.yaml")
+    run("--pcap-out", "captures", write(tmp_path), second)
+    assert {path.name for path in (tmp_path / "captures").iterdir()} == {"demo", "second"}
+
+
+def two_reports(folder: Path, old: str, new: str) -> None:
+    """Reports of the scenario and of a changed one, ``demo`` and ``other``."""
+    other = changed("name: demo", "name: other", changed(old, new))
+    run("--quiet", write(folder), write(folder, other, "other.lbsim.yaml"))
+
+
+def test_equal_results_exit_0(tmp_path: Path) -> None:
+    two_reports(tmp_path, "Two servers", "The same servers")
+    result = cli("compare", "reports/demo/result.json", "reports/other/result.json")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[-1] == "identical"
+
+
+def test_different_results_exit_1(tmp_path: Path) -> None:
+    two_reports(tmp_path, "at: 250ms", "at: 50ms")
+    result = cli("compare", "reports/demo", "reports/other")
+    assert result.exit_code == 1
+    assert "flows moved" in result.stdout
+
+
+def test_a_comparison_may_be_json(tmp_path: Path) -> None:
+    two_reports(tmp_path, "at: 250ms", "at: 50ms")
+    result = cli("compare", "--json", "reports/demo", "reports/other")
+    assert (result.exit_code, json.loads(result.stdout)["identical"]) == (1, False)
+
+
+@pytest.mark.parametrize(("content", "says"), [(None, "cannot read"), ("{}", "not a result"), ("\x00", "not JSON")])
+def test_what_is_no_result_cannot_be_compared(tmp_path: Path, content: str | None, says: str) -> None:
+    if content is not None:
+        (tmp_path / "b.json").write_text(content)
+    run("--quiet", write(tmp_path))
+    result = cli("compare", "reports/demo", "b.json")
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+    assert says in result.stderr
+
+
+def test_the_schema_names_every_key_of_a_scenario() -> None:
+    result = cli("schema")
+    assert result.exit_code == 0
+    known = json.loads(result.stdout)["properties"]
+    assert {line.partition(":")[0] for line in WHOLE.splitlines() if line[0] not in " -"} <= set(known)
+
+
+def test_the_version_is_the_packages() -> None:
+    assert cli("--version").stdout == f"lbsim {lbsim.__version__}\n"
+
+
+@pytest.mark.parametrize("words", [["run"], ["nonsense"], ["compare", "a.json"], ["run", "--nonsense", "x"]])
+def test_a_wrong_command_line_exits_2(words: list[str]) -> None:
+    assert cli(*words).exit_code == 2
+
+
+def test_help_imports_nothing_heavy() -> None:
+    program = (
+        "import sys; from lbsim.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'numpy', 'pydantic', 'yaml', 'scapy', 'matplotlib', 'networkx', 'rich', 'numba'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
+    )
+    root = Path(lbsim.__file__).parents[1]
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=root)
+    assert "run" in result.stdout
+    assert result.stderr == "[]\n"
+
+
+def test_a_reader_that_goes_away_ends_the_output_quietly() -> None:
+    process = a_process("schema")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait(timeout=60) == 141  # 128 + SIGPIPE, as of any program in a pipe
+
+
+def test_output_that_cannot_be_written_exits_2_with_one_line() -> None:
+    with open("/dev/full", "w") as full:
+        root = Path(lbsim.__file__).parents[1]
+        result = subprocess.run(
+            [sys.executable, "-m", "lbsim", "schema"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=root,
+            check=False,
+        )
+    assert (result.returncode, result.stderr) == (2, "cannot write the output: No space left on device\n")
+
+
+def test_an_interrupt_exits_130_with_one_line(tmp_path: Path) -> None:
+    os.mkfifo("waiting.lbsim.yaml")
+    process = a_process("run", "waiting.lbsim.yaml")
+    with open("waiting.lbsim.yaml", "w"):  # opens as soon as lbsim reads
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, "", "interrupted\n")
+    assert not (tmp_path / "reports").exists()
+
+
+def test_an_interrupt_while_a_report_is_written_leaves_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_args: object, **_kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lbsim.report.summary.write", interrupted)
+    result = run(write(tmp_path))
+    assert (result.exit_code, result.stderr) == (130, "interrupted\n")
+    assert not list((tmp_path / "reports").iterdir())
