@@ -57,7 +57,7 @@ def _exits(command: Callable[P, int]) -> Callable[P, NoReturn]:
             status = PIPE_CLOSED
         except OSError as error:
             _discard_output()
-            status = _complain(f"cannot write the output: {error.strerror or error}")
+            status = _complain(f"{error.filename or 'cannot write the output'}: {error.strerror or error}")
         sys.exit(status)
 
     return guarded

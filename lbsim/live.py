@@ -213,12 +213,21 @@ class Director:
 
     def _receive(self, data: bytes, via: str) -> Answer:
         headers = _valid_headers(data)
-        self._note(headers, IN if via == CLIENTS else OUT)
+        self._note(headers, self._direction(headers, via))
         self._host.receive_block(self._packets, self._outcomes, 1)
         v = self._outcomes[0]
         verdict = Verdict(v.verdict)
         departures = self._departures(verdict, data, headers, v, via) if headers else ()
         return Answer(verdict, reason_of(v.reason).name, self._dest_name(v.dest), departures)
+
+    def _direction(self, headers: Headers | None, via: str) -> int:
+        """IN also for what a real server sends to an address of the director: there it is a client like any other."""
+        if via == CLIENTS or (headers is not None and self._is_own(headers.dst)):
+            return IN
+        return OUT
+
+    def _is_own(self, address: bytes) -> bool:
+        return bool(self._host.tables.addresses[self._host.intern(ip_address(address))].local)
 
     def _note(self, headers: Headers | None, direction: int) -> None:
         """Write the engine's row for the packet."""
@@ -245,20 +254,20 @@ class Director:
     ) -> tuple[Departure, ...]:
         match verdict:
             case Verdict.FORWARD:
-                return (self._forwarded(data, v, via),)
+                return (self._forwarded(data, v),)
             case Verdict.REJECT:
                 return _departure(via, self._rejection(data, headers, v))
             case Verdict.LOCAL:
-                return _departure(CLIENTS, _own_stack(data, headers))
+                return _departure(via, _own_stack(data, headers))
             case Verdict.ROUTE:
                 return self._routed(data, headers, via)
             case _:
                 return ()
 
-    def _forwarded(self, data: bytes, v: Outcome, via: str) -> Departure:
+    def _forwarded(self, data: bytes, v: Outcome) -> Departure:
         src, dst = self._host.addresses[v.new_src], self._host.addresses[v.new_dst]
-        to = str(dst) if via == CLIENTS else CLIENTS
-        return Departure(to, rewrite(data, Rewrite(src, v.new_sport, dst, v.new_dport)))
+        to = str(dst) if self._packets[0].direction == IN else CLIENTS
+        return Departure(to, rewrite(data, Rewrite(src, int(v.new_sport), dst, int(v.new_dport))))
 
     def _rejection(self, data: bytes, headers: Headers, v: Outcome) -> bytes | None:
         if reason_of(v.reason).name == "no_dest":
@@ -269,9 +278,8 @@ class Director:
         """The ICMP error, from the packet's own target if that is the director's, else from its address nearest
         the sender.
         """
-        target = ip_address(headers.dst)
-        if self._host.tables.addresses[self._host.intern(target)].local:
-            return answers.time_exceeded(data, source=target)
+        if self._is_own(headers.dst):
+            return answers.time_exceeded(data, source=ip_address(headers.dst))
         sender = ip_address(headers.src)
         same_family = [address for address in self._own if address.version == sender.version]
         if not same_family:
@@ -279,12 +287,10 @@ class Director:
         return answers.time_exceeded(data, source=min(same_family, key=lambda own: int(own) ^ int(sender)))
 
     def _routed(self, data: bytes, headers: Headers, via: str) -> tuple[Departure, ...]:
-        target = ip_address(headers.dst)
-        if self._host.tables.addresses[self._host.intern(target)].local:
-            return _departure(via, _own_stack(data, headers))
         if headers.ttl <= 1:
             return _departure(via, self._time_exceeded(data, headers))
-        return (Departure(str(target) if via == CLIENTS else CLIENTS, rewrite(data, Rewrite())),)
+        to = str(ip_address(headers.dst)) if via == CLIENTS else CLIENTS
+        return (Departure(to, rewrite(data, Rewrite())),)
 
 
 def _departure(to: str, packet: bytes | None) -> tuple[Departure, ...]:

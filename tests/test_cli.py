@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -41,7 +43,7 @@ def run(*words: str | Path) -> Result:
     return cli("run", "--no-figures", *words)
 
 
-def a_process(*words: str | Path) -> subprocess.Popen[str]:
+def a_process(*words: str | Path, terminal: int = subprocess.PIPE) -> subprocess.Popen[str]:
     """``lbsim`` in a process of its own, with the keyboard's signals as in a terminal."""
     root = Path(lbsim.__file__).parents[1]
     before = signal.signal(
@@ -50,10 +52,10 @@ def a_process(*words: str | Path) -> subprocess.Popen[str]:
     try:
         return subprocess.Popen(
             [sys.executable, "-m", "lbsim", *map(str, words)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdout=terminal,
+            stderr=terminal,
             text=True,
-            env={**os.environ, "PYTHONPATH": str(root)},
+            env={**os.environ, "PYTHONPATH": str(root), "TERM": "xterm", "NO_COLOR": ""},
         )
     finally:
         signal.signal(signal.SIGINT, before)
@@ -282,6 +284,25 @@ def test_help_imports_nothing_heavy() -> None:
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=root)
     assert "run" in result.stdout
     assert result.stderr == "[]\n"
+
+
+def test_a_long_run_without_a_terminal_says_that_it_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lbsim.cli.FIRST_NOTE", 0.0)
+    assert run(write(tmp_path)).stderr == "demo: traffic\n"  # the next one is due 10 s later
+
+
+def test_a_terminal_gets_a_bar_and_colours(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    process = a_process("run", "--no-figures", write(tmp_path), terminal=theirs)
+    os.close(theirs)
+    shown = b""
+    with suppress(OSError):  # the end of a terminal
+        while part := os.read(ours, 65536):
+            shown += part
+    os.close(ours)
+    assert process.wait(timeout=60) == 0
+    assert "\N{BOX DRAWINGS HEAVY HORIZONTAL}" in shown.decode()
+    assert "\x1b[32mpass" in shown.decode()
 
 
 def test_a_reader_that_goes_away_ends_the_output_quietly() -> None:

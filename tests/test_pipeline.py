@@ -221,6 +221,17 @@ def test_an_unwritable_folder_is_found_before_the_run(tmp_path: Path, option: st
     assert told == []
 
 
+def test_a_folder_without_permission_is_found_before_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.access", lambda _path, _mode: False)  # the superuser may write everywhere
+    with pytest.raises(LbsimError, match=f"cannot write: no permission to write in {tmp_path}"):
+        run(write(tmp_path, HEAD + SCRIPT), out=tmp_path / "new")
+
+
+def test_a_folder_whose_name_is_too_long_is_one_error(tmp_path: Path) -> None:
+    with pytest.raises(LbsimError, match="cannot write: File name too long"):
+        run(write(tmp_path, HEAD + SCRIPT), out=tmp_path / ("x" * 300))
+
+
 def test_progress_names_the_steps_in_order(tmp_path: Path) -> None:
     told: list[str] = []
     run(

@@ -275,6 +275,7 @@ def reply(t: Tables, p: Packet, v: Outcome) -> None:
     conn = t.conns[c]
     if p.shape == CUT_HEADER:
         decide(v, DROP, HEADER_CUT, conn.dest)
+        put(t, c)
         return
     count_out(t, conn.dest, p.length)
     step_state(t, conn, p, OUT)

@@ -11,7 +11,7 @@ from enum import IntEnum
 from lbsim.engine import reasons as code
 from lbsim.model.config import Address
 
-__all__ = ["REASONS", "Reason", "Rewrite", "Verdict", "reason_named", "reason_of"]
+__all__ = ["REASONS", "Reason", "Rewrite", "Verdict", "reason_named", "reason_of", "reasons_page"]
 
 
 class Verdict(IntEnum):
@@ -161,6 +161,38 @@ def reason_named(name: str) -> Reason:
 def reason_of(number: int) -> Reason:
     """The reason of that code."""
     return _BY_CODE[number]
+
+
+#: Verdict -> what it means.
+MEANINGS: dict[Verdict, str] = {
+    Verdict.FORWARD: "translated and sent on",
+    Verdict.DROP: "silently gone",
+    Verdict.REJECT: "gone, and the director answers with an ICMP error",
+    Verdict.LOCAL: "handed to the director's own network stack",
+    Verdict.ROUTE: "forwarded like any router would, untouched by IPVS",
+    Verdict.UNMODELLED: "lbsim does not model yet what the kernel would do",
+    Verdict.NONE: "the packet never existed: nobody was there to send it",
+}
+
+
+def reasons_page() -> str:
+    """The page ``docs/verdicts.md``: every verdict, and every reason with its exact condition."""
+    lines = [
+        "# Verdicts and reasons",
+        "",
+        "Nothing a packet does raises an error: it gets a verdict, and a reason that says why. This page is generated",
+        "from `lbsim.model.verdict`.",
+        "",
+        "| verdict | what becomes of the packet |",
+        "| --- | --- |",
+        *(f"| {verdict.name} | {meaning} |" for verdict, meaning in MEANINGS.items()),
+        "",
+        "| reason | verdict | when | kernel source |",
+        "| --- | --- | --- | --- |",
+        *(f"| `{r.name}` | {r.verdict.name} | {r.when} | {r.source} |" for r in REASONS),
+        "",
+    ]
+    return "\n".join(lines)
 
 
 @dataclass(frozen=True, slots=True)

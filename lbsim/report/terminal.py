@@ -114,7 +114,7 @@ class _DestTable:
         wide = name + sum(widths) + 2 * len(widths)
         if wide > options.max_width:
             name, wide = 0, min(sum(widths) + 2 * len(widths), options.max_width)
-        rule = _text(("-" if options.ascii_only else "\u2500") * wide, "dim")
+        rule = _text("-" * wide, "dim")
         yield from self._row("destination", _HEAD, name, widths, "dim")
         yield rule
         for line, label, numbers in zip(self.table.lines, self.names, self.numbers, strict=False):

@@ -7,13 +7,13 @@ something that never exists: that is a typing mistake, and the run would pass ov
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import TypeAlias
 
 from lbsim.engine.profile import PROFILES, SYSCTLS
 from lbsim.errors import expected_one_of
 from lbsim.model.config import DestId, ServiceId, parse_endpoint
 from lbsim.model.scenario import (
     CaptureTraffic,
-    Expectation,
     ReasonsExpectation,
     Scenario,
     SequenceExpectation,
@@ -31,8 +31,9 @@ __all__ = ["contradictions", "sysctl_name"]
 
 _PREFIX = "net.ipv4.vs."
 _INT_RANGE = range(-(2**31), 2**31)
-_Made = Mapping[ServiceId, tuple[DestId, ...]]
-_Finds = Iterator[tuple[KeyPath, str]]
+_OfService: TypeAlias = SequenceExpectation | ShareExpectation | TotalsExpectation
+_Made: TypeAlias = Mapping[ServiceId, tuple[DestId, ...]]
+_Finds: TypeAlias = Iterator[tuple[KeyPath, str]]
 
 
 def sysctl_name(name: str) -> str:
@@ -91,9 +92,7 @@ def _expectations(scenario: Scenario, made: _Made) -> _Finds:
             yield from _service_and_dests(expected, made, path)
 
 
-def _service_and_dests(
-    expected: SequenceExpectation | ShareExpectation | TotalsExpectation, made: _Made, path: KeyPath
-) -> _Finds:
+def _service_and_dests(expected: _OfService, made: _Made, path: KeyPath) -> _Finds:
     names = _dest_names(expected, path)
     for at, name in names.items():
         try:
@@ -115,7 +114,7 @@ def _service_and_dests(
             yield at, f"{where(path)}: {service} never has it: {_unknown(name, known_dests, 'destination')}"
 
 
-def _dest_names(expected: Expectation, path: KeyPath) -> dict[KeyPath, str]:
+def _dest_names(expected: _OfService, path: KeyPath) -> dict[KeyPath, str]:
     match expected:
         case SequenceExpectation():
             return {(*path, "sequence", at): str(dest) for at, dest in enumerate(expected.sequence)}
@@ -123,7 +122,6 @@ def _dest_names(expected: Expectation, path: KeyPath) -> dict[KeyPath, str]:
             return {(*path, "share", name): name for name in expected.share}
         case TotalsExpectation():
             return {(*path, "totals", name): name for name in expected.totals}
-    return {}
 
 
 def _rows(expected: TableExpectation, path: KeyPath) -> _Finds:

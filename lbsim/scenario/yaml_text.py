@@ -142,7 +142,7 @@ def parse_yaml(text: str, file: str | None = None) -> Document:
     except yaml.MarkedYAMLError as error:
         raise _not_yaml(error, text, file) from None
     except yaml.YAMLError as error:
-        raise ScenarioError(f"not YAML: {error}", file=file) from None
+        raise ScenarioError(f"not YAML: {str(error).splitlines()[0]}", file=file) from None
     if composer.root is None:
         raise ScenarioError("empty; expected a scenario", file=file, line=1)
     return Document(composer.data, text, file, composer.root)

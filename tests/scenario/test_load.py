@@ -123,6 +123,13 @@ def test_a_config_file_that_is_no_text_is_refused_with_its_name(tmp_path: Path) 
         load(write(tmp_path, "name: x\nconfig: {file: director.rules}\n"))
 
 
+def test_a_config_file_of_more_than_64_mib_is_refused(tmp_path: Path) -> None:
+    with (tmp_path / "director.rules").open("wb") as sparse:
+        sparse.truncate(64 * 1024 * 1024 + 1)
+    with pytest.raises(ScenarioError, match=r"demo\.lbsim\.yaml:2:.*larger than 64 MiB"):
+        load(write(tmp_path, "name: x\nconfig: {file: director.rules}\n"))
+
+
 def test_a_packet_script_knows_where_it_stands(tmp_path: Path) -> None:
     text = "name: x\nconfig: ipvsadm -C\ntraffic:\n  - packets: |\n      0 one\n      1 two\n"
     source = load(write(tmp_path, text)).packets[0]

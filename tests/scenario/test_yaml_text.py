@@ -56,7 +56,8 @@ def test_keys_are_always_their_text() -> None:
 
 
 def test_an_alias_stands_for_its_anchor() -> None:
-    assert parse_yaml("a: &x [1, {b: 2}]\nc: *x").data == {"a": [1, {"b": 2}], "c": [1, {"b": 2}]}
+    text = "a: &x [1, {b: &y 2}]\nc: *x\nd: *y"
+    assert parse_yaml(text).data == {"a": [1, {"b": 2}], "c": [1, {"b": 2}], "d": 2}
 
 
 def test_values_and_keys_have_places_counted_from_one() -> None:
@@ -111,12 +112,13 @@ def test_the_place_of_a_texts_first_character_is_known(text: str, spot: Spot) ->
         ("a: !mine b\n", 1, "tag !mine is not supported"),
         ("a: " + "9" * 5000 + "\n", 1, "more than 40 digits"),
         ("%YAML\n---\na: 1\n", 1, "not YAML"),
+        ("a: \x01\n", None, "not YAML: unacceptable character"),
     ],
 )
-def test_what_is_no_single_plain_document_is_refused_with_its_line(text: str, line: int, says: str) -> None:
+def test_what_is_no_single_plain_document_is_refused_with_its_line(text: str, line: int | None, says: str) -> None:
     with pytest.raises(ScenarioError) as caught:
         parse_yaml(text, "x.yaml")
-    assert str(caught.value).startswith(f"x.yaml:{line}:")
+    assert (caught.value.file, caught.value.line) == ("x.yaml", line)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -168,7 +170,12 @@ def test_a_file_of_more_than_64_mib_is_refused_unread(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [(".", "Is a directory"), ("missing.yaml", "No such file"), ("file/below.yaml", "Not a directory")],
+    [
+        ("a\0b", "null byte"),
+        (".", "Is a directory"),
+        ("missing.yaml", "No such file"),
+        ("file/below.yaml", "Not a directory"),
+    ],
 )
 def test_what_cannot_be_read_is_refused_by_name(tmp_path: Path, name: str, says: str) -> None:
     (tmp_path / "file").write_text("a: 1")

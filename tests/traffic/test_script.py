@@ -254,7 +254,7 @@ def test_only_packets_with_the_ack_flag_acknowledge():
 
 
 def test_a_syn_of_the_client_begins_the_whole_connection_anew():
-    trace = lines(SYN, f"0 {V} > {C} tcp SA seq=500", f"0 {C} > {V} tcp A len=9", SYN, f"0 {V} > {C} tcp SA")
+    trace = lines(SYN, f"0 {V} > {C} tcp SA seq=500", f"0 {C} > {V} tcp A len=9", SYN, f"0 {V} > {C} tcp RA")
     assert numbers(trace)[3:] == [(0, 0), (0, 1)]
 
 
