@@ -142,8 +142,7 @@ def _common_numbers(a: Sequence[_Name], b: Sequence[_Name]) -> tuple[list[_Name]
     numbers: dict[_Name, int] = {}
     # The last element serves index -1, so that "none" stays "none".
     left, right = (
-        np.array([*(numbers.setdefault(name, len(numbers)) for name in side), -1], dtype="i8")
-        for side in (a, b)
+        np.array([*(numbers.setdefault(name, len(numbers)) for name in side), -1], dtype="i8") for side in (a, b)
     )
     return list(numbers), left, right
 
@@ -171,9 +170,7 @@ def _ends(result: Result, addresses: IntColumn) -> tuple[Flows, IntColumn]:
     return Flows(ports, client << 32 | virtual & 0xFFFFFFFF), flow
 
 
-def _common_flows(
-    a: tuple[Flows, IntColumn], b: tuple[Flows, IntColumn]
-) -> tuple[Flows, IntColumn, IntColumn]:
+def _common_flows(a: tuple[Flows, IntColumn], b: tuple[Flows, IntColumn]) -> tuple[Flows, IntColumn, IntColumn]:
     """The flows of both, each once, and per packet of each side which of them is its own."""
     ports = np.concatenate([a[0].ports, b[0].ports])
     addresses = np.concatenate([a[0].addresses, b[0].addresses])

@@ -24,9 +24,7 @@ _Row = TypeVar("_Row")
 def services(a: Result, b: Result, limit: int) -> Section:
     """Scheduler and counters of the services at the end."""
     left, right = _services_of(a.final), _services_of(b.final)
-    return _section(
-        "services", ("service", "field"), _differing(left, right, _service_values, "service"), limit
-    )
+    return _section("services", ("service", "field"), _differing(left, right, _service_values, "service"), limit)
 
 
 def shares(a: Result, b: Result, limit: int) -> Section:
@@ -97,9 +95,7 @@ def _differing(
     for key in {**a, **b}:
         left, right = a.get(key), b.get(key)
         if left is None or right is None:
-            yield Difference(
-                (*key, noun), None if left is None else "listed", None if right is None else "listed"
-            )
+            yield Difference((*key, noun), None if left is None else "listed", None if right is None else "listed")
         elif left != right:
             others = values(right)
             for name, value in values(left).items():

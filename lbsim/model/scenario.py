@@ -259,6 +259,8 @@ class SyntheticTraffic(_Model):
         wrong = self.udp if self.service.protocol == "tcp" else self.tcp
         if wrong is not None:
             raise ValueError(f"the service is {self.service.protocol}; expected a '{self.service.protocol}:' script")
+        if self.udp and self.service.address.version == 6 and max(self.udp.query_bytes, self.udp.answer_bytes) > 1452:
+            raise ValueError("a UDP packet over IPv6 carries at most 1452 bytes (an MTU of 1500 without the headers)")
         clients = self.clients
         versions = {a.version for a in clients.addresses or clients.gateways or []}
         versions |= {clients.cidr.version} if clients.cidr else set()

@@ -96,9 +96,7 @@ def tcp_reset(data: bytes) -> bytes | None:
     return ip_packet(headers.dst, headers.src, TCP, segment, tos=_tos(data, headers) & 0xFC)
 
 
-def _icmp_error(
-    data: bytes, source: Address | None, *, v4: tuple[int, int], v6: tuple[int, int]
-) -> bytes | None:
+def _icmp_error(data: bytes, source: Address | None, *, v4: tuple[int, int], v6: tuple[int, int]) -> bytes | None:
     headers = parse(data)
     if headers is None or not _of_single_hosts(headers) or _never_reported(data, headers):
         return None

@@ -88,9 +88,7 @@ def _ip_layer(packet: ScapyPacket) -> ScapyPacket:
         if isinstance(layer, IP | IPv6):
             return layer
         layer = layer.payload
-    raise TraceError(
-        "a packet without IP; expected a scapy packet with an IP or IPv6 layer", text=packet.summary()
-    )
+    raise TraceError("a packet without IP; expected a scapy packet with an IP or IPv6 layer", text=packet.summary())
 
 
 def _built(layer: ScapyPacket) -> bytes:

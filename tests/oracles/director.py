@@ -1,0 +1,316 @@
+"""A whole director in dicts: every lookup is a scan, every counter of connections is counted when asked for.
+
+Ends are ``(address, port)`` with addresses as text, times are ticks. TCP and UDP over NAT; rr, lc and sh.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any, NamedTuple, TypeAlias
+
+from tests.oracles import tcp
+from tests.oracles.picks import RoundRobin, least_connections, source_hashing
+from tests.oracles.wheel import fire_jiffy
+
+__all__ = ["End", "NaiveDirector", "Seen", "Sent", "ServiceKey"]
+
+End: TypeAlias = tuple[str, int]
+ServiceKey: TypeAlias = tuple[str, str, int]  # protocol, address, port
+
+HEADER = {"tcp": 20, "udp": 8}
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A packet on its way to the director, from a client ("in") or a real server ("out")."""
+
+    proto: str
+    src: End
+    dst: End
+    flags: frozenset[str] = frozenset()
+    direction: str = "in"
+    ttl: int = 64
+    length: int = 40
+    header: int = 20  # how many bytes of the transport header are there
+
+
+class Seen(NamedTuple):
+    """What became of it; ``header`` is (src, dst) as it leaves."""
+
+    verdict: str
+    reason: str
+    dest: End | None = None
+    header: tuple[End, End] | None = None
+
+
+class NaiveDirector:
+    """Services by key; destinations and connections as lists of dicts, newest first."""
+
+    def __init__(self, *, hz: int = 250, start: int = 2**32 - 300 * 250, **sysctls: int) -> None:
+        self.sysctls = {"conn_reuse_mode": 1, "expire_nodest_conn": 0, "sloppy_tcp": 0} | sysctls
+        self.hz = hz
+        self.now = start
+        self.services: dict[ServiceKey, dict[str, Any]] = {}
+        self.own: set[str] = set()
+        self.trash: list[dict[str, Any]] = []
+        self.conns: list[dict[str, Any]] = []
+        self.trash_at: int | None = None
+        self.sweep_at: int | None = None
+
+    # Commands: "" or the name of the kernel's error
+
+    def add_service(self, key: ServiceKey, scheduler: str, flags: set[str]) -> str:
+        if key in self.services:
+            return "EEXIST"
+        self.own.add(key[1])
+        self.services[key] = {
+            "scheduler": scheduler, "flags": flags, "dests": [], "rr": RoundRobin(), "counters": Counter(),
+        }  # fmt: skip
+        return ""
+
+    def edit_service(self, key: ServiceKey, scheduler: str, flags: set[str]) -> str:
+        if key not in self.services:
+            return "ESRCH"
+        service = self.services[key]
+        if service["scheduler"] != scheduler:
+            service["rr"] = RoundRobin()
+        service.update(scheduler=scheduler, flags=flags)
+        return ""
+
+    def delete_service(self, key: ServiceKey) -> str:
+        if key not in self.services:
+            return "ESRCH"
+        for dest in self.services.pop(key)["dests"]:
+            self._to_trash(dest)
+        return ""
+
+    def clear(self) -> str:
+        for key in list(self.services):
+            self.delete_service(key)
+        return ""
+
+    def add_dest(self, key: ServiceKey, end: End, weight: int) -> str:
+        service, dest = self._find(key, end)
+        if service is None or dest is not None:
+            return "ESRCH" if service is None else "EEXIST"
+        old = next((dest for dest in self.trash if dest["key"] == key and dest["end"] == end), None)
+        if old is not None:
+            self.trash.remove(old)
+            if old["of"] is not service:
+                old.update(of=service, counters=Counter())
+            old.update(weight=weight, there=True)
+        elif is_unicast(end[0]):
+            old = {"key": key, "of": service, "end": end, "weight": weight, "there": True, "counters": Counter()}
+        else:
+            return "EINVAL"
+        service["dests"].insert(0, old)
+        return ""
+
+    def edit_dest(self, key: ServiceKey, end: End, weight: int) -> str:
+        service, dest = self._find(key, end)
+        if dest is None:
+            return "ESRCH" if service is None else "ENOENT"
+        dest["weight"] = weight
+        return ""
+
+    def delete_dest(self, key: ServiceKey, end: End) -> str:
+        service, dest = self._find(key, end)
+        if service is None or dest is None:
+            return "ESRCH" if service is None else "ENOENT"
+        service["rr"].before_delete(service["dests"], dest)
+        service["dests"] = [other for other in service["dests"] if other is not dest]
+        self._to_trash(dest)
+        return ""
+
+    def _find(self, key: ServiceKey, end: End) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+        service = self.services.get(key)
+        dests = service["dests"] if service else []
+        return service, next((dest for dest in dests if dest["end"] == end), None)
+
+    def _to_trash(self, dest: dict[str, Any]) -> None:
+        if not self.trash:
+            self.trash_at = fire_jiffy(self.now + 60 * self.hz, self.now)
+        dest.update(there=False, idle=None)
+        self.trash.insert(0, dest)
+        if self.sysctls["expire_nodest_conn"]:
+            self.sweep_at = self.now + 1
+
+    # Time
+
+    def advance(self, tick: int) -> None:
+        """Let everything happen that is due until ``tick``, in the order of ticks."""
+        while True:
+            pending = [conn["fires"] for conn in self.conns]
+            pending += [at for at in (self.sweep_at, self.trash_at if self.trash else None) if at is not None]
+            if not pending or min(pending) > tick:
+                break
+            self.now = min(pending)
+            self.conns = [conn for conn in self.conns if conn["fires"] > self.now]
+            if self.sweep_at is not None and self.sweep_at <= self.now:
+                self.sweep_at = None
+                self.conns = [conn for conn in self.conns if conn["dest"]["there"]]
+            if self.trash and self.trash_at is not None and self.trash_at <= self.now:
+                self._clean_trash()
+        self.now = max(self.now, tick)
+
+    def _clean_trash(self) -> None:
+        for dest in list(self.trash):
+            if self.total(dest) > 0:
+                continue
+            if dest["idle"] is None:
+                dest["idle"] = self.now
+            elif self.now - dest["idle"] >= 120 * self.hz:
+                self.trash.remove(dest)
+        self.trash_at = fire_jiffy(self.now + 60 * self.hz, self.now)
+
+    def _arm(self, conn: dict[str, Any], expires: int) -> None:
+        if conn.get("expires") != expires:
+            conn.update(expires=expires, fires=fire_jiffy(expires, self.now))
+
+    def _put(self, conn: dict[str, Any]) -> None:
+        self._arm(conn, self.now + conn["seconds"] * self.hz)
+
+    def _expire_now(self, conn: dict[str, Any]) -> None:
+        if conn["expires"] > self.now:
+            self._arm(conn, self.now)
+
+    # Packets
+
+    def receive(self, p: Sent) -> Seen:
+        """What becomes of the packet, at this moment."""
+        return self._request(p) if p.direction == "in" else self._reply(p)
+
+    def _hooked(self, address: str) -> bool:
+        version = ip_address(address).version
+        return any(ip_address(key[1]).version == version for key in self.services)
+
+    def _request(self, p: Sent) -> Seen:
+        if p.dst[0] not in self.own:
+            return Seen("ROUTE", "not_local")
+        if not self._hooked(p.dst[0]):
+            return Seen("LOCAL", "ipvs_off")
+        if p.proto not in HEADER:
+            return Seen("LOCAL", "other_protocol")
+        if p.header < 4:
+            return Seen("DROP", "header_cut")
+        whole = p.header >= HEADER[p.proto]
+        conn = self._conn_in(p)
+        reason = "known"
+        if conn and whole and p.proto == "tcp" and "SYN" in p.flags and self._gives_up(conn):
+            self._expire_now(conn)
+            conn, reason = None, "rescheduled"
+        if conn and not conn["dest"]["there"]:
+            if not self.sysctls["expire_nodest_conn"]:
+                return Seen("DROP", "dest_removed", conn["dest"]["end"])
+            self._expire_now(conn)
+            conn, reason = None, "rescheduled"
+        if conn is None:
+            made = self._schedule(p, whole)
+            if isinstance(made, Seen):
+                return made
+            conn, reason = made, "new" if reason == "known" else reason
+        self._count(conn, "in", p.length)
+        if whole:
+            self._step(conn, p)
+        self._put(conn)
+        if p.ttl <= 1:
+            return Seen("REJECT", "ttl_exceeded", conn["dest"]["end"])
+        if not whole:
+            return Seen("DROP", "header_cut", conn["dest"]["end"])
+        return Seen("FORWARD", reason, conn["dest"]["end"], (p.src, conn["server"]))
+
+    def _conn_in(self, p: Sent) -> dict[str, Any] | None:
+        if p.src[1] == 0:
+            return None
+        wanted = (p.proto, p.src, p.dst)
+        return next((c for c in self.conns if (c["proto"], c["client"], c["virtual"]) == wanted), None)
+
+    def _conn_out(self, p: Sent) -> dict[str, Any] | None:
+        wanted = (p.proto, p.dst, p.src)
+        return next((c for c in self.conns if (c["proto"], c["client"], c["server"]) == wanted), None)
+
+    def _gives_up(self, conn: dict[str, Any]) -> bool:
+        if self.sysctls["expire_nodest_conn"] and conn["dest"]["weight"] == 0:
+            return True
+        return bool(self.sysctls["conn_reuse_mode"]) and conn["state"] in ("TIME_WAIT", "CLOSE")
+
+    def _schedule(self, p: Sent, whole: bool) -> Seen | dict[str, Any]:
+        if not whole:
+            return Seen("DROP", "header_cut")
+        key = (p.proto, *p.dst)
+        if key not in self.services:
+            return Seen("LOCAL", "no_service")
+        if p.proto == "tcp" and ("RST" in p.flags or ("SYN" not in p.flags and not self.sysctls["sloppy_tcp"])):
+            return Seen("LOCAL", "not_syn")
+        if p.src[1] == 20:
+            return Seen("LOCAL", "ftp_data_source")
+        service = self.services[key]
+        dest = self._pick(service, p)
+        if dest is None:
+            return Seen("REJECT", "no_dest")
+        for counters in (service["counters"], dest["counters"]):
+            counters["conns"] += 1
+        server = (dest["end"][0], dest["end"][1] or p.dst[1])
+        conn = {
+            "proto": p.proto, "client": p.src, "virtual": p.dst, "server": server, "dest": dest,
+            "state": "NONE" if p.proto == "tcp" else "UDP", "seconds": 3,
+        }  # fmt: skip
+        self.conns.insert(0, conn)
+        return conn
+
+    def _pick(self, service: dict[str, Any], p: Sent) -> dict[str, Any] | None:
+        for dest in service["dests"]:
+            dest.update(active=self.active(dest), total=self.total(dest))
+        match service["scheduler"]:
+            case "rr":
+                picked: dict[str, Any] | None = service["rr"].pick(service["dests"])
+                return picked
+            case "lc":
+                return least_connections(service["dests"])
+            case _:
+                return source_hashing(service["dests"], *p.src, service["flags"])
+
+    def _step(self, conn: dict[str, Any], p: Sent) -> None:
+        if p.proto == "tcp":
+            conn["state"] = tcp.after(p.direction, conn["state"], p.flags)
+        conn["seconds"] = tcp.SECONDS.get(conn["state"], 300)
+
+    def _reply(self, p: Sent) -> Seen:
+        if p.ttl <= 1:
+            return Seen("REJECT", "ttl_exceeded")
+        if not self._hooked(p.src[0]) or p.proto not in HEADER:
+            return Seen("ROUTE", "not_balanced")
+        conn = self._conn_out(p) if p.header >= 4 else None
+        if conn is None:
+            return Seen("ROUTE", "no_connection")
+        if p.header < HEADER[p.proto]:
+            self._put(conn)
+            return Seen("DROP", "header_cut", conn["dest"]["end"])
+        self._count(conn, "out", p.length)
+        self._step(conn, p)
+        self._put(conn)
+        return Seen("FORWARD", "translated", conn["dest"]["end"], (conn["virtual"], p.dst))
+
+    def _count(self, conn: dict[str, Any], direction: str, length: int) -> None:
+        dest = conn["dest"]
+        if dest["there"]:
+            for counters in (dest["counters"], dest["of"]["counters"]):
+                counters.update({f"{direction}_packets": 1, f"{direction}_bytes": length})
+
+    # What there is to see
+
+    def active(self, dest: dict[str, Any]) -> int:
+        return sum(conn["dest"] is dest and conn["state"] in tcp.ACTIVE for conn in self.conns)
+
+    def total(self, dest: dict[str, Any]) -> int:
+        return sum(conn["dest"] is dest for conn in self.conns)
+
+
+def is_unicast(address: str) -> bool:
+    """Whether the kernel takes the address as that of a destination."""
+    parsed = ip_address(address)
+    if parsed.is_multicast or parsed.is_unspecified or address == "255.255.255.255":
+        return False
+    return parsed.version == 4 or not (parsed.is_link_local or parsed.ipv4_mapped)
