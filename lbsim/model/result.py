@@ -58,6 +58,9 @@ RESULT_COLUMNS: Mapping[str, str] = {
 }
 
 
+_ADDRESS_COLUMNS = ("src", "dst", "new_src", "new_dst")
+
+
 @dataclass(frozen=True, slots=True)
 class Provenance:
     """Where a result comes from; travels with every file."""
@@ -215,13 +218,15 @@ class Result:
             "findings": [asdict(f) for f in self.findings],
             "left_out": dict(self.left_out or {}),
             "damage": self.damage,
-            "columns": {name: self.columns[name].tolist() for name in RESULT_COLUMNS},
         }
         part = path.with_name(path.name + ".part")
         try:
             with part.open("w", encoding="utf-8") as out:
-                json.dump(document, out, separators=(",", ":"))
-                out.write("\n")
+                # In pieces: dump() would not use the fast encoder, dumps() of all would need the text in memory.
+                out.write(json.dumps(document, separators=(",", ":"))[:-1])
+                for name, before in zip(RESULT_COLUMNS, [',"columns":{', *[","] * len(RESULT_COLUMNS)], strict=False):
+                    out.write(f'{before}"{name}":{json.dumps(self.columns[name].tolist(), separators=(",", ":"))}')
+                out.write("}}\n")
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
@@ -252,6 +257,10 @@ class Result:
         columns = {name: np.array(document["columns"][name], dtype=kind) for name, kind in RESULT_COLUMNS.items()}
         if len({len(column) for column in columns.values()}) > 1:
             raise ValueError("columns of different lengths")
+        for names, size in ((_ADDRESS_COLUMNS, len(document["addresses"])), (["dest"], len(document["destinations"]))):
+            for name in names:
+                if len(columns[name]) and not -1 <= columns[name].min() <= columns[name].max() < size:
+                    raise ValueError(f"column {name} names rows that do not exist")
         series = document["series"]
         return cls(
             provenance=Provenance(**document["provenance"]),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["markdown", "write"]
 
 _CAPTIONS = {
-    "share": "Each destination's part of the connections, and the part it should have",
+    "share": "Each destination's part of the connections, and its ideal",
     "first": "Which destination got each of the first connections",
     "connections": "Active and inactive connections over time",
     "topology": "Clients, director and destinations; wider lines carried more packets",

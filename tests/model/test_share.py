@@ -67,6 +67,11 @@ def test_a_name_that_is_no_destination_lists_those_that_are():
     assert lines == [f"10.0.0.99:80 is no destination of {WEB}; expected one of: {A}, {B}"]
 
 
+def test_a_name_that_is_no_address_is_told_as_it_was_written():
+    (line,) = share_misses(shared(1, 1), WEB, {"web1": 0.5})
+    assert line.startswith(f"web1 is no destination of {WEB}")
+
+
 def test_ipv6_destinations_may_be_written_in_any_form():
     service = "tcp [2001:db8::10]:80"
     run = Run().service(service).dest("[fd00::11]:80", service=service)

@@ -130,7 +130,7 @@ def test_what_was_run_is_told():
 def test_figures_are_embedded_with_a_caption():
     text = page(web(A), figures=["share.png", "topology.png", "mine.png"])
     assert re.findall(r"!\[([^\]]+)\]\(([^)]+)\)", text) == [
-        ("Each destination's part of the connections, and the part it should have", "share.png"),
+        ("Each destination's part of the connections, and its ideal", "share.png"),
         ("Clients, director and destinations; wider lines carried more packets", "topology.png"),
         ("mine", "mine.png"),
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -138,6 +139,24 @@ def test_what_fails_half_way_leaves_the_earlier_report_and_nothing_else(tmp_path
     with pytest.raises(LbsimError) as error:
         write(tmp_path / "by-hand", web(B))
     assert one_line(error).endswith("cannot write the report: No space left on device")
+    assert names(tmp_path) == ["by-hand"]
+    assert (tmp_path / "by-hand" / "summary.md").read_bytes() == before
+
+
+def test_a_report_that_cannot_take_its_place_leaves_the_earlier_one_there(tmp_path, monkeypatch):
+    write(tmp_path / "by-hand")
+    before = (tmp_path / "by-hand" / "summary.md").read_bytes()
+    rename = Path.rename
+
+    def not_the_new_one(path, target):
+        if path.name == "new":
+            raise PermissionError(13, "Permission denied")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", not_the_new_one)
+    with pytest.raises(LbsimError) as error:
+        write(tmp_path / "by-hand", web(B))
+    assert one_line(error).endswith("cannot write the report: Permission denied")
     assert names(tmp_path) == ["by-hand"]
     assert (tmp_path / "by-hand" / "summary.md").read_bytes() == before
 

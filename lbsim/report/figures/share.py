@@ -20,7 +20,7 @@ from lbsim.report.figures.sheet import (
     tint,
 )
 from lbsim.report.ideal import Ideal, ideal_of
-from lbsim.report.tables import ServiceTable, first_of, service_tables
+from lbsim.report.tables import DestLine, ServiceTable, first_of, service_tables
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,7 +46,7 @@ def draw(result: Result, config: DirectorConfig) -> Sheet:
         MARGIN + label + max(4.6, 9.5 - label - VALUES) + VALUES + MARGIN,
         max(sum(heights) - 0.25, 0.3) + (0.3 if hidden else 0),
         "Share of connections",
-        "bars: what each destination got;  \u2503 what it should have got",
+        "bars: what each destination got;  \u2503 its ideal",
     )
     colour = colours(result)
     top = 0.0
@@ -68,31 +68,37 @@ def _panel(
     sheet.text(MARGIN, top + 0.1, title, family=MONO, size=10, weight="bold")
     about = f"{counted(table.total.connections, 'connection')};  ideal: {ideal.meaning}"
     sheet.text(MARGIN, top + 0.33, about, color=FAINT, size=8.5)
+    top += PANEL_HEAD
     rows = max(len(table.lines), 1)
-    axes = sheet.axes(left, top + PANEL_HEAD, sheet.width - left - VALUES - MARGIN, rows * ROW)
+    axes = sheet.axes(left, top, sheet.width - left - VALUES - MARGIN, rows * ROW)
     parts = [_part(line.connections, table.total.connections) for line in table.lines]
     ideals = [ideal.shares.get(line.dest) for line in table.lines]
     _scale(axes, rows, max([*parts, *(part or 0.0 for part in ideals)], default=0.0))
     for y, (line, part, wanted) in enumerate(zip(table.lines, parts, ideals, strict=True)):
-        shade = colour[line.dest] if not line.state else tint(colour[line.dest], 0.55)
-        axes.barh(y, part, height=0.62, color=shade)
+        axes.barh(y, part, height=0.62, color=tint(colour[line.dest], 0.55 if line.state else 1))
         if wanted is not None:
-            # A mark that is wider in paper colour below keeps it visible on dark bars.
-            axes.plot([wanted, wanted], [y - 0.42, y + 0.42], color=PAPER, linewidth=5, clip_on=False)
-            axes.plot([wanted, wanted], [y - 0.42, y + 0.42], color=INK, linewidth=2.2, clip_on=False)
-        middle = top + PANEL_HEAD + (y + 0.5) * ROW
-        sheet.text(left - 0.12, middle, line.dest, family=MONO, ha="right", color=FAINT if line.state else INK)
-        share = percent(line.connections, table.total.connections)
-        sheet.text(sheet.width - VALUES - MARGIN + 0.65, middle, share, ha="right")
-        about = f"{line.connections:,}" + (f"  {line.state}" if line.state else "")
-        sheet.text(sheet.width - VALUES - MARGIN + 0.8, middle, about, color=FAINT)
-    bottom = top + PANEL_HEAD + rows * ROW
+            _mark(axes, wanted, y)
+        _values(sheet, table, line, left, top + (y + 0.5) * ROW)
     if table.hidden:
-        shown = sum(line.connections for line in table.lines)
-        rest = counted(table.total.connections - shown, "connection")
-        sheet.text(left, bottom + 0.38, f"{and_more(table.hidden, 'destination')} with {rest}", color=FAINT)
+        rest = counted(table.total.connections - sum(line.connections for line in table.lines), "connection")
+        about = f"{and_more(table.hidden, 'destination')} with {rest}"
+        sheet.text(left, top + rows * ROW + 0.38, about, color=FAINT)
     if not table.lines:
-        sheet.text(left, top + PANEL_HEAD + ROW / 2, "no destinations", color=FAINT)
+        sheet.text(left + 0.1, top + ROW / 2, "no destinations", color=FAINT)
+
+
+def _mark(axes: Axes, wanted: float, y: int) -> None:
+    """The ideal; in paper colour around it, so that it is seen on dark bars."""
+    for colour, width in ((PAPER, 5.0), (INK, 2.2)):
+        axes.plot([wanted, wanted], [y - 0.42, y + 0.42], color=colour, linewidth=width, clip_on=False)
+
+
+def _values(sheet: Sheet, table: ServiceTable, line: DestLine, left: float, middle: float) -> None:
+    """A destination's name left of its bar, its numbers right of it."""
+    right = sheet.width - VALUES - MARGIN
+    sheet.text(left - 0.12, middle, line.dest, family=MONO, ha="right", color=FAINT if line.state else INK)
+    sheet.text(right + 0.65, middle, percent(line.connections, table.total.connections), ha="right")
+    sheet.text(right + 0.8, middle, f"{line.connections:,}  {line.state}".rstrip(), color=FAINT)
 
 
 def _part(connections: int, total: int) -> float:
