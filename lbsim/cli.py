@@ -31,7 +31,7 @@ PASSED, FAILED, CANNOT, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
 FIRST_NOTE, NEXT_NOTE = 2.0, 10.0  # seconds until a run without a terminal says that it lives, and again
 
 P = ParamSpec("P")
-A_PATH = click.Path(path_type=Path)
+A_PATH = click.Path(path_type=Path, readable=False)  # whoever reads it says in one line why it cannot be read
 
 
 def _exits(command: Callable[P, int]) -> Callable[P, NoReturn]:
@@ -39,6 +39,7 @@ def _exits(command: Callable[P, int]) -> Callable[P, NoReturn]:
 
     @functools.wraps(command)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> NoReturn:
+        _replace_closed_streams()
         for stream in (sys.stdout, sys.stderr):
             with suppress(AttributeError):  # not a text file: a test's, a notebook's
                 stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
@@ -61,6 +62,13 @@ def _exits(command: Callable[P, int]) -> Callable[P, NoReturn]:
         sys.exit(status)
 
     return guarded
+
+
+def _replace_closed_streams() -> None:
+    """Python has None for a stream that was closed before it began (``lbsim run ... >&-``): write to nowhere."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8"))
 
 
 def _complain(error: LbsimError | str) -> int:
@@ -172,14 +180,23 @@ def schema() -> int:
 def _scenario_files(scenarios: tuple[Path, ...]) -> tuple[list[Path], list[LbsimError]]:
     """The files to run, each once and in order, and what was wrong with the directories."""
     files: dict[Path, Path] = {}
-    errors = []
+    errors: list[LbsimError] = []
     for path in scenarios:
-        found = sorted(path.rglob("*.lbsim.yaml")) if path.is_dir() else [path]
-        if not found:
-            errors.append(LbsimError("no *.lbsim.yaml below this directory", file=str(path)))
+        found = _scenarios_below(path, errors) if os.path.isdir(path) else [path]
         for file in found:
             files.setdefault(file.absolute(), file)
     return list(files.values()), errors
+
+
+def _scenarios_below(directory: Path, errors: list[LbsimError]) -> list[Path]:
+    """All scenario files of a directory, in order; folders that cannot be read go to ``errors``."""
+    unread: list[OSError] = []
+    walked = list(os.walk(directory, onerror=unread.append))
+    found = sorted(Path(folder, name) for folder, _, names in walked for name in names if name.endswith(".lbsim.yaml"))
+    errors += [LbsimError(f"cannot read: {error.strerror}", file=str(error.filename)) for error in unread]
+    if not found and not unread:
+        errors.append(LbsimError("no *.lbsim.yaml below this directory", file=str(directory)))
+    return found
 
 
 def _show(done: Run, *, as_json: bool, quiet: bool) -> None:

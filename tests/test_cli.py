@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pty
+import shlex
 import signal
 import subprocess
 import sys
@@ -19,6 +21,7 @@ import lbsim
 from lbsim.cli import main
 from tests.scenario.texts import WHOLE, changed, line_with, write
 
+ROOT = str(Path(lbsim.__file__).parents[1])
 FAILING = changed("reasons: {new: 6}", "reasons: {new: 7}")
 
 
@@ -45,7 +48,6 @@ def run(*words: str | Path) -> Result:
 
 def a_process(*words: str | Path, terminal: int = subprocess.PIPE) -> subprocess.Popen[str]:
     """``lbsim`` in a process of its own, with the keyboard's signals as in a terminal."""
-    root = Path(lbsim.__file__).parents[1]
     before = signal.signal(
         signal.SIGINT, signal.default_int_handler
     )  # or a test run in the background passes on "ignore"
@@ -55,7 +57,7 @@ def a_process(*words: str | Path, terminal: int = subprocess.PIPE) -> subprocess
             stdout=terminal,
             stderr=terminal,
             text=True,
-            env={**os.environ, "PYTHONPATH": str(root), "TERM": "xterm", "NO_COLOR": ""},
+            env={**os.environ, "PYTHONPATH": ROOT, "TERM": "xterm", "NO_COLOR": ""},
         )
     finally:
         signal.signal(signal.SIGINT, before)
@@ -127,6 +129,44 @@ def test_a_directory_without_scenarios_exits_2(tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     result = run("none")
     assert (result.exit_code, result.stderr) == (2, "none: no *.lbsim.yaml below this directory\n")
+
+
+def test_a_folder_that_cannot_be_read_is_named_and_the_rest_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "all" / "closed").mkdir(parents=True)
+    write(tmp_path / "all")
+    scandir = os.scandir
+
+    def refusing(path: str | Path | int) -> Iterator[os.DirEntry[str]]:
+        if str(path).endswith("/closed"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    result = run("all")
+    assert (result.exit_code, result.stderr) == (2, "all/closed: cannot read: Permission denied\n")
+    assert (tmp_path / "reports" / "demo").is_dir()
+
+
+def test_what_the_system_says_when_a_file_is_opened_decides_whether_it_can_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.R_OK and access(path, mode))
+    assert run(write(tmp_path)).exit_code == 0
+
+
+@pytest.mark.parametrize(("closed", "left"), [(">&-", ""), ("2>&-", "demo"), (">&- 2>&- <&-", "")])
+def test_closed_streams_do_not_matter(tmp_path: Path, closed: str, left: str) -> None:
+    write(tmp_path)
+    command = f"{shlex.quote(sys.executable)} -m lbsim run --no-figures demo.lbsim.yaml {closed}"
+    done = subprocess.run(
+        ["sh", "-c", command], env={**os.environ, "PYTHONPATH": ROOT}, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.partition("\n")[0] == left
+    assert (tmp_path / "reports" / "demo" / "result.json").is_file()
 
 
 def test_other_scenarios_still_run_after_one_that_cannot(tmp_path: Path) -> None:
@@ -280,8 +320,7 @@ def test_help_imports_nothing_heavy() -> None:
         "heavy = {'numpy', 'pydantic', 'yaml', 'scapy', 'matplotlib', 'networkx', 'rich', 'numba'}\n"
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
     )
-    root = Path(lbsim.__file__).parents[1]
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=root)
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
     assert "run" in result.stdout
     assert result.stderr == "[]\n"
 
@@ -317,13 +356,12 @@ def test_a_reader_that_goes_away_ends_the_output_quietly() -> None:
 
 def test_output_that_cannot_be_written_exits_2_with_one_line() -> None:
     with open("/dev/full", "w") as full:
-        root = Path(lbsim.__file__).parents[1]
         result = subprocess.run(
             [sys.executable, "-m", "lbsim", "schema"],
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
-            cwd=root,
+            cwd=ROOT,
             check=False,
         )
     assert (result.returncode, result.stderr) == (2, "cannot write the output: No space left on device\n")

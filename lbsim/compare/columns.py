@@ -207,12 +207,15 @@ def _dests_of(sides: Sides, made: _Made, flow: int, limit: int = 3) -> str | Non
 
 
 def _became(sides: Sides, side: Side, i: int) -> str:
-    """What became of a packet: ``FORWARD known 10.1.0.1:40000 > 10.0.0.11:80``."""
+    """What became of a packet: ``FORWARD known 10.1.0.1:40000 > 10.0.0.11:80``; of an answer also whose it is."""
     result = side.result
     words = [Verdict(int(result["verdict"][i])).name, reason_of(int(result["reason"][i])).name]
+    sender = sides.dests[side.dest[i]][1] if side.dest[i] >= 0 else ""
     if side.new_dst[i] >= 0:
         source = sides.endpoint(int(side.new_src[i]), int(result["new_sport"][i]))
         words.append(f"{source} > {sides.endpoint(int(side.new_dst[i]), int(result['new_dport'][i]))}")
-    elif side.dest[i] >= 0:
-        words.append(sides.dests[side.dest[i]][1])
+        if sender and result["direction"][i] != IN:
+            words.append(f"from {sender}")
+    elif sender:
+        words.append(sender)
     return " ".join(words)

@@ -3,7 +3,8 @@
 Every row is integers only. Row 0 of every table means "none" and is never used, so a fresh record of zeros points
 nowhere. In the interpreted lane a table is a list of these slotted objects; in the compiled lane it is a numpy record
 array whose field types are the ones annotated here. Engine code cannot tell the difference. (No field may bear the name
-of a numpy attribute, ``flags`` for one: outside compiled code the attribute would win.)
+of a numpy attribute, ``flags`` for one: read outside compiled code, the attribute would win. ``shape`` is only written
+there.)
 
 Kernel counterparts: ``struct ip_vs_service``, ``ip_vs_dest``, ``ip_vs_conn`` (include/net/ip_vs.h), ``sk_buff``.
 """

@@ -141,7 +141,7 @@ class _Model(BaseModel):
 
 
 def _exactly_one(model: BaseModel, *names: str) -> None:
-    given = [name for name in names if getattr(model, name) not in (None, False)]
+    given = [name for name in names if (value := getattr(model, name)) is not None and value is not False]
     if len(given) != 1:
         raise ValueError(f"expected exactly one of {', '.join(names)}; found {', '.join(given) or 'none'}")
 

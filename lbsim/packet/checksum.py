@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import struct
 
-__all__ = ["full", "transport", "update"]
+__all__ = ["full", "left_to_the_card", "transport", "update"]
 
 
 def full(data: bytes | bytearray | memoryview) -> int:
@@ -33,7 +33,20 @@ def transport(src: bytes, dst: bytes, proto: int, segment: bytes | bytearray | m
     The checksum field of ``segment`` must be 0 (with a correct checksum in it, the answer is 0). That UDP
     writes 0xFFFF for 0 is left to the caller.
     """
-    return full(src + dst + struct.pack("!II", len(segment), proto) + segment)
+    return full(_pseudo_header(src, dst, proto, len(segment)) + segment)
+
+
+def left_to_the_card(src: bytes, dst: bytes, proto: int, length: int) -> int:
+    """What a host writes as checksum of a segment of ``length`` bytes if its network card is to compute it.
+
+    It is the sum of the pseudo header, not complemented. Captures made on the sending host show it (checksum
+    offload).
+    """
+    return 0xFFFF - full(_pseudo_header(src, dst, proto, length))
+
+
+def _pseudo_header(src: bytes, dst: bytes, proto: int, length: int) -> bytes:
+    return src + dst + struct.pack("!II", length, proto)
 
 
 def update(check: int, old: bytes | bytearray, new: bytes | bytearray) -> int:

@@ -15,6 +15,7 @@ from lbsim.model.trace import IntColumn, Trace
 from lbsim.model.verdict import Rewrite
 from lbsim.packet.build import build
 from lbsim.packet.capture_file import PcapWriter
+from lbsim.packet.offload import with_checksum
 from lbsim.packet.rewrite import rewrite
 
 __all__ = ["write_received"]
@@ -27,7 +28,7 @@ def write_received(
 
     Packets are as they leave the director: addresses, ports, TTL and checksums changed. Only forwarded ones
     are there; answers that the director's own stack gives are not. A destination of several services has one
-    file.
+    file. Where a captured packet's checksum was left to the sender's network card, it is what the card writes.
 
     Parameters
     ----------
@@ -51,7 +52,7 @@ def write_received(
         path = folder / name
         with PcapWriter(path) as capture:
             for row in rows.tolist():
-                packet = rewrite(build(trace, row), _change(result, row))
+                packet = rewrite(with_checksum(build(trace, row)), _change(result, row))
                 capture.write(int(trace["time"][row]), packet, length=int(trace["length"][row]))
                 done += 1
                 if progress and done % 1024 == 0:

@@ -199,13 +199,13 @@ def _timeline(scenario: Scenario, document: Document, path: Path) -> tuple[Timed
 
 
 def _ever_made(commands: tuple[AdminCommand, ...]) -> dict[ServiceId, tuple[DestId, ...]]:
-    made: dict[ServiceId, tuple[DestId, ...]] = {
-        command.service: () for command in commands if isinstance(command, AddService)
+    made: dict[ServiceId, dict[DestId, None]] = {
+        command.service: {} for command in commands if isinstance(command, AddService)
     }
     for command in commands:
-        if isinstance(command, AddDest) and command.service in made and command.dest not in made[command.service]:
-            made[command.service] += (command.dest,)
-    return made
+        if isinstance(command, AddDest) and command.service in made:
+            made[command.service][command.dest] = None
+    return {service: tuple(dests) for service, dests in made.items()}
 
 
 def _digest(

@@ -223,8 +223,13 @@ class TestPackets:
     def test_an_answer_runs_from_the_service_to_the_client(self):
         a = web().packet(FIRST, A, "new").packet(FIRST, A, "translated", out=True).result()
         b = web().packet(FIRST, A, "new").packet(FIRST, A, "no_connection", out=True).result()
-        expected = (("1", WEB, FIRST), f"FORWARD translated 192.168.1.10:80 > {FIRST}", f"ROUTE no_connection {A}")
-        assert rows(a, b, "packets") == [expected]
+        told = f"FORWARD translated 192.168.1.10:80 > {FIRST} from {A}"
+        assert rows(a, b, "packets") == [(("1", WEB, FIRST), told, f"ROUTE no_connection {A}")]
+
+    def test_answers_of_different_destinations_are_told_apart(self):
+        a, b = (web().packet(FIRST, dest, "translated", out=True).result() for dest in (A, B))
+        told = f"FORWARD translated 192.168.1.10:80 > {FIRST} from"
+        assert rows(a, b, "packets") == [(("0", WEB, FIRST), f"{told} {A}", f"{told} {B}")]
 
     def test_another_reason_is_a_difference(self):
         a = web().packet(FIRST, None, "not_syn").result()

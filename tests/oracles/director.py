@@ -97,7 +97,7 @@ class NaiveDirector:
             return "ESRCH" if service is None else "EEXIST"
         old = next((dest for dest in self.trash if dest["key"] == key and dest["end"] == end), None)
         if old is not None:
-            self.trash.remove(old)
+            self.trash = [dest for dest in self.trash if dest is not old]
             if old["of"] is not service:
                 old.update(of=service, counters=Counter())
             old.update(weight=weight, there=True)
@@ -162,7 +162,7 @@ class NaiveDirector:
             if dest["idle"] is None:
                 dest["idle"] = self.now
             elif self.now - dest["idle"] >= 120 * self.hz:
-                self.trash.remove(dest)
+                self.trash = [other for other in self.trash if other is not dest]
         self.trash_at = fire_jiffy(self.now + 60 * self.hz, self.now)
 
     def _arm(self, conn: dict[str, Any], expires: int) -> None:

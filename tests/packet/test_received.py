@@ -123,6 +123,15 @@ def test_a_captured_server_end_leaves_no_trace(tmp_path: Path) -> None:
     assert has_correct_checksums(syn)
 
 
+def test_a_checksum_that_was_left_to_the_senders_card_is_written(tmp_path: Path) -> None:
+    trace = captured(script.parse("0 198.51.100.1:1001 > 192.168.1.10:80 tcp S\n"), "192.168.1.10", 80)
+    # RFC 1071 sum of the pseudo header: addresses c633 6401 c0a8 010a, protocol 6, 20 bytes of TCP; it folds to ec01
+    assert (0xC633 + 0x6401 + 0xC0A8 + 0x010A + 6 + 20) % 0xFFFF == 0xEC01
+    raw = trace.raw[:36] + b"\xec\x01" + trace.raw[38:]  # IP header 20 bytes, checksum at 16 of TCP's
+    ((_, data),) = written(tmp_path, NAT, replace(trace, raw=raw))["10.0.0.12_8080.pcap"]
+    assert has_correct_checksums(IP(data))
+
+
 def test_packets_after_the_end_of_the_run_are_not_written(tmp_path: Path) -> None:
     trace = script.parse(TALK)
     result = simulate(parse(NAT), trace, until=500_000_000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -30,6 +31,22 @@ def test_config_and_timeline_are_parsed(tmp_path: Path) -> None:
 
 def test_every_service_and_destination_of_the_run_is_known(tmp_path: Path) -> None:
     assert load(write(tmp_path)).services == {WEB: (A, B, C)}
+
+
+def test_a_hundred_thousand_destinations_load_in_seconds(tmp_path: Path) -> None:
+    added = "".join(
+        f"ipvsadm -a -t 192.168.1.10:80 -r 10.{n >> 16}.{n >> 8 & 255}.{n & 255} -m\n" for n in range(100_000)
+    )
+    (tmp_path / "many.txt").write_text("ipvsadm -A -t 192.168.1.10:80 -s rr\n" + added)
+    path = write(tmp_path, "name: many\nconfig: {file: many.txt}\n")
+    before = time.process_time()
+    assert len(load(path).services[WEB]) == 100_000
+    assert time.process_time() - before < 60  # it takes 5 s; comparing each with each would take half an hour
+
+
+@pytest.mark.parametrize("key", ["arrivals: {every: 0s}", "arrivals: {every: 1s}\n    lifetime: {constant: 0s}"])
+def test_a_time_of_0_counts_as_given(tmp_path: Path, key: str) -> None:
+    assert load(write(tmp_path, changed("arrivals: {every: 100ms}", key))).scenario.traffic
 
 
 def test_the_timeline_is_in_order_of_time_and_then_of_the_file(tmp_path: Path) -> None:

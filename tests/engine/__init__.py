@@ -1,0 +1,1 @@
+"""Tests of the engine: one file per file of ``lbsim/engine``, and some about the whole."""

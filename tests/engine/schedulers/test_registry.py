@@ -1,0 +1,35 @@
+"""How a scheduler file reports itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lbsim.engine import schedulers
+from lbsim.engine.schedulers import registry
+
+
+def test_a_file_is_a_scheduler() -> None:
+    files = {path.stem for path in Path(schedulers.__file__).parent.glob("*.py")} - {"__init__", "registry"}
+    assert files == set(registry.REGISTERED)
+
+
+def test_a_new_scheduler_is_noted_with_its_hooks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "REGISTERED", {})
+    registry.register("mine", schedule=len)
+    assert registry.REGISTERED == {"mine": {"schedule": len}}
+
+
+def test_an_unknown_hook_is_a_mistake() -> None:
+    with pytest.raises(AssertionError, match=r"hooks are init_service, .*; not shedule"):
+        registry.register("mine", schedule=len, shedule=len)
+
+
+def test_a_scheduler_must_schedule() -> None:
+    with pytest.raises(AssertionError, match="scheduler mine has no schedule hook"):
+        registry.register("mine", init_service=len)
+
+
+def test_numbers_count_from_1_in_the_order_of_names() -> None:
+    assert list(schedulers.NUMBERS.items()) == [("lc", 1), ("rr", 2), ("sh", 3)]

@@ -1,0 +1,82 @@
+"""Addresses: facts, schedulers.md sections 2 (fold) and 6.2 (address class)."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lbsim.engine.addresses import unicast
+from lbsim.engine.lanes import Lane
+from lbsim.host import EngineHost
+from tests.oracles import picks
+from tests.oracles.director import is_unicast
+
+
+@pytest.mark.parametrize(
+    ("address", "words", "fold"),
+    [
+        ("10.0.0.1", (0, 0, 0, 0x0A000001), 0x0A000001),
+        ("255.255.255.255", (0, 0, 0, 0xFFFFFFFF), 0xFFFFFFFF),
+        ("2001:db8::1", (0x20010DB8, 0, 0, 1), 0x20010DB9),
+        ("2001:db8:0:1::ffff", (0x20010DB8, 1, 0, 0xFFFF), 0x2001F246),
+        ("fe80::1", (0xFE800000, 0, 0, 1), 0xFE800001),
+    ],
+)
+def test_an_address_is_four_words_and_their_fold(
+    address: str, words: tuple[int, int, int, int], fold: int, lane: Lane
+) -> None:
+    host = EngineHost(lane=lane)
+    row = host.tables.addresses[host.intern(ip_address(address))]
+    assert (row.word0, row.word1, row.word2, row.word3) == words
+    assert (row.fold, row.family) == (fold, ip_address(address).version)
+
+
+@given(address=st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)))
+def test_the_fold_is_the_naive_one(address: IPv4Address | IPv6Address) -> None:
+    host = EngineHost()
+    assert host.tables.addresses[host.intern(address)].fold == picks.fold(str(address))
+
+
+@pytest.mark.parametrize(
+    ("address", "accepted"),
+    [
+        ("10.0.0.1", True),
+        ("0.0.0.0", False),
+        ("0.0.0.1", True),
+        ("255.255.255.255", False),
+        ("255.255.255.254", True),
+        ("223.255.255.255", True),
+        ("224.0.0.0", False),
+        ("239.255.255.255", False),
+        ("240.0.0.0", True),
+        ("127.0.0.1", True),
+        ("2001:db8::1", True),
+        ("::", False),
+        ("::1", True),
+        ("::10.0.0.1", True),
+        ("::ffff:10.0.0.1", False),
+        ("fc00::1", True),
+        ("fec0::1", True),
+        ("fe80::1", False),
+        ("febf::1", False),
+        ("ff02::1", False),
+        ("feff::1", True),
+        ("0:0:0:1:ffff:0:0:1", True),
+        ("0:1::ffff:0:1", True),
+        ("1::", True),
+        ("0:0:1::", True),
+        ("0:0:0:0:1::", True),
+    ],
+)
+def test_destinations_must_be_single_hosts(address: str, accepted: bool) -> None:
+    host = EngineHost()
+    assert unicast(host.tables, host.intern(ip_address(address))) is accepted
+
+
+@given(address=st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)))
+def test_the_address_class_is_the_naive_one(address: IPv4Address | IPv6Address) -> None:
+    host = EngineHost()
+    assert unicast(host.tables, host.intern(address)) == is_unicast(str(address))

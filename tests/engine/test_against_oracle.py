@@ -1,0 +1,29 @@
+"""The engine against the naive director: random histories, every answer and every table the same."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lbsim.engine.lanes import compiled_lane
+from tests.engine.histories import ALL_SYSCTLS, Step, histories, play, random_history
+from tests.sides import EngineSide, OracleSide
+
+
+@given(version=st.sampled_from([4, 6]), sysctls=st.sampled_from(ALL_SYSCTLS), history=histories(20, 70))
+def test_a_short_history_goes_as_the_naive_director_says(
+    version: int, sysctls: dict[str, int], history: list[Step]
+) -> None:
+    play(version, [OracleSide(sysctls), EngineSide(sysctls=sysctls)], history)
+
+
+@pytest.mark.parametrize("sysctls", ALL_SYSCTLS, ids=str)
+def test_a_long_history_goes_as_the_naive_director_says(sysctls: dict[str, int]) -> None:
+    play(4, [OracleSide(sysctls), EngineSide(sysctls=sysctls)], random_history(7, 1200))
+
+
+@pytest.mark.parametrize("sysctls", [ALL_SYSCTLS[0], ALL_SYSCTLS[-1]], ids=str)
+def test_both_lanes_go_through_a_long_history_alike(sysctls: dict[str, int]) -> None:
+    sides = [EngineSide(sysctls=sysctls), EngineSide(compiled_lane(), sysctls)]
+    play(6, sides, random_history(8, 600))

@@ -1,0 +1,399 @@
+"""What becomes of a packet: facts, packet-path.md sections 1, 2, 4, 11, 12, 18.1."""
+
+from __future__ import annotations
+
+import pytest
+
+from lbsim import Director
+from lbsim.engine.director import advance, next_event, receive_block, set_aside
+from lbsim.engine.reasons import DROP, FRAGMENT_SEEN, ICMP_SEEN, INVALID_IP, NO_RESPONDER, NONE, UNMODELLED
+from lbsim.engine.records import BAD_IP_HEADER, FRAGMENT, ICMP_ERROR, REPLY, TCP, Outcome, Packet
+from lbsim.host import EngineHost
+from lbsim.packet.build import build_packet
+from tests.playbook import Playbook
+
+# No entry, and what then (4.4)
+
+
+def test_a_port_without_a_service_is_left_to_the_directors_own_stack(play: Playbook) -> None:
+    play.config("tcp V:80 rr", "A").send("c1 SYN to V:81").expect("LOCAL no_service").table()
+
+
+def test_a_service_of_the_other_protocol_does_not_match(play: Playbook) -> None:
+    play.config("tcp V:80 rr", "A").send("c1 UDP to V:80").expect("LOCAL no_service")
+
+
+def test_the_service_of_another_address_does_not_match(play: Playbook) -> None:
+    play.config("tcp V:80 rr", "A", "tcp W:81 rr", "B").send("c1 SYN to W:80").expect("LOCAL no_service")
+
+
+@pytest.mark.parametrize("flags", ["ACK", "FIN+ACK", "PSH+ACK", "-", "URG"])
+def test_tcp_without_syn_and_without_an_entry_is_left_to_the_own_stack(play: Playbook, flags: str) -> None:
+    play.config("tcp V:80 rr", "A").send(f"c1 {flags}").expect("LOCAL not_syn").table()
+
+
+@pytest.mark.parametrize("sloppy", [0, 1])
+@pytest.mark.parametrize("flags", ["RST", "RST+ACK", "SYN+RST"])
+def test_a_rst_without_an_entry_is_never_scheduled(play: Playbook, flags: str, sloppy: int) -> None:
+    play.sysctl(sloppy_tcp=sloppy).config("tcp V:80 rr", "A").send(f"c1 {flags}").expect("LOCAL not_syn").table()
+
+
+@pytest.mark.parametrize(("flags", "state"), [("ACK", "ESTABLISHED"), ("FIN+ACK", "CLOSE"), ("-", "CLOSE")])
+def test_sloppy_tcp_schedules_packets_in_mid_connection(play: Playbook, flags: str, state: str) -> None:
+    play.sysctl(sloppy_tcp=1).config("tcp V:80 rr", "A")
+    play.send(f"c1 {flags}").expect("FORWARD A new").table(f"c1 {state} A")
+
+
+@pytest.mark.parametrize("flags", ["SYN", "SYN+ACK", "SYN+FIN"])
+def test_anything_with_syn_is_scheduled(play: Playbook, flags: str) -> None:
+    play.config("tcp V:80 rr", "A").send(f"c1 {flags}").expect("FORWARD A new").table("c1 SYN_RECV A 60")
+
+
+def test_udp_is_scheduled(play: Playbook) -> None:
+    play.config("udp V:53 rr", "A").send("c1 UDP").expect("FORWARD A new").table("c1 UDP A 300")
+
+
+@pytest.mark.parametrize(
+    ("config", "packet"),
+    [
+        (("tcp V:80 rr",), "c1 SYN"),
+        (("tcp V:80 rr", "A weight 0", "B weight 0"), "c1 SYN"),
+        (("udp V:53 rr", "A weight 0"), "c1 UDP"),
+    ],
+)
+def test_without_a_usable_destination_the_client_is_told(play: Playbook, config: tuple[str, ...], packet: str) -> None:
+    play.config(*config).send(packet).expect("REJECT no_dest").table().totals(V={"conns": 0, "in_packets": 0})
+
+
+@pytest.mark.parametrize(("service", "flags", "cut"), [("tcp V:80", "SYN", 19), ("udp V:53", "UDP", 7)])
+def test_a_cut_header_without_an_entry_is_dropped(play: Playbook, service: str, flags: str, cut: int) -> None:
+    play.config(f"{service} rr", "A").send(f"c1 {flags}", cut=cut).expect("DROP header_cut").table()
+
+
+def test_a_cut_header_is_dropped_even_where_no_service_is(play: Playbook) -> None:
+    play.config("tcp V:80 rr", "A").send("c1 SYN to V:81", cut=4).expect("DROP header_cut")
+
+
+@pytest.mark.parametrize("cut", [0, 3])
+def test_a_packet_without_ports_is_dropped(play: Playbook, cut: int) -> None:
+    play.config("tcp V:80 rr", "A").send("c1 SYN", cut=cut).expect("DROP header_cut")
+
+
+@pytest.mark.parametrize(("service", "flags"), [("tcp V:80", "SYN"), ("udp V:53", "UDP")])
+def test_source_port_20_is_never_scheduled(play: Playbook, service: str, flags: str) -> None:
+    play.config(f"{service} rr", "A").send(f"c1:20 {flags}").expect("LOCAL ftp_data_source").table()
+
+
+def test_other_protocols_are_left_to_the_own_stack(play: Playbook) -> None:
+    play.config("tcp V:80 rr", "A").send("c1 GRE to V:80").expect("LOCAL other_protocol")
+
+
+def test_what_is_not_for_the_director_is_routed(play: Playbook) -> None:
+    play.config("tcp V:80 rr", "A").send("c1 SYN to W:80").expect("ROUTE not_local")
+
+
+# An entry, and what then
+
+
+@pytest.mark.parametrize(("header", "before"), [(19, "SYN_RECV"), (4, "SYN_RECV")])
+def test_a_cut_header_with_an_entry_is_counted_and_dropped(play: Playbook, header: int, before: str) -> None:
+    play.config("tcp V:80 rr", "A").send("c1 SYN").expect("FORWARD A new")
+    play.wait(10).send("c1 ACK", cut=header).expect("DROP A header_cut")
+    play.table(f"c1 {before} A 60").totals(A={"in_packets": 2})
+
+
+def test_a_packet_without_ports_finds_no_entry(play: Playbook) -> None:
+    play.config("tcp V:80 rr", "A").send("c1 SYN").expect("FORWARD A new")
+    play.wait(10).send("c1 ACK", cut=3).expect("DROP header_cut").table("c1 SYN_RECV A 50")
+
+
+def test_a_known_connection_goes_on_at_weight_0(play: Playbook) -> None:
+    play.config("tcp V:80 rr", "A").send("c1 SYN").expect("FORWARD A new").edit("A weight 0")
+    play.send("c1 ACK").expect("FORWARD A known").send("c1 SYN").expect("FORWARD A known")
+
+
+def test_expire_nodest_conn_lets_a_syn_leave_a_destination_of_weight_0(play: Playbook) -> None:
+    play.sysctl(expire_nodest_conn=1).config("tcp V:80 rr", "A", "B")
+    play.send("c1 SYN").expect("FORWARD B new").edit("B weight 0")
+    play.send("c1 ACK").expect("FORWARD B known")
+    play.send("c1 SYN").expect("FORWARD A rescheduled")
+    play.table("c1 ESTABLISHED B 0", "c1 SYN_RECV A 60").advance(1).table("c1 SYN_RECV A 59")
+
+
+def test_expire_nodest_conn_at_weight_0_everywhere_ends_in_a_rejection(play: Playbook) -> None:
+    play.sysctl(expire_nodest_conn=1).config("tcp V:80 rr", "A").send("c1 SYN").expect("FORWARD A new")
+    play.edit("A weight 0").send("c1 SYN").expect("REJECT no_dest").advance(1).table()
+
+
+def test_expire_nodest_conn_does_not_touch_udp_at_weight_0(play: Playbook) -> None:
+    play.sysctl(expire_nodest_conn=1).config("udp V:53 rr", "A", "B").send("c1 UDP").expect("FORWARD B new")
+    play.edit("B weight 0").send("c1 UDP").expect("FORWARD B known")
+
+
+# The destination was removed (11.3)
+
+
+@pytest.mark.parametrize("flags", ["SYN", "ACK", "RST"])
+def test_packets_to_a_removed_destination_vanish_and_refresh_nothing(play: Playbook, flags: str) -> None:
+    play.config("tcp V:80 rr", "A").send("c1 SYN").expect("FORWARD A new").delete("A")
+    play.wait(10).send(f"c1 {flags}").expect("DROP A dest_removed").table("c1 SYN_RECV A 50")
+    play.totals(V={"conns": 1, "in_packets": 1})
+
+
+def test_answers_of_a_removed_destination_pass_and_refresh_but_do_not_count(play: Playbook) -> None:
+    play.config("tcp V:80 rr", "A").send("c1 SYN").expect("FORWARD A new").delete("A")
+    play.wait(10).reply("A c1 ACK").expect("FORWARD A translated").table("c1 ESTABLISHED A 900")
+    play.totals(V={"in_packets": 1, "out_packets": 0, "out_bytes": 0})
+
+
+def test_with_expire_nodest_conn_a_syn_to_a_removed_destination_is_scheduled_anew(play: Playbook) -> None:
+    play.sysctl(expire_nodest_conn=1).config("tcp V:80 rr", "A", "B").send("c1 SYN").expect("FORWARD B new")
+    play.delete("B").send("c1 SYN").expect("FORWARD A rescheduled").advance(1).table("c1 SYN_RECV A")
+
+
+def test_with_expire_nodest_conn_other_tcp_to_a_removed_destination_gets_the_own_stack(play: Playbook) -> None:
+    play.sysctl(expire_nodest_conn=1).config("tcp V:80 rr", "A").send("c1 SYN").expect("FORWARD A new")
+    play.delete("A").send("c1 ACK").expect("LOCAL not_syn").advance(1).table()
+
+
+def test_with_expire_nodest_conn_udp_to_a_removed_destination_is_scheduled_anew(play: Playbook) -> None:
+    play.sysctl(expire_nodest_conn=1).config("udp V:53 rr", "A", "B").send("c1 UDP").expect("FORWARD B new")
+    play.delete("B").send("c1 UDP").expect("FORWARD A rescheduled")
+
+
+def test_expire_nodest_conn_sweeps_entries_one_tick_after_the_removal(play: Playbook) -> None:
+    play.sysctl(expire_nodest_conn=1).config("tcp V:80 rr", "A", "B")
+    play.send("c1 SYN").expect("FORWARD B new").send("c2 SYN").expect("FORWARD A new")
+    play.at(5).delete("A").table("c1 SYN_RECV B", "c2 SYN_RECV A").advance(1).table("c1 SYN_RECV B")
+
+
+# A SYN on an entry that is still there (11.1)
+
+CLIENT_RESETS = ("send c1 ACK", "send c1 RST")
+SERVER_RESETS = ("reply A c1 RST",)
+BOTH_CLOSE = ("send c1 ACK", "send c1 FIN+ACK", "reply A c1 FIN+ACK")
+
+
+def walk(play: Playbook, *packets: str) -> Playbook:
+    """A connection of c1 to A, and then these packets of it."""
+    play.send("c1 SYN").expect("FORWARD A new")
+    for text in packets:
+        kind, _, rest = text.partition(" ")
+        play = play.send(rest) if kind == "send" else play.reply(rest)
+        play.expect("FORWARD A known" if kind == "send" else "FORWARD A translated")
+    return play
+
+
+@pytest.mark.parametrize("mode", [1, 2, 4])
+@pytest.mark.parametrize("ending", [CLIENT_RESETS, SERVER_RESETS, BOTH_CLOSE])
+def test_a_syn_on_a_finished_connection_is_scheduled_anew(play: Playbook, ending: tuple[str, ...], mode: int) -> None:
+    play.sysctl(conn_reuse_mode=mode).config("tcp V:80 rr", "A")
+    walk(play, *ending).add("B").send("c1 SYN").expect("FORWARD B rescheduled")
+    play.send("c1 SYN").expect("FORWARD B known")
+
+
+@pytest.mark.parametrize("ending", [CLIENT_RESETS, SERVER_RESETS, BOTH_CLOSE])
+def test_conn_reuse_mode_0_keeps_the_entry(play: Playbook, ending: tuple[str, ...]) -> None:
+    play.sysctl(conn_reuse_mode=0).config("tcp V:80 rr", "A")
+    walk(play, *ending).send("c1 SYN").expect("FORWARD A known").table("c1 SYN_RECV A 60")
+
+
+@pytest.mark.parametrize(
+    ("packets", "after"),
+    [
+        ((), "SYN_RECV A 60"),
+        (("send c1 ACK",), "ESTABLISHED A 900"),
+        (("send c1 ACK", "send c1 FIN+ACK"), "SYN_RECV A 60"),  # CLOSE_WAIT
+        (("send c1 ACK", "reply A c1 FIN+ACK"), "SYN_RECV A 60"),  # FIN_WAIT
+    ],
+)
+def test_a_syn_on_an_unfinished_connection_stays_with_it(play: Playbook, packets: tuple[str, ...], after: str) -> None:
+    play.sysctl(conn_reuse_mode=3).config("tcp V:80 rr", "A")
+    walk(play, *packets).send("c1 SYN").expect("FORWARD A known").table(f"c1 {after}")
+
+
+def test_a_cut_syn_gives_no_entry_up(play: Playbook) -> None:
+    play.config("tcp V:80 rr", "A")
+    walk(play, *SERVER_RESETS).send("c1 SYN", cut=19).expect("DROP A header_cut").table("c1 CLOSE A")
+
+
+def test_old_and_new_entry_are_in_the_table_and_in_the_counters_for_a_tick(play: Playbook) -> None:
+    play.config("tcp V:80 lc", "A")
+    walk(play, *SERVER_RESETS).wait(1).send("c1 SYN").expect("FORWARD A rescheduled")
+    play.table("c1 CLOSE A 0", "c1 SYN_RECV A 60").totals(A={"conns": 2, "active": 1, "inactive": 1})
+    play.advance(1).table("c1 SYN_RECV A 59").totals(A={"active": 1, "inactive": 0})
+
+
+# IPVS is hooked in only while services exist (1)
+
+
+def test_after_the_last_service_the_own_stack_gets_packets_of_old_connections(play: Playbook) -> None:
+    play.config("tcp V:80 rr", "A").send("c1 SYN").expect("FORWARD A new").delete_service("tcp V:80")
+    play.wait(10).send("c1 ACK").expect("LOCAL ipvs_off").table("c1 SYN_RECV A 50")
+
+
+def test_after_the_last_service_answers_leave_untranslated(play: Playbook) -> None:
+    play.config("tcp V:80 rr", "A").send("c1 SYN").expect("FORWARD A new").delete_service("tcp V:80")
+    play.wait(10).reply("A c1 ACK").expect("ROUTE not_balanced").table("c1 SYN_RECV A 50")
+
+
+def test_entries_run_out_without_any_service(play: Playbook) -> None:
+    play.config("tcp V:80 rr", "A").send("c1 SYN").expect("FORWARD A new").clear()
+    play.wait("just before SYN_RECV timeout").table("c1 SYN_RECV A 0").advance(1).table()
+
+
+def test_while_another_service_is_left_packets_of_a_deleted_one_vanish(play: Playbook) -> None:
+    play.config("tcp V:80 rr", "A", "udp W:53 rr", "B").send("c1 SYN").expect("FORWARD A new")
+    play.delete_service("tcp V:80").send("c1 ACK").expect("DROP A dest_removed")
+    play.reply("A c1 ACK").expect("FORWARD A translated")
+
+
+def test_the_first_service_hooks_ipvs_in_again(play: Playbook) -> None:
+    play.config("tcp V:80 rr", "A").clear().send("c1 SYN").expect("LOCAL ipvs_off")
+    play.add_service("tcp V:80 rr").add("A").send("c1 SYN").expect("FORWARD A new")
+
+
+@pytest.mark.parametrize(("vip", "own", "client"), [
+    ("[2001:db8::1]", "192.0.2.1", "203.0.113.1"),
+    ("192.0.2.1", "2001:db8::1", "2001:db8::c"),
+])  # fmt: skip
+def test_services_of_the_other_ip_version_do_not_hook_ipvs_in(vip: str, own: str, client: str) -> None:
+    director = Director(f"-A -t {vip}:80 -s rr", own=[own])
+    answer = director.receive(build_packet(src=client, dst=own, sport=40001, dport=80, flags=2))
+    assert answer.reason == "ipvs_off"
+
+
+# Answers (12)
+
+
+def test_an_answer_without_an_entry_is_routed_as_it_is(play: Playbook) -> None:
+    play.config("tcp V:80 rr", "A").reply("A c1 ACK").expect("ROUTE no_connection")
+
+
+def test_an_answer_without_ports_is_routed_as_it_is(play: Playbook) -> None:
+    play.config("tcp V:80 rr", "A").send("c1 SYN").expect("FORWARD A new")
+    play.reply("A c1 ACK", cut=3).expect("ROUTE no_connection")
+
+
+def test_an_answer_with_a_cut_header_is_dropped_but_refreshes_the_entry(play: Playbook) -> None:
+    play.config("tcp V:80 rr", "A").send("c1 SYN").expect("FORWARD A new").wait(10)
+    play.reply("A c1 ACK", cut=19).expect("DROP A header_cut").table("c1 SYN_RECV A 60")
+    play.totals(A={"out_packets": 0})
+
+
+def test_an_answer_of_another_protocol_is_routed(play: Playbook) -> None:
+    play.config("tcp V:80 rr", "A").reply("A c1 GRE").expect("ROUTE not_balanced")
+
+
+def test_an_answer_with_ttl_1_is_refused_before_ipvs_sees_it(play: Playbook) -> None:
+    play.config("tcp V:80 rr", "A").send("c1 SYN").expect("FORWARD A new").wait(10)
+    play.reply("A c1 ACK", ttl=1).expect("REJECT ttl_exceeded").table("c1 SYN_RECV A 50")
+
+
+def test_an_answer_at_weight_0_passes(play: Playbook) -> None:
+    play.config("tcp V:80 rr", "A").send("c1 SYN").expect("FORWARD A new").edit("A weight 0")
+    play.reply("A c1 SYN+ACK").expect("FORWARD A translated")
+
+
+def test_late_answers_leave_with_the_real_servers_address(play: Playbook) -> None:
+    play.config("tcp V:80 rr", "A").send("c1 SYN").expect("FORWARD A new")
+    play.wait("SYN_RECV timeout").reply("A c1 SYN+ACK").expect("ROUTE no_connection")
+
+
+# Counters (18.1)
+
+
+def test_counters_tell_connections_packets_and_bytes_apart(play: Playbook) -> None:
+    ip = play.variant.ip_header
+    play.config("tcp V:80 rr", "A")
+    play.send("c1 SYN").expect("FORWARD A new").reply("A c1 SYN+ACK").expect("FORWARD A translated")
+    play.send("c1 ACK").expect("FORWARD A known").send("c1 PSH+ACK", payload=100).expect("FORWARD A known")
+    play.reply("A c1 ACK", payload=1000).expect("FORWARD A translated")
+    counted = {
+        "conns": 1,
+        "in_packets": 3,
+        "in_bytes": 3 * (ip + 20) + 100,
+        "out_packets": 2,
+        "out_bytes": 2 * (ip + 20) + 1000,
+    }
+    play.totals(A=counted, V=counted)
+
+
+def test_what_is_not_forwarded_by_ipvs_is_not_counted(play: Playbook) -> None:
+    play.config("tcp V:80 rr", "A weight 0").send("c1 SYN").expect("REJECT no_dest")
+    play.send("c1 ACK").expect("LOCAL not_syn").reply("A c1 ACK").expect("ROUTE no_connection")
+    play.totals(V={"conns": 0, "in_packets": 0, "in_bytes": 0, "out_packets": 0, "out_bytes": 0})
+
+
+def test_packets_that_die_of_their_ttl_are_counted(play: Playbook) -> None:
+    play.config("tcp V:80 rr", "A").send("c1 SYN", ttl=1).expect("REJECT A ttl_exceeded")
+    play.table("c1 SYN_RECV A 60").totals(A={"conns": 1, "in_packets": 1, "active": 1})
+
+
+def test_each_destination_counts_its_own(play: Playbook) -> None:
+    play.config("tcp V:80 rr", "A", "B").send("c1 SYN").expect("FORWARD B new").send("c2 SYN").expect("FORWARD A new")
+    play.send("c2 ACK").expect("FORWARD A known")
+    play.totals(A={"conns": 1, "in_packets": 2}, B={"conns": 1, "in_packets": 1}, V={"conns": 2, "in_packets": 3})
+
+
+# The clock
+
+
+def test_timers_of_a_tick_fire_before_its_packets(play: Playbook) -> None:
+    play.config("tcp V:80 rr", "A").send("c1 SYN").expect("FORWARD A new")
+    play.wait("SYN_RECV timeout").send("c1 ACK").expect("LOCAL not_syn")
+
+
+def test_an_entry_lives_to_the_tick_before(play: Playbook) -> None:
+    play.config("tcp V:80 rr", "A").send("c1 SYN").expect("FORWARD A new")
+    play.wait("just before SYN_RECV timeout").send("c1 ACK").expect("FORWARD A known")
+
+
+def test_nothing_is_due_on_an_idle_director() -> None:
+    assert next_event(EngineHost().tables) == 0
+
+
+def test_the_clock_does_not_go_back() -> None:
+    host = EngineHost(start_jiffies=1000)
+    advance(host.tables, 2000)
+    advance(host.tables, 1500)
+    assert host.tables.director[0].now == 2000
+
+
+# Packets that only traces have
+
+
+@pytest.mark.parametrize(
+    ("shape", "verdict", "reason"),
+    [
+        (BAD_IP_HEADER, DROP, INVALID_IP),
+        (FRAGMENT, UNMODELLED, FRAGMENT_SEEN),
+        (ICMP_ERROR, UNMODELLED, ICMP_SEEN),
+    ],
+)
+def test_what_is_not_looked_into_says_so(shape: int, verdict: int, reason: int) -> None:
+    outcome = Outcome()
+    set_aside(Packet(shape=shape), outcome)
+    assert (outcome.verdict, outcome.reason, outcome.dest) == (verdict, reason, 0)
+
+
+def test_a_block_sets_aside_what_it_does_not_look_into() -> None:
+    host = EngineHost()
+    outcomes = [Outcome()]
+    host.receive_block([Packet(shape=ICMP_ERROR, proto=1)], outcomes, 1)
+    assert outcomes[0].reason == ICMP_SEEN
+
+
+def test_an_answer_of_a_flow_that_reached_nobody_never_existed() -> None:
+    host = EngineHost()
+    outcomes = [Outcome()]
+    host.receive_block([Packet(direction=REPLY, proto=TCP, ttl=64)], outcomes, 1)
+    assert (outcomes[0].verdict, outcomes[0].reason) == (NONE, NO_RESPONDER)
+
+
+def test_only_the_asked_packets_of_a_block_are_received() -> None:
+    host = EngineHost()
+    host.room_for(3)
+    outcomes = [Outcome() for _ in range(3)]
+    receive_block(host.tables, [Packet(shape=FRAGMENT) for _ in range(3)], outcomes, 1, 2)
+    assert [outcome.reason for outcome in outcomes] == [0, FRAGMENT_SEEN, 0]
