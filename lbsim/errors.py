@@ -67,7 +67,7 @@ class TraceError(LbsimError):
         self.packet = packet
 
 
-class KernelUnavailable(LbsimError):
+class KernelUnavailable(LbsimError):  # noqa: N818 - it says what is the case
     """No real kernel could be asked, or it did not answer.
 
     Parameters

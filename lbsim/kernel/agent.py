@@ -23,6 +23,8 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from dataclasses import replace
+from functools import partial
+from importlib import import_module
 from ipaddress import ip_address
 from itertools import pairwise
 from pathlib import Path
@@ -67,12 +69,14 @@ _FOR_RULES = (
     "nf_tables", "nft_compat", "nft_chain_nat", "xt_MASQUERADE", "xt_mark", "xt_tcpudp",
     "iptable_filter", "iptable_nat", "ip6table_filter", "ip6table_nat",
 )  # fmt: skip
+_HOST_PROGRAMS = ("ipvsadm", "iptables", "ip6tables", "sysctl")
 _QUIET = 0.001  # a packet that has not come out after this many seconds does not come out
 _LEAD = 2_000_000  # nanoseconds between the end of the set-up and time 0, at least
 _TICKS_ALIGNED = 4096  # timers of up to 1048 s expire on multiples of this many ticks
 _PROGRESS_EVERY = 2000  # events
 _PR_SET_PDEATHSIG, _PR_SET_TIMERSLACK = 1, 29
 _FINIT_MODULE = 313
+_CLOCK_MONOTONIC_COARSE = 6
 _RB_AUTOBOOT = 0x01234567
 _NOW = re.compile(r"now at (\d+) nsecs")
 _JIFFIES = re.compile(r"^jiffies: (\d+)", re.MULTILINE)
@@ -81,7 +85,7 @@ _EDGE = re.compile(r"\.last_tick\s*: (\d+) nsecs")
 
 def import_all() -> None:
     """Import what is imported late, so that the guest's file system gets it."""
-    import pyroute2.iproute.linux  # noqa: F401
+    import_module("pyroute2.iproute.linux")
 
 
 def main() -> None:
@@ -91,7 +95,16 @@ def main() -> None:
     else:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # a packet's whole way on one processor
-        _all(Path(sys.argv[1]), sys.stdout.buffer, aligned=False, prepare=lambda job: None)
+        _all(Path(sys.argv[1]), sys.stdout.buffer, aligned=False, prepare=_refuse_more_than_a_director_needs)
+
+
+def _refuse_more_than_a_director_needs(job: Job) -> None:
+    """On a host a namespace keeps the network apart and nothing else: no other program, no way to start one."""
+    for argv in (*job.setup, *(event.argv for event in job.events if isinstance(event, Command))):
+        if argv[0] not in _HOST_PROGRAMS or any(
+            word.startswith(("-M", "--mod")) for word in argv if "tables" in argv[0]
+        ):
+            raise SystemExit(f"job {job.name!r}: not run on a host: {' '.join(argv)}")
 
 
 def encode(line: str) -> bytes:
@@ -171,20 +184,20 @@ def _all(path: Path, out: SupportsWrite, *, aligned: bool, prepare: Callable[[Jo
             job = Job.from_json(line)
             say(start=job.name)
             prepare(job)
-            seen = _do(job, aligned, lambda done, name=job.name: say(start=name, done=done))
+            seen = _do(job, aligned, partial(say, start=job.name))
             out.write(encode(seen.to_json()))
             out.flush()
             count += 1
     say(end=count)
 
 
-def _do(job: Job, aligned: bool, progress: Callable[[int], None]) -> Observation:
+def _do(job: Job, aligned: bool, progress: Callable[[], None]) -> Observation:
     """Carry out a job in fresh namespaces; whatever goes wrong is said in the observation."""
     jiffies, start, late = -1, time.monotonic_ns(), 0
     setup: list[CommandSeen] = []
     rows: list[Seen] = []
     error = ""
-    gc.disable()
+    gc.disable()  # a collection in between would make packets late
     try:
         with closing(Bench(job.vips, job.servers)) as bench:
             for name, value in job.sysctls:
@@ -193,15 +206,14 @@ def _do(job: Job, aligned: bool, progress: Callable[[int], None]) -> Observation
             jiffies, start = _time_zero(aligned)
             late = _events(job.events, bench, start, rows, progress)
     except Exception as problem:  # one bad job must not cost the others
-        error = f"{type(problem).__name__}: {problem}" + (f" (at event {len(rows)})" if jiffies >= 0 else " (in the set-up)")
+        where = f"event {len(rows)}" if jiffies >= 0 else "the set-up"
+        error = f"{type(problem).__name__} in {where}: {problem}"
     gc.enable()
     gc.collect()
     return Observation(job.name, platform.release(), jiffies, tuple(setup), tuple(rows), error, late)
 
 
-def _events(
-    events: Iterable[Event], bench: Bench, start: int, rows: list[Seen], progress: Callable[[int], None]
-) -> int:
+def _events(events: Iterable[Event], bench: Bench, start: int, rows: list[Seen], progress: Callable[[], None]) -> int:
     """Do the events at their times, each to its end before the next; by how much the latest was late."""
     servers: dict[int, tuple[str, bytes, int]] = {}  # flow -> who got its last request: side, address, port
     late = 0
@@ -224,7 +236,7 @@ def _events(
         else:
             rows.append(_show(event, now))
         if len(rows) % _PROGRESS_EVERY == 0:
-            progress(len(rows))
+            progress()
     return late
 
 
@@ -301,7 +313,7 @@ def _time_zero(aligned: bool) -> tuple[int, int]:
 
     Timers expire on multiples of up to 4096 ticks: an aligned job sees the same whatever was done before it.
     """
-    tick = round(time.clock_getres(time.CLOCK_MONOTONIC_COARSE) * 1e9) if hasattr(time, "CLOCK_MONOTONIC_COARSE") else 4_000_000
+    tick = round(time.clock_getres(_CLOCK_MONOTONIC_COARSE) * 1e9)  # that clock is moved on by the ticks
     jiffies, edge = _jiffies(tick)
     ahead = max(0, time.monotonic_ns() + _LEAD - edge) // tick + 1
     if aligned:

@@ -27,7 +27,9 @@ _libc = ctypes.CDLL(None)
 
 
 @contextmanager
-def started(argv: Sequence[str], errors: Path, environment: dict[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
+def started(
+    argv: Sequence[str], errors: Path, environment: dict[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """The process, which ends when this block or this program does, however that comes; stderr goes to a file."""
     parent = os.getpid()
 
@@ -39,7 +41,7 @@ def started(argv: Sequence[str], errors: Path, environment: dict[str, str] | Non
     with errors.open("wb") as said:
         process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said, env=environment,
-            start_new_session=True, preexec_fn=die_with_parent,
+            start_new_session=True, preexec_fn=die_with_parent,  # noqa: PLW1509 - one system call, no locks
         )  # fmt: skip
     try:
         yield process
@@ -75,7 +77,7 @@ def follow(
     ready, at_work = "", ""
 
     def failed(step: str, remedy: str) -> KernelUnavailable:
-        where = f"job {at_work!r} ({len(done)} of {len(jobs)} done)" if at_work else "the start" if not ready else "its end"
+        where = f"job {at_work!r} ({len(done)} of {len(jobs)} done)" if at_work else "its end" if ready else "the start"
         return KernelUnavailable(what, f"{step}, at {where}", remedy, done=tuple(done))
 
     for line in _lines(process, silence):

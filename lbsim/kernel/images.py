@@ -66,7 +66,8 @@ def named(vmlinuz: Path, modules: Path | None = None) -> Image:
     release = modules.name if modules else vmlinuz.name.removeprefix("vmlinuz-")
     places = [modules] if modules else [vmlinuz.parent.parent / "lib/modules" / release, Path("/lib/modules") / release]
     if not os.access(vmlinuz, os.R_OK):
-        raise KernelUnavailable(f"the kernel {vmlinuz}", "it does not exist or cannot be read", "name a readable vmlinuz")
+        step = "it does not exist or cannot be read"
+        raise KernelUnavailable(f"the kernel {vmlinuz}", step, "name a readable vmlinuz")
     for place in places:
         if place.is_dir():
             return Image(release, vmlinuz, place)
@@ -106,7 +107,8 @@ def fetch(which: str) -> Image:
 
 def _package_of(series: str) -> str:
     """The newest package of a series that apt knows and that holds a signed kernel."""
-    said = _run(["apt-cache", "search", "--names-only", "^linux-image-[0-9.]+.*-cloud-amd64$"], series, "the search", None)
+    search = ["apt-cache", "search", "--names-only", "^linux-image-[0-9.]+.*-cloud-amd64$"]
+    said = _run(search, series, "the search", None)
     names = [name for line in said.splitlines() if re.fullmatch(SERIES[series], name := line.split(" ", 1)[0])]
     if not names:
         raise KernelUnavailable(
@@ -125,8 +127,9 @@ def _unpack(package: Path, folder: Path, name: str = "") -> Image:
         _run(["dpkg-deb", "-x", str(package.resolve()), str(tree)], package.name, "unpacking", None)
         if _unpacked(tree) is None:
             raise KernelUnavailable(
-                f"the kernel package {package.name}", "it holds no boot/vmlinuz-* with modules", "name a linux-image-*.deb"
-            )
+                f"the kernel package {package.name}", "it holds no boot/vmlinuz-* with modules",
+                "name a linux-image-*.deb",
+            )  # fmt: skip
         tree.rename(target)
     image = _unpacked(target)
     assert image is not None
@@ -144,21 +147,23 @@ def _unpacked(tree: Path) -> Image | None:
 
 def _run(argv: list[str], what: str, step: str, folder: Path | None) -> str:
     if shutil.which(argv[0]) is None:
-        raise KernelUnavailable(
-            f"the kernel {what}", f"no {argv[0]} on this computer",
-            "fetch a linux-image-*.deb elsewhere and use 'lbsim kernel fetch PATH.deb'" if "apt" in argv[0] else "apt install dpkg",
-        )  # fmt: skip
+        elsewhere = "fetch a linux-image-*.deb elsewhere, then: lbsim kernel fetch PATH.deb"
+        remedy = elsewhere if argv[0].startswith("apt") else "install dpkg"
+        raise KernelUnavailable(f"the kernel {what}", f"no {argv[0]} on this computer", remedy)
     try:
         done = subprocess.run(
             argv, cwd=folder, capture_output=True, text=True, timeout=_DOWNLOAD_SECONDS, check=False,
             stdin=subprocess.DEVNULL,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        raise KernelUnavailable(f"the kernel {what}", f"{step} took longer than {_DOWNLOAD_SECONDS} s", "try again") from None
+        slow = f"{step} took longer than {_DOWNLOAD_SECONDS} s"
+        raise KernelUnavailable(f"the kernel {what}", slow, "try again") from None
     if done.returncode == 0:
         return done.stdout
-    said = [line for line in done.stderr.splitlines() if line.startswith(("E:", "dpkg-deb:"))] or done.stderr.splitlines()
-    remedy = "make room there" if "No space left" in done.stderr else "try again; look at the network and at apt's sources"
+    lines = done.stderr.splitlines()
+    said = [line for line in lines if line.startswith(("E:", "dpkg-deb:"))] or lines
+    full = "No space left" in done.stderr
+    remedy = "make room in the cache folder" if full else "try again; look at the network and at apt's sources"
     raise KernelUnavailable(f"the kernel {what}", f"{step} failed: {(said or ['no message'])[-1]}", remedy)
 
 

@@ -40,7 +40,10 @@ _WANTED = (
     "iptable_filter", "iptable_nat", "ip6table_filter", "ip6table_nat", "xt_MASQUERADE", "xt_conntrack", "xt_mark",
     "xt_tcpudp", "nf_tables", "nft_compat", "nft_chain_nat", "nft_masq",
 )  # fmt: skip
-_XTABLES = ("libxt_standard", "libxt_MASQUERADE", "libipt_MASQUERADE", "libxt_tcp", "libxt_udp", "libxt_MARK", "libxt_mark")
+_XTABLES = (
+    "libxt_standard", "libxt_MASQUERADE", "libipt_MASQUERADE", "libxt_tcp", "libxt_udp", "libxt_MARK", "libxt_mark",
+)  # fmt: skip
+_Entry = cpio.File | cpio.Link | cpio.Device
 # In the fresh interpreter: import the agent, then tell what has been loaded.
 _COLLECT = """
 import json, sys
@@ -74,7 +77,8 @@ def base(image: Image) -> Path:
     tools = {name: path for name in _TOOLS if (path := _which(name))}
     for name in _NEEDED_TOOLS:
         if name not in tools:
-            raise KernelUnavailable(f"the guest for {image.release}", f"no {name} on this computer", f"apt install {name}")
+            what = f"the guest for {image.release}"
+            raise KernelUnavailable(what, f"no {name} on this computer", f"apt install {name}")
     target = cache.folder("initramfs") / f"{image.release}-{_digest(image, tools)}.cpio"
     if not target.exists():
         cache.write(target, _build(image, tools))
@@ -107,7 +111,7 @@ def _stamp(path: Path) -> tuple[str, int, int]:
 
 
 def _build(image: Image, tools: dict[str, Path]) -> bytes:
-    files: dict[str, cpio.File | cpio.Link | cpio.Device] = {
+    files: dict[str, _Entry] = {
         "dev/console": cpio.Device(5, 1),
         "init": cpio.File(_INIT, executable=True),
     }
@@ -120,7 +124,7 @@ def _build(image: Image, tools: dict[str, Path]) -> bytes:
     return cpio.archive(files, folders=_FOLDERS)
 
 
-def _kernel_modules(image: Image) -> dict[str, cpio.File | cpio.Link | cpio.Device]:
+def _kernel_modules(image: Image) -> dict[str, _Entry]:
     known = modules.available(image.modules)
     if "ip_vs" not in known:
         raise KernelUnavailable(
@@ -129,14 +133,12 @@ def _kernel_modules(image: Image) -> dict[str, cpio.File | cpio.Link | cpio.Devi
         )  # fmt: skip
     names = [name for name in known if name.startswith("ip_vs_")] if "ip_vs_*" in _WANTED else []
     wanted = modules.with_needed([*(name for name in _WANTED if "*" not in name), *names], known)
-    files: dict[str, cpio.File | cpio.Link | cpio.Device] = {
-        f"lib/lbsim/{name}.ko": cpio.File(module) for name, (module, _) in wanted.items()
-    }
+    files: dict[str, _Entry] = {f"lib/lbsim/{name}.ko": cpio.File(module) for name, (module, _) in wanted.items()}
     needed = {name: need for name, (_, need) in wanted.items()}
     return files | {"lib/lbsim/needs.json": cpio.File(json.dumps(needed).encode())}
 
 
-def _python() -> dict[str, cpio.File | cpio.Link | cpio.Device]:
+def _python() -> dict[str, _Entry]:
     """The running interpreter, the compiled modules that the agent imports, and their libraries."""
     home = str(Path(lbsim.__file__).parent.parent)
     environment = {"PYTHONPATH": os.pathsep.join([home, *(part for part in sys.path if part)]), "PATH": "/usr/bin:/bin"}
@@ -151,7 +153,7 @@ def _python() -> dict[str, cpio.File | cpio.Link | cpio.Device]:
         )  # fmt: skip
     imported, mapped, executable = json.loads(found.stdout)
     library = f"lib/python{sys.version_info.major}.{sys.version_info.minor}"
-    files: dict[str, cpio.File | cpio.Link | cpio.Device] = {}
+    files: dict[str, _Entry] = {}
     extensions = []
     for name, (origin, is_package) in imported.items():
         place = f"{library}/{name.replace('.', '/')}"
@@ -170,7 +172,7 @@ def _python() -> dict[str, cpio.File | cpio.Link | cpio.Device]:
 
 
 def _library_name(path: str) -> str:
-    """The name under which the loader looks for a library: libcrypto.so.3, also if the file is called libcrypto.so.3.0.1."""
+    """The name that the loader looks for: libcrypto.so.3, also if the file is called libcrypto.so.3.0.1."""
     name = PurePosixPath(path).name
     folder = Path(path).parent
     for other in sorted(folder.glob(name.split(".so")[0] + ".so.*"), key=lambda link: len(link.name)):
@@ -184,9 +186,9 @@ def _compiled(path: Path, name: str) -> bytes:
     return importlib.util.MAGIC_NUMBER + bytes(12) + marshal.dumps(code)
 
 
-def _program(name: str, path: Path) -> dict[str, cpio.File | cpio.Link | cpio.Device]:
+def _program(name: str, path: Path) -> dict[str, _Entry]:
     """A program, its dynamic loader and its libraries."""
-    files: dict[str, cpio.File | cpio.Link | cpio.Device] = {name: cpio.File(path.read_bytes(), executable=True)}
+    files: dict[str, _Entry] = {name: cpio.File(path.read_bytes(), executable=True)}
     for library in _libraries(path):
         if library.name.startswith("ld-"):
             files[str(library).lstrip("/")] = cpio.File(library.read_bytes(), executable=True)
@@ -201,8 +203,8 @@ def _libraries(path: Path) -> list[Path]:
     return [Path(word) for word in words if word.startswith("/")]
 
 
-def _iptables_extensions() -> dict[str, cpio.File | cpio.Link | cpio.Device]:
-    files: dict[str, cpio.File | cpio.Link | cpio.Device] = {}
+def _iptables_extensions() -> dict[str, _Entry]:
+    files: dict[str, _Entry] = {}
     for folder in (*Path("/usr/lib").glob("*/xtables"), Path("/usr/lib/xtables"), Path("/usr/lib64/xtables")):
         for name in _XTABLES:
             if (extension := folder / f"{name}.so").exists():

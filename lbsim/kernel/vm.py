@@ -74,8 +74,8 @@ def run(
             said = console.read_text(errors="replace") if console.exists() else ""
             complaints = [line for line in errors.read_text(errors="replace").splitlines() if line.strip()]
             if panic := _PANIC.search(said):
-                before = [line for line in said[: panic.start()].splitlines() if line.strip() and not line.startswith("[")]
-                return f"the guest panicked: {panic[1]}" + (f" ({before[-1].strip()})" if before else "")
+                before = [line for line in said[: panic.start()].splitlines() if line.strip() and line[0] != "["]
+                return f"the guest panicked: {panic[1].strip()}" + (f" ({before[-1].strip()})" if before else "")
             last = [line for line in (*complaints, *said.splitlines()) if line.strip()]
             return "the guest ended early" + (f": {last[-1].strip()}" if last else "")
 
