@@ -24,14 +24,13 @@ from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
-from importlib import import_module
 from ipaddress import ip_address
 from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
 
 from lbsim.engine.records import TCP, UDP
-from lbsim.kernel.bench import Bench, set_sysctl
+from lbsim.kernel.bench import Bench, ip_route, set_sysctl
 from lbsim.kernel.job import (
     CLIENT,
     REPLY,
@@ -85,7 +84,7 @@ _EDGE = re.compile(r"\.last_tick\s*: (\d+) nsecs")
 
 def import_all() -> None:
     """Import what is imported late, so that the guest's file system gets it."""
-    import_module("pyroute2.iproute.linux")
+    ip_route().close()
 
 
 def main() -> None:

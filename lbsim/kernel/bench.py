@@ -21,16 +21,19 @@ import array
 import ctypes
 import errno
 import fcntl
+import importlib.util
 import os
 import select
 import socket
 import struct
+import sys
 from pathlib import Path
 from time import CLOCK_MONOTONIC, clock_gettime_ns
+from typing import Any
 
 from lbsim.kernel.job import CLIENT, Arrival, server
 
-__all__ = ["Bench", "set_sysctl"]
+__all__ = ["Bench", "ip_route", "set_sysctl"]
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -155,9 +158,7 @@ class Bench:
         self._poll.register(self._server, select.POLLIN)
 
     def _links(self, outside: int, vips: tuple[str, ...], servers: tuple[str, ...], ipv6: bool) -> None:
-        from pyroute2.iproute.linux import IPRoute
-
-        with IPRoute() as ip:
+        with ip_route() as ip:
             for name, mac, peer, other in (("eth0", _ETH0, "c0", _ROUTER), ("eth1", _ETH1, "s0", _SERVERS)):
                 ip.link("add", ifname=name, kind="veth", address=mac.hex(":"),
                         peer={"ifname": peer, "address": other.hex(":"), "net_ns_fd": outside})  # fmt: skip
@@ -193,6 +194,19 @@ def set_sysctl(name: str, value: str) -> None:
     if parts[0] != "net" or any(part in ("", "..") or "/" in part for part in parts):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
     Path("/proc/sys", *parts).write_text(value)
+
+
+def ip_route() -> Any:
+    """pyroute2's rtnetlink socket, without all the rest of it that its package imports.
+
+    Under emulation that rest takes a second of every boot, so the package is known here but not executed.
+    """
+    if "pyroute2" not in sys.modules:
+        spec = importlib.util.find_spec("pyroute2")
+        if spec is None:
+            raise ModuleNotFoundError("no pyroute2: pip install 'lbsim[kernel]'")
+        sys.modules["pyroute2"] = importlib.util.module_from_spec(spec)
+    return importlib.import_module("pyroute2.iproute.linux").IPRoute()
 
 
 def _mac(i: int) -> bytes:
