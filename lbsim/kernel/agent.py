@@ -24,12 +24,10 @@ from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
-from ipaddress import ip_address
 from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
 
-from lbsim.engine.records import TCP, UDP
 from lbsim.kernel.bench import Bench, ip_route, set_sysctl
 from lbsim.kernel.job import (
     CLIENT,
@@ -45,9 +43,7 @@ from lbsim.kernel.job import (
     Show,
     ShowSeen,
 )
-from lbsim.model.verdict import Rewrite
-from lbsim.packet.headers import parse
-from lbsim.packet.rewrite import rewrite
+from lbsim.kernel.reply import Responders
 
 __all__ = ["decode", "encode", "import_all", "main"]
 
@@ -214,7 +210,7 @@ def _do(job: Job, aligned: bool, progress: Callable[[], None]) -> Observation:
 
 def _events(events: Iterable[Event], bench: Bench, start: int, rows: list[Seen], progress: Callable[[], None]) -> int:
     """Do the events at their times, each to its end before the next; by how much the latest was late."""
-    servers: dict[int, tuple[str, bytes, int]] = {}  # flow -> who got its last request: side, address, port
+    responders = Responders()
     late = 0
     for event in events:
         now = _sleep_until(start + event.at) - start
@@ -223,12 +219,7 @@ def _events(events: Iterable[Event], bench: Bench, start: int, rows: list[Seen],
             rows[-1] = replace(rows[-1], arrivals=(*rows[-1].arrivals, *stray))
         late = max(late, now - event.at)
         if isinstance(event, Packet):
-            row = _packet(event, bench, start, now, servers)
-            if event.side == CLIENT:
-                for arrival in row.arrivals:
-                    if arrival.where != CLIENT and (headers := parse(arrival.content)):
-                        servers[event.flow] = (arrival.where, headers.dst, headers.dport)
-            rows.append(row)
+            rows.append(_packet(event, bench, start, now, responders))
         elif isinstance(event, Command):
             done = _command(event, now)
             rows.append(replace(done, arrivals=tuple(bench.arrivals(start, _QUIET))))
@@ -239,32 +230,19 @@ def _events(events: Iterable[Event], bench: Bench, start: int, rows: list[Seen],
     return late
 
 
-def _packet(
-    event: Packet, bench: Bench, start: int, now: int, servers: dict[int, tuple[str, bytes, int]]
-) -> PacketSeen:
+def _packet(event: Packet, bench: Bench, start: int, now: int, responders: Responders) -> PacketSeen:
     if event.side != REPLY:
         bench.send(event.side, event.content)
-        return PacketSeen(now, tuple(bench.arrivals(start, _QUIET)))
-    sender = servers.get(event.flow)
-    if sender is None:
+        seen = PacketSeen(now, tuple(bench.arrivals(start, _QUIET)))
+        if event.side == CLIENT:
+            responders.note(event.flow, ((arrival.where, arrival.content) for arrival in seen.arrivals))
+        return seen
+    answer = responders.answer(event.flow, event.content)
+    if answer is None:
         return PacketSeen(now, (), b"")
-    side, address, port = sender
-    content = _from(event.content, address, port)
+    side, content = answer
     bench.send(side, content)
     return PacketSeen(now, tuple(bench.arrivals(start, _QUIET)), content)
-
-
-def _from(reply: bytes, address: bytes, port: int) -> bytes:
-    """The reply as this server sends it; a UDP checksum of 0 stays 0, as a server may leave it out."""
-    headers = parse(reply)
-    if headers is None:
-        return reply
-    ports = headers.proto in (TCP, UDP)
-    changed = rewrite(reply, Rewrite(src=ip_address(address), sport=port if ports else None, ttl_down=0))
-    at = headers.l4 + 6
-    if headers.proto == UDP and headers.l4 and reply[at : at + 2] == b"\0\0":
-        return changed[:at] + b"\0\0" + changed[at + 2 :]
-    return changed
 
 
 def _command(command: Command, now: int) -> CommandSeen:
