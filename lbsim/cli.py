@@ -24,6 +24,7 @@ from lbsim.errors import LbsimError
 
 if TYPE_CHECKING:
     from lbsim.pipeline import Progress, Run
+    from lbsim.scenario import Loaded
 
 __all__ = ["main"]
 
@@ -165,6 +166,120 @@ def compare(a: Path, b: Path, as_json: bool) -> int:
     else:
         click.echo("\n".join(comparison.lines()))
     return PASSED if comparison.identical else FAILED
+
+
+A_WAY = click.Choice(["auto", "netns", "vm", "vm:6.1", "vm:6.12"])
+RECORDED_KERNELS = ("6.1", "6.12")
+
+
+@main.command()
+@click.argument("scenarios", nargs=-1, required=True, type=A_PATH, metavar="SCENARIO...")
+@click.option("--kernel", "way", type=A_WAY, default="auto", show_default=True, help="Which kernel, and how.")
+@click.option("--recorded", is_flag=True, help="Compare with the recordings beside the scenarios, without any kernel.")
+@click.option("--real-time", is_flag=True, help="Let the kernel's clock run like ours, instead of jumping.")
+@click.option("--allow-skip", is_flag=True, help="Exit 0 even if no scenario could be verified.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document per verification, one per line.")
+@_exits
+def verify(
+    *, scenarios: tuple[Path, ...], way: str, recorded: bool, real_time: bool, allow_skip: bool, as_json: bool
+) -> int:
+    """Replay scenarios on a real kernel and compare every packet and every table with the engine's.
+
+    SCENARIO is a file, or a directory: then all *.lbsim.yaml files below it.
+    """
+    from lbsim import pipeline
+    from lbsim.errors import KernelUnavailable
+
+    loaded, status = _loaded(scenarios)
+    done = 0
+    try:
+        with _meter("verify", silent=False) as progress:
+            found = (
+                (one for each in loaded for one in pipeline.verify_recorded(each, RECORDED_KERNELS))
+                if recorded
+                else pipeline.verify(loaded, way=way, real_time=real_time, progress=progress)
+            )
+            for one in found:
+                done += 1
+                _print_json(one.to_dict()) if as_json else click.echo("\n".join(one.lines()))
+                status = max(status, PASSED if one.identical else FAILED)
+    except KernelUnavailable as error:
+        if allow_skip and not done:
+            click.echo(f"skipped: {error}", err=True)
+            return status
+        raise
+    return status
+
+
+@main.group()
+def kernel() -> None:
+    """Real kernels: which there are, and recordings of what they do."""
+
+
+@kernel.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@_exits
+def status(*, as_json: bool) -> int:
+    """Say which ways to a real kernel work here, and what is missing for the others."""
+    from dataclasses import asdict
+
+    from lbsim.kernel import status as probe
+
+    ways = probe()
+    if as_json:
+        _print_json([asdict(way) for way in ways])
+    else:
+        for way in ways:
+            click.echo(str(way))
+    return PASSED if any(way.works for way in ways) else CANNOT
+
+
+@kernel.command()
+@click.argument("which", default="6.1")
+@_exits
+def fetch(which: str) -> int:
+    """Bring a kernel into the user's cache: 6.1, 6.12, or the path of a Debian kernel package."""
+    from lbsim.kernel import fetch as fetch_image
+
+    with _meter("fetch", silent=False):
+        image = fetch_image(which)
+    click.echo(f"linux-{image.release}: {image.vmlinuz}")
+    return PASSED
+
+
+@kernel.command()
+@click.argument("scenarios", nargs=-1, required=True, type=A_PATH, metavar="SCENARIO...")
+@click.option("--kernel", "way", type=A_WAY, default="auto", show_default=True, help="Which kernel, and how.")
+@_exits
+def record(*, scenarios: tuple[Path, ...], way: str) -> int:
+    """Store what a real kernel does with scenarios beside them, for lbsim verify --recorded."""
+    from lbsim import pipeline
+
+    loaded, status = _loaded(scenarios)
+    command = f"lbsim kernel record --kernel {way}"
+    with _meter("record", silent=False) as progress:
+        for path, one in pipeline.record(loaded, way=way, command=command, progress=progress):
+            click.echo(str(path))
+            click.echo("\n".join(one.lines()))
+            status = max(status, PASSED if one.identical else FAILED)
+    return status
+
+
+def _loaded(scenarios: tuple[Path, ...]) -> tuple[list[Loaded], int]:
+    """The scenarios that can be understood; CANNOT if one of them cannot, which is said."""
+    from lbsim.scenario import load
+
+    files, missing = _scenario_files(scenarios)
+    status = PASSED
+    loaded = []
+    for error in missing:
+        status = _complain(error)
+    for path in files:
+        try:
+            loaded.append(load(path))
+        except LbsimError as error:
+            status = _complain(error)
+    return loaded, status
 
 
 @main.command()

@@ -7,7 +7,7 @@ where (file, line, column), what was found and what was expected; the command li
 
 from __future__ import annotations
 
-__all__ = ["ConfigError", "LbsimError", "ScenarioError", "TraceError", "expected_one_of"]
+__all__ = ["ConfigError", "KernelUnavailable", "LbsimError", "ScenarioError", "TraceError", "expected_one_of"]
 
 
 class LbsimError(Exception):
@@ -65,6 +65,23 @@ class TraceError(LbsimError):
     ) -> None:
         super().__init__(message, file=file, line=line, column=column, text=text)
         self.packet = packet
+
+
+class KernelUnavailable(LbsimError):  # noqa: N818 - it says what is the case
+    """No real kernel could be asked, or it did not answer.
+
+    Parameters
+    ----------
+    tried, step, remedy : what was tried, which step of it failed and how, what helps.
+    done : the observations of the jobs that were carried out before.
+    """
+
+    def __init__(self, tried: str, step: str, remedy: str, *, done: tuple[object, ...] = ()) -> None:
+        super().__init__(f"{tried}: {_one_line(step, 400)}; {remedy}")
+        self.tried = tried
+        self.step = step
+        self.remedy = remedy
+        self.done = done
 
 
 def expected_one_of(given: str, known: list[str] | tuple[str, ...], what: str) -> str:

@@ -8,6 +8,8 @@
                                Loaded, Result --> check --> outcomes
                                Result, outcomes --> report --> reports/<name>/
                                Trace, Result --> write_received --> captures
+                               Loaded, Trace --> job_of --> Job
+                               Job --> kernel.run --> Observation --> compare_steps --> Verification
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lbsim import report
-from lbsim.errors import LbsimError
+from lbsim.errors import KernelUnavailable, LbsimError
 from lbsim.model.config import parse_endpoint
 from lbsim.model.result import Counters
 from lbsim.model.scenario import CaptureTraffic, PacketTraffic, SyntheticTraffic
@@ -30,12 +32,25 @@ from lbsim.scenario import Loaded, check, load, moments_needed
 from lbsim.simulate import simulate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from lbsim.kernel.job import Job, Observation
+    from lbsim.kernel.verification import Verification
     from lbsim.model.outcome import Outcome
     from lbsim.model.result import Result
 
-__all__ = ["Progress", "Run", "refuse_unwritable", "run", "run_loaded", "trace_of"]
+__all__ = [
+    "Progress",
+    "Run",
+    "job_from",
+    "record",
+    "refuse_unwritable",
+    "run",
+    "run_loaded",
+    "trace_of",
+    "verify",
+    "verify_recorded",
+]
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Called now and then with a step's name, how much of it is done, and how much there is (0: not known)."""
@@ -134,6 +149,109 @@ def run_loaded(
 
         captures = tuple(write_received(trace, result, pcap_out, partial(tell, "captures")))
     return Run(loaded, shown, outcomes, folder, captures)
+
+
+def job_from(loaded: Loaded) -> Job:
+    """What a kernel is asked to do so that it answers the scenario."""
+    from lbsim.kernel.scenario_job import job_of
+
+    return job_of(
+        loaded.scenario.name,
+        loaded.config,
+        trace_of(loaded),
+        timeline=loaded.timeline,
+        moments=moments_needed(loaded),
+        until=loaded.scenario.until,
+        sysctls=loaded.sysctls,
+    )
+
+
+def verify(
+    scenarios: Sequence[Loaded], *, way: str = "auto", real_time: bool = False, progress: Progress | None = None
+) -> Iterator[Verification]:
+    """Engine and real kernel, event by event, for each scenario; all of them in one boot.
+
+    Parameters
+    ----------
+    way : ``auto``, ``netns``, ``vm``, ``vm:6.1``, ``vm:6.12``.
+    real_time : the kernel's clock runs as ours does, instead of jumping from event to event.
+
+    Raises
+    ------
+    KernelUnavailable : no kernel could be asked, or it broke off.
+    """
+    from lbsim.kernel.run import run as run_jobs
+    from lbsim.kernel.verification import truncated, with_tables
+
+    jobs = [job_from(loaded) for loaded in scenarios]
+    ask = partial(run_jobs, way=way, real_time=real_time)
+    for job, seen in zip(jobs, ask(jobs, progress=_told(progress)), strict=True):
+        found = _verified(job, seen)
+        if found.divergence:
+            shorter = truncated(job, found.divergence.event)
+            found = with_tables(found, shorter, ask([shorter])[0], profile=_profile_of(seen.release))
+        yield found
+
+
+def verify_recorded(loaded: Loaded, kernels: Sequence[str]) -> Iterator[Verification]:
+    """Engine and recordings, event by event, without any kernel.
+
+    Raises
+    ------
+    LbsimError : a recording is missing, damaged, or of an earlier state of the scenario.
+    """
+    from lbsim.kernel import recording
+    from lbsim.kernel.rehearsal import rehearse
+    from lbsim.kernel.verification import compare_steps
+
+    job = job_from(loaded)
+    for kernel in kernels:
+        kept = recording.read(recording.path_of(loaded.path, kernel), job)
+        ours = recording.checksummed(rehearse(job, kept.observation, profile=_profile_of(kept.release)))
+        yield compare_steps(job, kept.steps, ours, release=f"{kept.release} (recorded)")
+
+
+def record(
+    scenarios: Sequence[Loaded], *, way: str, command: str, progress: Progress | None = None
+) -> Iterator[tuple[Path, Verification]]:
+    """The recordings of the scenarios, made on a real kernel and written beside them; and what verifying them says.
+
+    Raises
+    ------
+    KernelUnavailable : no kernel could be asked, or it broke off.
+    LbsimError : a recording cannot be written.
+    """
+    from lbsim.kernel import recording
+    from lbsim.kernel.run import run as run_jobs
+
+    jobs = [job_from(loaded) for loaded in scenarios]
+    observations = run_jobs(jobs, way=way, progress=_told(progress))
+    for loaded, job, seen in zip(scenarios, jobs, observations, strict=True):
+        path = recording.path_of(loaded.path, ".".join(seen.release.split(".")[:2]))
+        recording.write(path, job, seen, command)
+        yield path, _verified(job, seen)
+
+
+def _told(progress: Progress | None) -> Callable[[int, int, str], None]:
+    """Progress of a kernel's run, told as that of a step."""
+    tell = progress or _silent
+    return lambda done, total, _name: tell("kernel", done, total)
+
+
+def _verified(job: Job, seen: Observation) -> Verification:
+    from lbsim.kernel.rehearsal import rehearse
+    from lbsim.kernel.seen import steps_of
+    from lbsim.kernel.verification import compare_steps
+
+    if seen.error:
+        raise KernelUnavailable(f"replay of {job.name}", seen.error, "the transcript above says where it stopped")
+    ours = rehearse(job, seen, profile=_profile_of(seen.release))
+    return compare_steps(job, steps_of(seen), ours, release=f"linux-{seen.release}")
+
+
+def _profile_of(release: str) -> str:
+    """The profile that answers for a kernel: Debian's current one of the same series, or the oldest."""
+    return "linux-6.12.117" if release.startswith("6.12.") else "linux-6.1.192"
 
 
 def trace_of(loaded: Loaded) -> Trace:

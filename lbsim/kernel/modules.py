@@ -1,0 +1,81 @@
+"""Kernel modules in the order in which they must be loaded, read from the modules themselves.
+
+A Debian package brings no ``modules.dep`` (``depmod`` writes it at installation, as root), but every module carries
+the names of those it needs.
+"""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+from lbsim.errors import KernelUnavailable
+
+__all__ = ["available", "content", "needs", "with_needed"]
+
+_SUFFIX = re.compile(r"\.ko(\.(xz|gz|zst))?$")
+_DEPENDS = re.compile(rb"\0depends=([^\0]*)\0")
+
+
+def available(folder: Path) -> dict[str, Path]:
+    """Name -> file of every module below ``folder``; names with ``_``, as the kernel writes them."""
+    return {
+        _SUFFIX.sub("", path.name).replace("-", "_"): path
+        for path in sorted(folder.rglob("*.ko*"))
+        if _SUFFIX.search(path.name)
+    }
+
+
+def content(path: Path) -> bytes:
+    """The module as the kernel loads it, unpacked if the distribution packs its modules.
+
+    Raises
+    ------
+    KernelUnavailable : packed with zstd and there is no ``zstd`` program.
+    """
+    packed = path.read_bytes()
+    match path.suffix:
+        case ".xz":
+            return lzma.decompress(packed)
+        case ".gz":
+            return gzip.decompress(packed)
+        case ".zst":
+            program = shutil.which("zstd")
+            if program is None:
+                raise KernelUnavailable("kernel modules", f"{path.name} is packed with zstd", "install zstd")
+            return subprocess.run([program, "-dcq"], input=packed, capture_output=True, check=True).stdout
+    return packed
+
+
+def needs(module: bytes) -> tuple[str, ...]:
+    """Names of the modules that must be loaded before this one."""
+    found = _DEPENDS.search(b"\0" + module)
+    if found is None or not found[1]:
+        return ()
+    return tuple(name.replace("-", "_") for name in found[1].decode().split(","))
+
+
+def with_needed(names: Iterable[str], files: dict[str, Path]) -> dict[str, tuple[bytes, tuple[str, ...]]]:
+    """Name -> (content, needed names) of the wanted modules and all they need, needed ones first.
+
+    Wanted modules that do not exist are left out: some kernels have them built in, some do not know them.
+    """
+    ordered: dict[str, tuple[bytes, tuple[str, ...]]] = {}
+
+    def add(name: str) -> None:
+        if name in ordered or name not in files:
+            return
+        module = content(files[name])
+        needed = tuple(need for need in needs(module) if need in files)
+        for need in needed:
+            add(need)
+        ordered[name] = (module, needed)
+
+    for name in names:
+        add(name)
+    return ordered

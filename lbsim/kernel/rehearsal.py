@@ -1,0 +1,104 @@
+"""The engine does a kernel's job: the same packets and commands, at the times at which the kernel really had them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import deepcopy
+
+from lbsim.config import parse_command
+from lbsim.kernel.job import CLIENT, REPLY, Arrival, Command, Job, Observation, Packet, Show, server
+from lbsim.kernel.reply import Responders
+from lbsim.kernel.seen import Listing, Step, comparable
+from lbsim.live import Director
+from lbsim.model.result import ConnRow
+
+__all__ = ["OWN_ADDRESSES", "rehearse"]
+
+#: The director's addresses on the bench, besides the VIPs.
+OWN_ADDRESSES = ("192.168.1.1", "10.0.0.1", "2001:db8:1::1", "fd00::1")
+SECOND = 1_000_000_000
+TICK = 4_000_000  # ns, at HZ=250
+READING_TICKS = 5  # how long the real tools may take to read the tables
+
+
+def rehearse(job: Job, seen: Observation, *, profile: str) -> Iterator[Step]:
+    """What the engine does with each event of the job, one after the other.
+
+    Parameters
+    ----------
+    seen : what the kernel did: its clock and the times of its events are taken from there.
+    """
+    director = Director(
+        profile=profile,
+        sysctls={name: int(value) for name, value in job.sysctls},
+        own=(*OWN_ADDRESSES, *job.vips),
+        start_jiffies=seen.jiffies if seen.jiffies >= 0 else None,
+    )
+    for argv in job.setup:
+        if argv[0] == "ipvsadm":
+            director.run(" ".join(argv))
+    responders = Responders()
+    last = 0
+    for event, what in zip(job.events, seen.events, strict=True):
+        at = what.at / SECOND
+        match event:
+            case Command(argv=argv):
+                answer = director.run(parse_command(" ".join(argv)), at=at)
+                yield Step(what.at, answer=(answer.status, " ".join(answer.message.split())))
+            case Show(stats=stats):
+                yield _look(director, last, what.at, stats=stats)
+            case Packet():
+                arrivals = _received(director, event, at, job, responders)
+                yield Step(what.at, arrivals=tuple(comparable(Arrival(*one, 0)) for one in arrivals))
+        last = what.at
+
+
+def _look(director: Director, last: int, at: int, *, stats: bool) -> Step:
+    """The tables at a moment, and at the ticks around it.
+
+    The kernel's tick at time 0 is known, but not the moment within that tick; and reading a long table takes the real
+    tools some milliseconds.
+    """
+    director.advance(to=max(last, at - TICK) / SECOND)
+    near = [_listing(director, stats=stats)]
+    director.advance(to=at / SECOND)
+    now = _listing(director, stats=stats)
+    later = deepcopy(director)
+    for tick in range(1, READING_TICKS + 1):
+        later.advance(to=(at + tick * TICK) / SECOND)
+        near.append(_listing(later, stats=stats))
+    return Step(at, listing=now, near=tuple(near))
+
+
+def _received(
+    director: Director, event: Packet, at: float, job: Job, responders: Responders
+) -> list[tuple[str, bytes]]:
+    """(place, bytes) of what leaves the director because of the packet; a reply comes from whoever got the request."""
+    side, content = event.side, event.content
+    if side == REPLY:
+        answer = responders.answer(event.flow, content)
+        if answer is None:
+            return []
+        side, content = answer
+    received = director.receive(content, at=at, via="clients" if side == CLIENT else side.removeprefix("r:"))
+    places = [server(one.to) if one.to in job.servers else CLIENT for one in received.departures]
+    arrivals = [(place, one.packet) for place, one in zip(places, received.departures, strict=True)]
+    if event.side == CLIENT:
+        responders.note(event.flow, arrivals)
+    return arrivals
+
+
+def _listing(director: Director, *, stats: bool) -> Listing:
+    rows = director.services()
+    counters = {(row.service, ""): row.counters for row in rows}
+    counters |= {(row.service, dest.dest): dest.counters for row in rows for dest in row.dests}
+    return Listing(
+        services={row.service: (row.scheduler, row.flags) for row in rows},
+        dests={(row.service, d.dest): (d.weight, d.active, d.inactive) for row in rows for d in row.dests},
+        counters=counters if stats else None,
+        conns=_sorted(director.connections()),
+    )
+
+
+def _sorted(rows: tuple[ConnRow, ...]) -> tuple[ConnRow, ...]:
+    return tuple(sorted(rows, key=lambda r: (r.protocol, r.client, r.virtual, r.destination, r.state, r.expires)))

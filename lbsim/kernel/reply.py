@@ -1,0 +1,48 @@
+"""Who answers: the real server that got a flow's last request, on a bench and in the rehearsal alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import ip_address
+
+from lbsim.engine.records import TCP, UDP
+from lbsim.kernel.job import CLIENT
+from lbsim.model.verdict import Rewrite
+from lbsim.packet.headers import parse
+from lbsim.packet.rewrite import rewrite
+
+__all__ = ["Responders", "sent_by"]
+
+
+class Responders:
+    """Flow -> the server that got its last request: on which wire it is, and the end that the request was sent to."""
+
+    def __init__(self) -> None:
+        self._last: dict[int, tuple[str, bytes, int]] = {}
+
+    def note(self, flow: int, arrivals: Iterable[tuple[str, bytes]]) -> None:
+        """Note where a client's packet arrived: (place, bytes) of everything that left the director because of it."""
+        for where, content in arrivals:
+            if where != CLIENT and (headers := parse(content)):
+                self._last[flow] = where, headers.dst, headers.dport
+
+    def answer(self, flow: int, reply: bytes) -> tuple[str, bytes] | None:
+        """The wire and the bytes of the flow's next reply; None if nobody is there to send it."""
+        last = self._last.get(flow)
+        if last is None:
+            return None
+        where, address, port = last
+        return where, sent_by(reply, address, port)
+
+
+def sent_by(reply: bytes, address: bytes, port: int) -> bytes:
+    """The reply as this server sends it; a UDP checksum of 0 stays 0, as a server may leave it out."""
+    headers = parse(reply)
+    if headers is None:
+        return reply
+    ports = headers.proto in (TCP, UDP)
+    changed = rewrite(reply, Rewrite(src=ip_address(address), sport=port if ports else None, ttl_down=0))
+    at = headers.l4 + 6
+    if headers.proto == UDP and headers.l4 and reply[at : at + 2] == b"\0\0":
+        return changed[:at] + b"\0\0" + changed[at + 2 :]
+    return changed

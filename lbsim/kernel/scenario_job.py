@@ -1,0 +1,99 @@
+"""A job for a kernel from the same arguments that ``simulate`` takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import IPv6Address
+
+from lbsim.config import format_command
+from lbsim.config.iptables import format_settings
+from lbsim.engine.records import IN, OUT
+from lbsim.errors import KernelUnavailable
+from lbsim.kernel.job import CLIENT, REPLY, Command, Event, Job, Packet, Show, server
+from lbsim.model.config import AddDest, Address, AddService, AdminCommand, DirectorConfig, TimedCommand
+from lbsim.model.trace import Trace
+from lbsim.model.verdict import Rewrite
+from lbsim.packet.build import build
+from lbsim.packet.rewrite import rewrite
+
+__all__ = ["COUNTERS_SETTLE", "job_of"]
+
+#: The counters that ipvsadm shows are a copy, made every two seconds: so long after the last packet they are final.
+COUNTERS_SETTLE = 4_200_000_000
+
+
+def job_of(
+    name: str,
+    config: DirectorConfig,
+    trace: Trace,
+    *,
+    timeline: Sequence[TimedCommand] = (),
+    moments: Sequence[int] = (),
+    until: int | None = None,
+    sysctls: Mapping[str, int] | None = None,
+) -> Job:
+    """The job that lets a kernel do what ``simulate`` lets the engine do with the same arguments.
+
+    A last look at the tables is taken after the run, when the kernel's counters have settled.
+
+    Raises
+    ------
+    KernelUnavailable : the scenario needs a network that the bench does not have (destinations are real hosts in
+        10.0.0.0/24 or fd00::/64 there).
+    """
+    commands = [*config.commands, *(timed.command for timed in timeline)]
+    servers = _in_order({c.dest.address for c in commands if isinstance(c, AddDest)})
+    _refuse_foreign(servers)
+    end = max([trace.duration, *(timed.at for timed in timeline), *moments]) if until is None else until
+    events: list[tuple[int, int, Event]] = [
+        (timed.at, 0, Command(timed.at, _argv(timed.command))) for timed in timeline if timed.at <= end
+    ]
+    events += [(packet.at, 1, packet) for packet in _packets(trace) if packet.at <= end]
+    events += [(at, 2, Show(at)) for at in sorted(set(moments)) if at <= end]
+    settled = end + COUNTERS_SETTLE
+    return Job(
+        name=name,
+        vips=tuple(map(str, _in_order({c.service.address for c in commands if isinstance(c, AddService)}))),
+        servers=tuple(map(str, servers)),
+        setup=(*_router(config), *map(_argv, config.commands)),
+        sysctls=tuple((f"net.ipv4.vs.{key}", str(value)) for key, value in (sysctls or {}).items()),
+        events=(*(event for *_, event in sorted(events, key=lambda row: row[:2])), Show(settled, stats=True)),
+    )
+
+
+def _in_order(addresses: set[Address]) -> list[Address]:
+    return sorted(addresses, key=lambda address: (address.version, int(address)))
+
+
+def _refuse_foreign(servers: list[Address]) -> None:
+    for address in servers:
+        inside = str(address).startswith("10.0.0.") or (
+            isinstance(address, IPv6Address) and int(address) >> 64 == 0xFD00 << 48
+        )
+        if not inside:
+            raise KernelUnavailable(
+                f"replay with destination {address}",
+                "the bench has no such network",
+                "give destinations addresses in 10.0.0.0/24 or fd00::/64",
+            )
+
+
+def _argv(command: AdminCommand) -> tuple[str, ...]:
+    return tuple(format_command(command).split())
+
+
+def _router(config: DirectorConfig) -> Iterator[tuple[str, ...]]:
+    for line in format_settings(config.router):
+        yield tuple(line.split())
+
+
+def _packets(trace: Trace) -> Iterator[Packet]:
+    """The trace's packets as they are put onto a wire: a reply still bears the virtual end."""
+    for i in range(len(trace)):
+        row = {name: int(trace[name][i]) for name in ("time", "flow", "direction", "src", "dst", "sport", "dport")}
+        content = build(trace, i)
+        source, target = trace.addresses[row["src"]], trace.addresses[row["dst"]]
+        if trace["raw_at"][i] >= 0:  # captured: its server end may stand for another service
+            content = rewrite(content, Rewrite(source, row["sport"], target, row["dport"], ttl_down=0))
+        side = {IN: CLIENT, OUT: server(str(source))}.get(row["direction"], REPLY)
+        yield Packet(row["time"], row["flow"], side, content)

@@ -1,0 +1,140 @@
+"""Random jobs on a real kernel and on the engine, until they differ.
+
+    python -m tests.kernel.differential --cases 200 --kernel vm:6.1 [--scheduler rr] [--first-seed 1] [--save FOLDER]
+
+Prints one line per scheduler; a mismatch is shrunk (events are left out as long as both still differ) and saved as a
+scenario. Exit 0
+only if nothing differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from lbsim.kernel.job import REPLY, Command, Event, Job, Observation, Packet, Show
+from lbsim.kernel.rehearsal import rehearse
+from lbsim.kernel.run import run as run_jobs
+from lbsim.kernel.seen import steps_of
+from lbsim.kernel.verification import Verification, compare_steps
+from lbsim.packet.headers import parse
+from tests.kernel.random_jobs import random_job
+
+PER_BOOT = 50
+
+Ask = Callable[[Sequence[Job]], list[Observation]]
+
+
+def verified(job: Job, seen: Observation) -> Verification:
+    """Engine against kernel for one job."""
+    if seen.error:
+        raise SystemExit(f"{job.name}: the kernel's side broke off: {seen.error}")
+    profile = "linux-6.12.117" if seen.release.startswith("6.12.") else "linux-6.1.192"
+    return compare_steps(job, steps_of(seen), rehearse(job, seen, profile=profile), release=f"linux-{seen.release}")
+
+
+def shrunk(job: Job, ask: Ask) -> Job:
+    """A job with as few events as possible on which both sides still differ; several attempts per boot."""
+    size = len(job.events) // 2
+    while size:
+        attempts = [
+            replace(job, events=job.events[:start] + job.events[start + size :])
+            for start in range(0, len(job.events), size)
+            if len(job.events) > size
+        ]
+        seen = ask(attempts)
+        smaller = next((a for a, s in zip(attempts, seen, strict=True) if not verified(a, s).identical), None)
+        if smaller is None:
+            size //= 2
+        else:
+            job = smaller
+            size = min(size, len(job.events) // 2)
+    return job
+
+
+def as_scenario(job: Job) -> str:
+    """The job as a scenario file."""
+    lines = [f"name: {job.name.lower()}", "description: found by the differential run", "config: |"]
+    lines += [f"  {' '.join(argv)}" for argv in job.setup]
+    if job.sysctls:
+        lines += ["sysctls:", *(f"  {name}: {value}" for name, value in job.sysctls)]
+    lines += ["traffic:", "  - packets: |", *(f"      {_script(e)}" for e in job.events if isinstance(e, Packet))]
+    commands = [e for e in job.events if isinstance(e, Command)]
+    if commands:
+        lines += ["timeline:", *(f"  - {{at: {e.at}ns, run: {' '.join(e.argv)}}}" for e in commands)]
+    shows = [e for e in job.events if isinstance(e, Show)]
+    if shows:
+        lines.append(f"show: [{', '.join(f'{e.at}ns' for e in shows)}]")
+    return "\n".join(lines) + "\n"
+
+
+def _script(event: Packet) -> str:
+    headers = parse(event.content)
+    assert headers is not None
+    ends = [f"{'.'.join(map(str, a))}:{p}" for a, p in ((headers.src, headers.sport), (headers.dst, headers.dport))]
+    flags = "".join(letter for bit, letter in enumerate("FSRPAU") if headers.flags >> bit & 1) or "-"
+    payload = headers.length - 40
+    assert event.side in (REPLY, "c")
+    return f"{event.at}ns {ends[0]} > {ends[1]} tcp {flags}" + (f" len={payload}" if payload else "")
+
+
+def decisions(events: Sequence[Event]) -> int:
+    """How many packets ask for a new connection."""
+    return sum(
+        isinstance(e, Packet) and e.side == "c" and bool(e.content[33] & 2) and not e.content[33] & 16 for e in events
+    )
+
+
+def compare_all(scheduler: str, cases: int, first_seed: int, ask: Ask, save: Path) -> int:
+    """Run the cases of one scheduler; how many differ."""
+    wrong = asked = packets = rows = 0
+    release = "?"
+    for begin in range(0, cases, PER_BOOT):
+        jobs = [random_job(scheduler, first_seed + i) for i in range(begin, min(begin + PER_BOOT, cases))]
+        for job, seen in zip(jobs, ask(jobs), strict=True):
+            found = verified(job, seen)
+            release = seen.release
+            asked += decisions(job.events)
+            packets += found.packets
+            rows += found.connections
+            if not found.identical:
+                wrong += 1
+                print("\n".join(found.lines()), flush=True)
+                if wrong == 1:
+                    save.mkdir(parents=True, exist_ok=True)
+                    path = save / f"{job.name.lower()}.lbsim.yaml"
+                    path.write_text(as_scenario(shrunk(job, ask)), encoding="utf-8")
+                    print(f"shrunk to {path}", flush=True)
+    print(
+        f"{scheduler} on linux-{release}: {cases} cases, {asked:,} scheduling decisions, {packets:,} packets, "
+        f"{rows:,} connection rows: {wrong} mismatches",
+        flush=True,
+    )
+    return wrong
+
+
+def main() -> int:
+    """Run what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", type=int, default=200, help="per scheduler and kernel")
+    parser.add_argument("--kernel", action="append", help="vm:6.1, vm:6.12, netns; may be repeated; default: both vm")
+    parser.add_argument("--scheduler", action="append", help="may be repeated; default: all")
+    parser.add_argument("--first-seed", type=int, default=1)
+    parser.add_argument("--save", type=Path, default=Path("reports/mismatches"))
+    arguments = parser.parse_args()
+    wrong = 0
+    for way in arguments.kernel or ["vm:6.1", "vm:6.12"]:
+        for scheduler in arguments.scheduler or ["rr", "lc", "sh"]:
+
+            def ask(jobs: Sequence[Job], way: str = way) -> list[Observation]:
+                return run_jobs(jobs, way=way)
+
+            wrong += compare_all(scheduler, arguments.cases, arguments.first_seed, ask, arguments.save)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,207 @@
+"""Real kernels under QEMU: what comes back is what left the director, compared with packets that scapy makes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet6 import IPv6
+
+from lbsim.errors import KernelUnavailable
+from lbsim.kernel import cpio, images, initramfs, vm
+from lbsim.kernel.images import Image
+from lbsim.kernel.job import Command, CommandSeen, Job, Observation, Packet, PacketSeen, Show, ShowSeen, server
+
+pytestmark = pytest.mark.kernel
+
+SECOND = 10**9
+VIP, CLIENT = "192.168.1.10", "198.51.100.1"
+ADD = ("ipvsadm", "-A", "-t", f"{VIP}:80", "-s", "rr")
+DESTS = tuple(("ipvsadm", "-a", "-t", f"{VIP}:80", "-r", f"10.0.0.{n}:8080", "-m") for n in (11, 12))
+MASQUERADE = ("iptables", "-t", "nat", "-A", "POSTROUTING", "-o", "eth0", "-j", "MASQUERADE")
+
+
+def request(sport: int, flags: str = "S", dport: int = 80) -> bytes:
+    return bytes(IP(src=CLIENT, dst=VIP, id=7) / TCP(sport=sport, dport=dport, flags=flags, seq=1000))
+
+
+def answer(sport: int) -> bytes:
+    return bytes(IP(src=VIP, dst=CLIENT, id=8) / TCP(sport=80, dport=sport, flags="SA", seq=5, ack=1001))
+
+
+JOBS = (
+    Job(
+        "nat", (VIP,), ("10.0.0.11", "10.0.0.12"), (ADD, *DESTS), (),
+        (
+            Packet(1 * SECOND, 1, "c", request(40001)),
+            Packet(1 * SECOND + 20_000_000, 2, "c", request(40002)),
+            Packet(2 * SECOND, 1, "reply", answer(40001)),
+            Packet(2 * SECOND + 20_000_000, 3, "reply", answer(40003)),
+            Packet(2 * SECOND + 40_000_000, 1, "c", request(40001, "A")),
+            Show(3 * SECOND),
+            Show(10 * SECOND, stats=True),
+            Command(11 * SECOND, ADD),
+            Show(899 * SECOND),
+            Show(920 * SECOND),
+        ),
+    ),
+    Job("own answers", (VIP,), ("10.0.0.11",), (ADD,), (), (
+        Packet(SECOND, 1, "c", request(40001, dport=81)),
+        Packet(2 * SECOND, 2, "c", request(40001)),
+    )),
+    Job("ipv6", ("2001:db8:1::10",), ("fd00::11",), (
+        ("ipvsadm", "-A", "-u", "[2001:db8:1::10]:53", "-s", "sh"),
+        ("ipvsadm", "-a", "-u", "[2001:db8:1::10]:53", "-r", "[fd00::11]:5353", "-m"),
+    ), (), (
+        Packet(SECOND, 1, "c", bytes(IPv6(src="2001:db8:9::1", dst="2001:db8:1::10") / UDP(sport=9, dport=53) / b"a")),
+    )),
+    Job("masquerade", (VIP,), ("10.0.0.11",), (MASQUERADE,), (), (
+        Packet(SECOND, 1, server("10.0.0.11"), bytes(IP(src="10.0.0.11", dst=CLIENT) / UDP(sport=99, dport=7))),
+    )),
+    Job("bad sysctl", (), (), (), (("net.ipv4.vs.nonsense", "1"),)),
+    Job("bad command", (), (), (("ipvsadm", "-A", "-t", "nonsense"), ("; reboot",)), (), (Show(0),)),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=list(images.SERIES))
+def image(request: pytest.FixtureRequest) -> Image:
+    return images.fetch(request.param)
+
+
+@pytest.fixture(scope="module")
+def seen(image: Image) -> dict[str, Observation]:
+    return {observation.name: observation for observation in vm.run(image, JOBS)}
+
+
+def packet(observation: Observation, index: int) -> PacketSeen:
+    row = observation.events[index]
+    assert isinstance(row, PacketSeen)
+    return row
+
+
+def show(observation: Observation, index: int) -> ShowSeen:
+    row = observation.events[index]
+    assert isinstance(row, ShowSeen)
+    return row
+
+
+def test_the_release_is_that_of_the_kernel(seen: dict[str, Observation], image: Image) -> None:
+    assert {observation.release for observation in seen.values()} == {image.release}
+
+
+def test_requests_reach_the_servers_in_rr_order_with_addresses_rewritten(seen: dict[str, Observation]) -> None:
+    for index, sport, address in ((0, 40001, "10.0.0.12"), (1, 40002, "10.0.0.11")):
+        (arrival,) = packet(seen["nat"], index).arrivals
+        tcp = TCP(sport=sport, dport=8080, flags="S", seq=1000)
+        assert arrival.where == server(address)
+        assert arrival.content == bytes(IP(src=CLIENT, dst=address, id=7, ttl=63) / tcp)
+
+
+def test_a_reply_is_sent_by_the_server_that_got_the_request(seen: dict[str, Observation]) -> None:
+    reply = packet(seen["nat"], 2)
+    tcp = TCP(sport=8080, dport=40001, flags="SA", seq=5, ack=1001)
+    assert reply.sent == bytes(IP(src="10.0.0.12", dst=CLIENT, id=8) / tcp)
+    (arrival,) = reply.arrivals
+    assert arrival.where == "c"
+    tcp = TCP(sport=80, dport=40001, flags="SA", seq=5, ack=1001)
+    assert arrival.content == bytes(IP(src=VIP, dst=CLIENT, id=8, ttl=63) / tcp)
+
+
+def test_a_reply_without_a_request_is_not_sent(seen: dict[str, Observation]) -> None:
+    assert packet(seen["nat"], 3).sent == b""
+
+
+def test_a_command_that_fails_says_so_and_the_run_goes_on(seen: dict[str, Observation]) -> None:
+    row = seen["nat"].events[7]
+    assert isinstance(row, CommandSeen)
+    assert row.status != 0
+    assert "already exists" in row.output
+
+
+def test_packets_leave_within_a_tenth_of_a_millisecond(seen: dict[str, Observation]) -> None:
+    assert seen["nat"].late < 100_000
+
+
+def test_counters_are_those_of_all_packets(seen: dict[str, Observation]) -> None:
+    row = show(seen["nat"], 6).stats.splitlines()[3].split()
+    assert row == ["TCP", f"{VIP}:80", "2", "3", "1", "120", "40"]
+
+
+def test_an_idle_connection_is_there_at_899_s_and_gone_at_920_s(seen: dict[str, Observation]) -> None:
+    assert "9C41 C0A8010A 0050 0A00000C 1F90 ESTABLISHED" in show(seen["nat"], 8).conns
+    assert show(seen["nat"], 9).conns.count("\n") == 1
+
+
+def test_the_directors_own_reset_carries_a_finished_checksum(seen: dict[str, Observation]) -> None:
+    (arrival,) = packet(seen["own answers"], 0).arrivals
+    reset = IP(arrival.content)
+    assert reset[TCP].flags == "RA"
+    found = reset[TCP].chksum
+    del reset[TCP].chksum
+    assert IP(bytes(reset))[TCP].chksum == found
+
+
+def test_a_service_without_servers_answers_port_unreachable(seen: dict[str, Observation]) -> None:
+    (arrival,) = packet(seen["own answers"], 1).arrivals
+    assert (IP(arrival.content)[ICMP].type, IP(arrival.content)[ICMP].code) == (3, 3)
+
+
+def test_ipv6_is_balanced_too(seen: dict[str, Observation]) -> None:
+    (arrival,) = packet(seen["ipv6"], 0).arrivals
+    udp = UDP(sport=9, dport=5353) / b"a"
+    assert arrival.where == server("fd00::11")
+    assert arrival.content == bytes(IPv6(src="2001:db8:9::1", dst="fd00::11", hlim=63) / udp)
+
+
+def test_iptables_masquerades(seen: dict[str, Observation]) -> None:
+    (arrival,) = packet(seen["masquerade"], 0).arrivals
+    assert IP(arrival.content).src == "192.168.1.1"
+
+
+def test_a_job_that_cannot_be_set_up_says_why_and_costs_the_others_nothing(seen: dict[str, Observation]) -> None:
+    assert "net/ipv4/vs/nonsense" in seen["bad sysctl"].error
+    assert [name for name, observation in seen.items() if observation.error] == ["bad sysctl"]
+
+
+def test_a_command_is_never_read_by_a_shell(seen: dict[str, Observation]) -> None:
+    assert seen["bad command"].setup[1].status == 127
+    assert len(seen["bad command"].events) == 1
+
+
+def test_every_job_begins_at_the_same_phase_of_the_timer_wheel(seen: dict[str, Observation]) -> None:
+    assert {observation.jiffies % 4096 for observation in seen.values() if not observation.error} == {0}
+
+
+def test_a_second_boot_sees_the_same(image: Image, seen: dict[str, Observation]) -> None:
+    (again,) = vm.run(image, JOBS[:1])
+    first = seen["nat"]
+    assert [arrival.content for row in again.events for arrival in row.arrivals] == [
+        arrival.content for row in first.events for arrival in row.arrivals
+    ]
+    assert [row.conns for row in again.events if isinstance(row, ShowSeen)] == [
+        row.conns for row in first.events if isinstance(row, ShowSeen)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("init", "message"),
+    [(b"#!/bin/python3 -S\nraise SystemExit(3)\n", "the guest panicked"), (b"not a program", "the guest panicked")],
+)
+def test_a_guest_that_panics_is_one_line(init: bytes, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    _boot_with(init, monkeypatch)
+    with pytest.raises(KernelUnavailable, match=f"{message}.*, at the start; try again"):
+        vm.run(images.fetch("6.1"), JOBS[:1])
+
+
+def test_a_guest_that_hangs_ends_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    _boot_with(b"#!/bin/python3 -S\nwhile True: pass\n", monkeypatch)
+    with pytest.raises(KernelUnavailable, match="not a word for 10 s, at the start"):
+        vm.run(images.fetch("6.1"), JOBS[:1], silence=10)
+
+
+def _boot_with(init: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    def with_init(base: Path, jobs: bytes, target: Path) -> None:
+        target.write_bytes(base.read_bytes() + cpio.archive({"init": cpio.File(init, executable=True)}))
+
+    monkeypatch.setattr(initramfs, "with_jobs", with_init)

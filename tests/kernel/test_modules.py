@@ -1,0 +1,50 @@
+"""Kernel modules and their order."""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+from pathlib import Path
+
+import pytest
+
+from lbsim.errors import KernelUnavailable
+from lbsim.kernel import modules
+
+
+def module(folder: Path, name: str, needs: str) -> None:
+    path = folder / f"{name}.ko"
+    path.write_bytes(b"\x7fELF....\0license=GPL\0depends=" + needs.encode() + b"\0retpoline=Y\0")
+
+
+def test_needed_modules_come_before_those_that_need_them(tmp_path: Path) -> None:
+    module(tmp_path, "ip_vs", "nf_conntrack,libcrc32c")
+    module(tmp_path, "nf_conntrack", "nf_defrag_ipv4")
+    module(tmp_path, "nf_defrag_ipv4", "")
+    module(tmp_path, "libcrc32c", "")
+    names = list(modules.with_needed(["ip_vs"], modules.available(tmp_path)))
+    assert names == ["nf_defrag_ipv4", "nf_conntrack", "libcrc32c", "ip_vs"]
+
+
+def test_a_wanted_module_that_is_built_in_is_left_out(tmp_path: Path) -> None:
+    module(tmp_path, "ip_vs", "libcrc32c")
+    assert list(modules.with_needed(["af_packet", "ip_vs"], modules.available(tmp_path))) == ["ip_vs"]
+
+
+def test_dashes_in_file_names_are_the_kernels_underscores(tmp_path: Path) -> None:
+    module(tmp_path, "ip-vs", "nf-x")
+    module(tmp_path, "nf_x", "")
+    assert list(modules.with_needed(["ip_vs"], modules.available(tmp_path))) == ["nf_x", "ip_vs"]
+
+
+@pytest.mark.parametrize(("suffix", "pack"), [(".xz", lzma.compress), (".gz", gzip.compress), ("", bytes)])
+def test_packed_modules_are_unpacked(tmp_path: Path, suffix: str, pack) -> None:
+    (tmp_path / f"veth.ko{suffix}").write_bytes(pack(b"\x7fELF veth"))
+    assert modules.content(modules.available(tmp_path)["veth"]) == b"\x7fELF veth"
+
+
+def test_zstd_without_the_zstd_program_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "veth.ko.zst").write_bytes(b"....")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(KernelUnavailable, match="packed with zstd; install zstd"):
+        modules.content(tmp_path / "veth.ko.zst")

@@ -1,0 +1,21 @@
+"""A reply as the real server sends it, against scapy's own checksums."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+from scapy.layers.inet import IP, TCP, UDP
+
+from lbsim.kernel.reply import sent_by
+
+
+def test_a_reply_gets_the_servers_address_and_port_and_keeps_its_ttl() -> None:
+    reply = bytes(IP(src="192.168.1.10", dst="198.51.100.1", ttl=63) / TCP(sport=80, dport=40001, flags="SA"))
+    expected = bytes(IP(src="10.0.0.12", dst="198.51.100.1", ttl=63) / TCP(sport=8080, dport=40001, flags="SA"))
+    assert sent_by(reply, ip_address("10.0.0.12").packed, 8080) == expected
+
+
+def test_a_udp_checksum_of_zero_stays_zero() -> None:
+    reply = bytes(IP(src="192.168.1.10", dst="198.51.100.1") / UDP(sport=53, dport=4000, chksum=0) / b"ab")
+    expected = bytes(IP(src="10.0.0.12", dst="198.51.100.1") / UDP(sport=5353, dport=4000, chksum=0) / b"ab")
+    assert sent_by(reply, ip_address("10.0.0.12").packed, 5353) == expected
