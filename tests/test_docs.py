@@ -1,0 +1,115 @@
+"""The page about scenarios: its examples run, its commands work, and no key is missing from it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lbsim.model.scenario import Scenario
+from lbsim.packet.build import build_packet
+from lbsim.packet.capture_file import PcapWriter
+
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs/scenarios.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"(?:<!-- complete: (\S+) -->\n)?```yaml\n(.*?)```", PAGE, re.DOTALL)
+COMPLETE = {name: text for name, text in BLOCKS if name}
+FRAGMENTS = [text for name, text in BLOCKS if not name]
+COMMANDS = "".join(re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL))
+SHOWN = re.findall(r"<!-- output: (\S+) -->\n```text\n(.*?)```", PAGE, re.DOTALL)
+SYN, ACK = 2, 16
+
+
+def shell(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """A script that stops at the first failure, in a folder, with this lbsim."""
+    lbsim = f'lbsim() {{ {shlex.quote(sys.executable)} -P -m lbsim "$@"; }}\n'
+    return subprocess.run(
+        ["sh", "-ec", lbsim + script],
+        cwd=folder,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HOME": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def sections(text: str) -> dict[str, str]:
+    """Top-level key -> its lines."""
+    return {part.partition(":")[0]: part for part in re.split(r"^(?=[a-z_]+:)", text, flags=re.MULTILINE) if part}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with the files that the page's examples refer to."""
+    for name, text in COMPLETE.items():
+        (tmp_path / f"{name}.lbsim.yaml").write_text(text, encoding="utf-8")
+    (tmp_path / "director.ipvs").write_text(yaml.safe_load(COMPLETE["two-servers"])["config"], encoding="utf-8")
+    (tmp_path / "more.packets").write_text("0 203.0.113.2:40002 > 192.168.1.10:80 tcp S\n", encoding="utf-8")
+    client, server = {"src": "198.51.100.1", "sport": 1001}, {"src": "192.0.2.80", "sport": 8080}
+    with PcapWriter(tmp_path / "web.pcap") as capture:
+        capture.write(0, build_packet(**client, dst="192.0.2.80", dport=8080, flags=SYN))
+        capture.write(1, build_packet(**server, dst="198.51.100.1", dport=1001, flags=SYN | ACK))
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", COMPLETE)
+def test_a_complete_example_runs_and_passes(name: str, folder: Path) -> None:
+    done = shell(f"lbsim run --no-figures {name}.lbsim.yaml", folder)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+
+
+@pytest.mark.parametrize(
+    "fragment", FRAGMENTS, ids=[" ".join(sections(text)) + f" {n}" for n, text in enumerate(FRAGMENTS)]
+)
+def test_a_fragment_runs_and_passes_within_the_first_example(fragment: str, folder: Path) -> None:
+    first = sections(COMPLETE["two-servers"])
+    del first["expect"]
+    (folder / "tried.lbsim.yaml").write_text("\n".join((first | sections(fragment)).values()), encoding="utf-8")
+    done = shell("lbsim run --no-figures --json tried.lbsim.yaml", folder)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    result = json.loads(done.stdout)
+    assert (result["findings"], result["left_out"]) == ([], {})
+    assert result["packets"] > 0
+
+
+@pytest.mark.parametrize(("name", "shown"), SHOWN)
+def test_the_output_that_the_page_shows_is_what_lbsim_prints(name: str, shown: str, folder: Path) -> None:
+    assert shown.strip()
+    assert shown in shell(f"lbsim run --no-figures {name}.lbsim.yaml", folder).stdout
+
+
+def test_the_commands_of_the_page_work_one_after_the_other(folder: Path) -> None:
+    done = shell(COMMANDS, folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == "identical"
+    assert "traffic" in json.loads((folder / "lbsim.schema.json").read_text(encoding="utf-8"))["properties"]
+    for written in ("reports/two-servers/summary.md", "before/two-servers/result.json", "captures/clients.pcap"):
+        assert (folder / written).is_file()
+
+
+def keys_of(schema: object) -> Iterator[str]:
+    """Every key that a scenario can have, at any depth."""
+    if isinstance(schema, dict):
+        yield from schema.get("properties", {})
+        for part in schema.values():
+            yield from keys_of(part)
+    elif isinstance(schema, list):
+        for part in schema:
+            yield from keys_of(part)
+
+
+@pytest.mark.parametrize("key", sorted(set(keys_of(Scenario.model_json_schema()))))
+def test_every_key_has_an_example(key: str) -> None:
+    assert any(re.search(rf"^[^#\n]*\b{key}:", text, re.MULTILINE) for _, text in BLOCKS)
+
+
+def test_the_page_is_read_in_one_go() -> None:
+    assert len(BLOCKS) > 10
+    assert len(PAGE.splitlines()) <= 250

@@ -1,0 +1,367 @@
+"""The live director: what goes in, what comes out."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+import pytest
+from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6TimeExceeded, IPv6
+from scapy.layers.l2 import Ether
+from scapy.packet import Packet as ScapyPacket
+
+from lbsim import ConfigError, Director, LbsimError, parse
+from lbsim.engine.lanes import Lane, compiled_lane
+from lbsim.live import Answer, CommandAnswer, Departure
+from lbsim.model.config import AddService, ServiceId
+from lbsim.model.result import Counters
+from lbsim.model.verdict import Verdict
+from lbsim.packet.build import build_packet
+from tests.sides import checksums_are_right
+
+CLIENT, VIP, SERVER = "203.0.113.1", "192.0.2.1", "10.0.0.11"
+CLIENT6, VIP6, SERVER6 = "2001:db8:c::1", "2001:db8::1", "fd00::11"
+CONFIG = f"""
+-A -t {VIP}:80 -s rr
+-a -t {VIP}:80 -r {SERVER}:8080 -m
+-A -t [{VIP6}]:80 -s rr
+-a -t [{VIP6}]:80 -r [{SERVER6}]:8080 -m
+"""
+
+
+def request(flags: int = 2, **changes: object) -> bytes:
+    """A client's TCP packet to the service; IPv6 if ``src`` is."""
+    fields = {"src": CLIENT, "dst": VIP, "sport": 40001, "dport": 80, "flags": flags} | changes
+    return build_packet(**fields)
+
+
+def answer_packet(flags: int = 18, **changes: object) -> bytes:
+    """A real server's TCP packet to the client."""
+    fields = {"src": SERVER, "dst": CLIENT, "sport": 8080, "dport": 40001, "flags": flags} | changes
+    return build_packet(**fields)
+
+
+def only(answer: Answer) -> Departure:
+    (departure,) = answer.departures
+    return departure
+
+
+def icmp_error(departure: Departure) -> tuple[str, str, int, int]:
+    """(src, dst, type, code) of an ICMP error, decoded by scapy."""
+    packet = IP(departure.packet)
+    return packet.src, packet.dst, packet[ICMP].type, packet[ICMP].code
+
+
+# What leaves, by verdict
+
+
+def test_a_forwarded_request_leaves_towards_the_destination(lane: Lane) -> None:
+    departure = only(Director(CONFIG, lane=lane).receive(request(payload=b"abc")))
+    packet = IP(departure.packet)
+    assert departure.to == SERVER
+    assert (packet.src, packet.sport, packet.dst, packet.dport) == (CLIENT, 40001, SERVER, 8080)
+    assert (packet.ttl, bytes(packet[TCP].payload)) == (63, b"abc")
+    assert checksums_are_right(departure.packet)
+
+
+def test_a_translated_answer_leaves_towards_the_clients(lane: Lane) -> None:
+    director = Director(CONFIG, lane=lane)
+    director.receive(request())
+    departure = only(director.receive(answer_packet(), via=SERVER))
+    packet = IP(departure.packet)
+    assert departure.to == "clients"
+    assert (packet.src, packet.sport, packet.dst, packet.dport) == (VIP, 80, CLIENT, 40001)
+    assert checksums_are_right(departure.packet)
+
+
+def test_ipv6_is_forwarded_likewise(lane: Lane) -> None:
+    departure = only(Director(CONFIG, lane=lane).receive(request(src=CLIENT6, dst=VIP6)))
+    packet = IPv6(departure.packet)
+    assert (departure.to, packet.dst, packet.dport, packet.hlim) == (SERVER6, SERVER6, 8080, 63)
+
+
+def test_without_a_destination_the_client_gets_port_unreachable_from_the_service() -> None:
+    director = Director(f"-A -t {VIP}:80 -s rr")
+    departure = only(director.receive(request()))
+    assert (departure.to, icmp_error(departure)) == ("clients", (VIP, CLIENT, 3, 3))
+
+
+def test_without_a_destination_an_ipv6_client_gets_it_as_icmpv6() -> None:
+    packet = IPv6(only(Director(f"-A -t [{VIP6}]:80 -s rr").receive(request(src=CLIENT6, dst=VIP6))).packet)
+    assert (packet.src, packet.dst, packet[ICMPv6DestUnreach].code) == (VIP6, CLIENT6, 4)
+
+
+def test_a_request_with_ttl_1_gets_time_exceeded_from_the_service() -> None:
+    departure = only(Director(CONFIG).receive(request(ttl=1)))
+    assert (departure.to, icmp_error(departure)) == ("clients", (VIP, CLIENT, 11, 0))
+
+
+def test_an_answer_with_ttl_1_gets_time_exceeded_from_the_own_address_nearest_the_server() -> None:
+    director = Director(CONFIG, own=["192.168.1.1", "10.0.0.1", "fd00::1"])
+    director.receive(request())
+    departure = only(director.receive(answer_packet(ttl=1), via=SERVER))
+    assert (departure.to, icmp_error(departure)) == (SERVER, ("10.0.0.1", SERVER, 11, 0))
+
+
+def test_an_ipv6_answer_with_hop_limit_1_gets_it_from_an_ipv6_address() -> None:
+    director = Director(CONFIG, own=["10.0.0.1", "fd00::1"])
+    director.receive(request(src=CLIENT6, dst=VIP6))
+    departure = only(director.receive(answer_packet(src=SERVER6, dst=CLIENT6, ttl=1), via=SERVER6))
+    packet = IPv6(departure.packet)
+    assert (packet.src, packet.dst) == ("fd00::1", SERVER6)
+    assert ICMPv6TimeExceeded in packet
+
+
+def test_a_director_without_known_addresses_does_not_answer_a_real_server() -> None:
+    director = Director(CONFIG)
+    director.receive(request())
+    assert director.receive(answer_packet(ttl=1), via=SERVER) == Answer(Verdict.REJECT, "ttl_exceeded", None, ())
+
+
+def test_unwanted_tcp_gets_a_reset_from_the_own_stack() -> None:
+    departure = only(Director(CONFIG).receive(request(16, ack=7)))
+    packet = IP(departure.packet)
+    assert (departure.to, packet.src, packet.dst, packet[TCP].flags, packet[TCP].seq) == ("clients", VIP, CLIENT, "R", 7)
+
+
+def test_unwanted_udp_gets_port_unreachable_from_the_own_stack() -> None:
+    departure = only(Director(CONFIG).receive(request(0, proto=17, dport=53)))
+    assert icmp_error(departure) == (VIP, CLIENT, 3, 3)
+
+
+@pytest.mark.parametrize("packet", [request(4), request(0, proto=47)], ids=["a reset", "GRE"])
+def test_the_own_stack_says_nothing_to(packet: bytes) -> None:
+    answer = Director(CONFIG).receive(packet)
+    assert (answer.verdict, answer.departures) == (Verdict.LOCAL, ())
+
+
+def test_a_dropped_packet_leaves_nothing() -> None:
+    director = Director(CONFIG)
+    director.receive(request())
+    director.run(f"-d -t {VIP}:80 -r {SERVER}:8080")
+    assert director.receive(request(16)) == Answer(Verdict.DROP, "dest_removed", f"{SERVER}:8080", ())
+
+
+def test_what_is_not_the_directors_is_routed_unchanged_but_for_the_ttl() -> None:
+    departure = only(Director(CONFIG).receive(request(dst="198.51.100.9")))
+    packet = IP(departure.packet)
+    assert (departure.to, packet.src, packet.dst, packet.ttl) == ("198.51.100.9", CLIENT, "198.51.100.9", 63)
+    assert checksums_are_right(departure.packet)
+
+
+def test_a_real_servers_own_traffic_is_routed_to_the_clients() -> None:
+    departure = only(Director(CONFIG).receive(answer_packet(), via=SERVER))
+    assert (departure.to, IP(departure.packet).src) == ("clients", SERVER)
+
+
+def test_routed_packets_die_of_their_ttl() -> None:
+    director = Director(CONFIG, own=["203.0.113.254"])
+    departure = only(director.receive(request(dst="198.51.100.9", ttl=1)))
+    assert (departure.to, icmp_error(departure)) == ("clients", ("203.0.113.254", CLIENT, 11, 0))
+
+
+def test_a_real_server_is_a_client_of_services_like_any_other(lane: Lane) -> None:
+    director = Director(CONFIG, lane=lane)
+    answer = director.receive(request(src="10.0.0.99"), via="10.0.0.99")
+    assert (answer.reason, only(answer).to) == ("new", SERVER)
+
+
+def test_the_own_stack_answers_a_real_server_where_it_is() -> None:
+    departure = only(Director(CONFIG).receive(request(src=SERVER, dport=81), via=SERVER))
+    assert (departure.to, IP(departure.packet).dst) == (SERVER, SERVER)
+
+
+def test_a_packet_to_the_director_itself_needs_no_ttl() -> None:
+    director = Director(CONFIG, own=["10.0.0.1"])
+    answer = director.receive(request(src=SERVER, dst="10.0.0.1", ttl=1), via=SERVER)
+    assert answer.reason == "no_service"
+
+
+# Packets that are not valid
+
+
+def broken_checksum() -> bytes:
+    data = bytearray(request())
+    data[10] ^= 1
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\x00", b"\x45", b"\x95" * 40, request()[:39], broken_checksum()],
+    ids=["nothing", "a byte", "half a header", "version 9", "shorter than it says", "header checksum"],
+)
+@pytest.mark.parametrize("via", ["clients", SERVER])
+def test_what_is_not_a_valid_ip_packet_is_dropped(data: bytes, via: str, lane: Lane) -> None:
+    answer = Director(CONFIG, lane=lane).receive(data, via=via)
+    assert answer == Answer(Verdict.DROP, "invalid_ip", None, ())
+
+
+def test_ethernet_padding_behind_the_packet_is_cut_off() -> None:
+    padded = request() + bytes(6)
+    assert len(only(Director(CONFIG).receive(padded)).packet) == 40
+
+
+def test_a_packet_after_an_invalid_one_is_looked_at_afresh() -> None:
+    director = Director(CONFIG)
+    director.receive(b"")
+    assert director.receive(request()).reason == "new"
+
+
+def test_fragments_and_icmp_errors_say_that_they_are_not_modelled() -> None:
+    fragment = bytes(IP(src=CLIENT, dst=VIP, flags="MF") / TCP(sport=40001, dport=80))
+    error = bytes(IP(src=CLIENT, dst=VIP) / ICMP(type=3, code=1) / IP(src=VIP, dst=CLIENT) / TCP(sport=80))
+    answers = [Director(CONFIG).receive(data) for data in (fragment, error)]
+    assert answers == [
+        Answer(Verdict.UNMODELLED, "fragment", None, ()),
+        Answer(Verdict.UNMODELLED, "icmp_error", None, ()),
+    ]
+
+
+# Scapy packets
+
+
+@pytest.mark.parametrize("in_front", [None, Ether()], ids=["IP", "Ethernet"])
+def test_a_scapy_packet_comes_back_as_one(in_front: ScapyPacket | None) -> None:
+    packet = IP(src=CLIENT, dst=VIP) / TCP(sport=40001, dport=80, flags="S") / b"abc"
+    departure = only(Director(CONFIG).receive(in_front / packet if in_front else packet))
+    assert isinstance(departure.packet, IP)
+    assert (departure.packet.dst, departure.packet[TCP].dport, departure.packet.ttl) == (SERVER, 8080, 63)
+
+
+def test_a_scapy_packet_is_left_as_it_was() -> None:
+    packet = IP(src=CLIENT, dst=VIP) / UDP(sport=40001, dport=80)
+    Director(CONFIG).receive(packet)
+    assert (packet.dst, packet.ttl) == (VIP, 64)
+
+
+# Answers to read
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (request(), "<forward: new, to 10.0.0.11>"),
+        (request(4), "<local: not_syn>"),
+        (request(16), "<local: not_syn, to clients>"),
+    ],
+)
+def test_an_answer_reads_like_a_sentence(data: bytes, text: str) -> None:
+    assert repr(Director(CONFIG).receive(data)) == text
+
+
+def test_an_answer_names_the_destination_concerned() -> None:
+    assert Director(CONFIG).receive(request()).dest == "10.0.0.11:8080"
+    assert Director(CONFIG).receive(request(src=CLIENT6, dst=VIP6)).dest == "[fd00::11]:8080"
+    assert Director(CONFIG).receive(request(16)).dest is None
+
+
+# Commands
+
+
+def test_an_accepted_command_says_nothing() -> None:
+    assert Director(CONFIG).run(f"ipvsadm -e -t {VIP}:80 -r {SERVER}:8080 -m -w 3") == CommandAnswer(0, "")
+
+
+def test_a_refused_command_says_what_ipvsadm_says_and_is_a_finding() -> None:
+    director = Director(CONFIG)
+    assert director.run(f"ipvsadm -D -t {VIP}:81") == CommandAnswer(255, "No such service")
+    (finding,) = director.findings
+    assert (finding.severity, finding.why) == ("error", "the kernel refuses: ESRCH")
+    assert finding.text.endswith("No such service (exit 255)")
+
+
+def test_a_refused_line_of_the_config_is_a_finding_with_its_place() -> None:
+    (finding,) = Director(f"-A -t {VIP}:80 -s rr\n-A -t {VIP}:80 -s lc").findings
+    assert (finding.place, finding.text) == ("<text>:2", f"-A -t {VIP}:80 -s lc: Service already exists (exit 255)")
+
+
+def test_a_command_may_be_given_as_a_value() -> None:
+    director = Director()
+    assert director.run(AddService(ServiceId("tcp", ip_address(VIP), 80), "rr")).status == 0
+    assert director.services()[0].service == f"tcp {VIP}:80"
+
+
+def test_a_config_may_be_given_as_a_value() -> None:
+    assert Director(parse(CONFIG)).services() == Director(CONFIG).services()
+
+
+def test_a_command_that_cannot_be_understood_changes_nothing() -> None:
+    director = Director(CONFIG)
+    with pytest.raises(ConfigError):
+        director.run("ipvsadm -Q", at=5)
+    assert director.receive(request(), at=1).reason == "new"
+
+
+@pytest.mark.parametrize("options", [{"profile": "linux-2.4"}, {"sysctls": {"no_such": 1}}])
+def test_names_that_are_not_known_are_config_errors(options: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match="expected one of"):
+        Director(CONFIG, **options)
+
+
+# Time
+
+
+def test_time_passes_with_packets_commands_and_by_itself() -> None:
+    director = Director(CONFIG)
+    director.receive(request(), at=10.0)
+    director.run(f"-e -t {VIP}:80 -r {SERVER}:8080 -m -w 2", at=20.0)
+    assert director.connections()[0].expires == 50
+    director.advance(30.5)
+    assert director.connections()[0].expires == 39
+
+
+def test_without_a_time_it_is_still_now() -> None:
+    director = Director(CONFIG)
+    director.receive(request(), at=10.0)
+    director.receive(request(16))
+    director.advance()
+    assert director.connections()[0].expires == 900
+
+
+def test_time_does_not_go_back() -> None:
+    director = Director(CONFIG)
+    director.advance(10)
+    with pytest.raises(LbsimError, match=r"time 9\.5 s is in the past; it is already 10\.0 s"):
+        director.receive(request(), at=9.5)
+
+
+def test_the_start_decides_when_timers_fire() -> None:
+    # armed at jiffy 0 for 15000: the next multiple of 512 is 15360, 61.44 s
+    director = Director(CONFIG, start_jiffies=0)
+    director.receive(request())
+    director.advance(61.436)
+    assert len(director.connections()) == 1
+    director.advance(61.44)
+    assert director.connections() == ()
+
+
+def test_seconds_with_fractions_fall_into_their_tick() -> None:
+    director = Director(CONFIG, start_jiffies=0)
+    director.receive(request(), at=0.0039)
+    director.advance(61.44)
+    assert director.connections() == ()
+
+
+# Counters
+
+
+def test_stats_add_up() -> None:
+    director = Director(CONFIG)
+    director.receive(request())
+    director.receive(answer_packet(), via=SERVER)
+    director.receive(request(src=CLIENT6, dst=VIP6))
+    stats = director.stats()
+    assert stats.total == Counters(2, 2, 1, 100, 40)
+    assert stats.services == {f"tcp {VIP}:80": Counters(1, 1, 1, 40, 40), f"tcp [{VIP6}]:80": Counters(1, 1, 0, 60, 0)}
+    assert stats.dests[f"tcp {VIP}:80", f"{SERVER}:8080"] == Counters(1, 1, 1, 40, 40)
+
+
+def test_a_director_without_services_has_counted_nothing() -> None:
+    assert Director().stats().total == Counters()
+
+
+def test_the_compiled_lane_gives_plain_numbers() -> None:
+    director = Director(CONFIG, lane=compiled_lane())
+    director.receive(request())
+    assert type(director.stats().total.in_bytes) is int
