@@ -48,6 +48,17 @@ def scenarios(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def kernel(session: nox.Session) -> None:
+    """Every scenario and random jobs on real kernels 6.1 and 6.12, zero mismatches; ``-- --cases 200`` sets how many."""
+    session.install("-e", ".[test,kernel]")
+    for series in ("6.1", "6.12"):
+        session.run("lbsim", "kernel", "fetch", series)
+        session.run("lbsim", "verify", "scenarios", "--kernel", f"vm:{series}")
+    session.run("pytest", "tests/kernel", "-m", "kernel")
+    session.run("python", "-m", "tests.kernel.differential", *(session.posargs or ["--cases", "200"]))
+
+
+@nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Speed and memory: engine, start-up, quickstart."""
     session.install("-e", ".[test]")
