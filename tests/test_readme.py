@@ -87,6 +87,14 @@ def test_two_results_of_the_tour_can_be_compared(checkout):
     assert "10.0.0.12:80" in done.stdout
 
 
+def test_the_verification_that_the_readme_shows_is_what_the_recording_gives(checkout):
+    shown = re.search(r"^(idle-900s: identical: .*?) on linux-6\.1\.", README, re.MULTILINE)
+    assert shown is not None
+    done = lbsim(["verify", "--recorded", "scenarios/timeouts"], checkout)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert shown[1] in done.stdout
+
+
 def test_every_scenario_is_in_the_readme():
     assert re.findall(r"\]\((scenarios/.*?\.lbsim\.yaml)\)", README) == [
         str(path) for path in sorted(SCENARIOS, key=lambda path: README.index(f"({path})"))
