@@ -177,7 +177,7 @@ RECORDED_KERNELS = ("6.1", "6.12")
 @click.option("--kernel", "way", type=A_WAY, default="auto", show_default=True, help="Which kernel, and how.")
 @click.option("--recorded", is_flag=True, help="Compare with the recordings beside the scenarios, without any kernel.")
 @click.option("--real-time", is_flag=True, help="Let the kernel's clock run like ours, instead of jumping.")
-@click.option("--allow-skip", is_flag=True, help="Exit 0 even if no scenario could be verified.")
+@click.option("--allow-skip", is_flag=True, help="Do not fail because of what no kernel could be asked about.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document per verification, one per line.")
 @_exits
 def verify(
@@ -191,23 +191,33 @@ def verify(
     from lbsim.errors import KernelUnavailable
 
     loaded, status = _loaded(scenarios)
-    done = 0
+    began = False
+
+    def complain(error: LbsimError) -> None:
+        nonlocal status
+        if allow_skip and isinstance(error, KernelUnavailable) and not began:
+            click.echo(f"skipped: {error}", err=True)
+        else:
+            status = _complain(error)
+
     try:
-        with _meter("verify", silent=False) as progress:
+        with _meter("verify", silent=False) as meter:
+
+            def progress(step: str, done: int, total: int) -> None:
+                nonlocal began
+                began = True  # a kernel was there: what fails from now on is no skip
+                meter(step, done, total)
+
             found = (
-                (one for each in loaded for one in pipeline.verify_recorded(each, RECORDED_KERNELS))
+                (one for each in loaded for one in pipeline.verify_recorded(each, RECORDED_KERNELS, complain))
                 if recorded
-                else pipeline.verify(loaded, way=way, real_time=real_time, progress=progress)
+                else pipeline.verify(loaded, way=way, real_time=real_time, progress=progress, complain=complain)
             )
             for one in found:
-                done += 1
                 _print_json(one.to_dict()) if as_json else click.echo("\n".join(one.lines()))
                 status = max(status, PASSED if one.identical else FAILED)
     except KernelUnavailable as error:
-        if allow_skip and not done:
-            click.echo(f"skipped: {error}", err=True)
-            return status
-        raise
+        complain(error)
     return status
 
 
@@ -230,7 +240,7 @@ def status(*, as_json: bool) -> int:
         _print_json([asdict(way) for way in ways])
     else:
         for way in ways:
-            click.echo(str(way))
+            click.echo(f"{way.name}: linux-{way.release}" if way.works else f"{way.name}: not here: {way.problem}")
     return PASSED if any(way.works for way in ways) else CANNOT
 
 
@@ -256,9 +266,14 @@ def record(*, scenarios: tuple[Path, ...], way: str) -> int:
     from lbsim import pipeline
 
     loaded, status = _loaded(scenarios)
+
+    def complain(error: LbsimError) -> None:
+        nonlocal status
+        status = _complain(error)
+
     command = f"lbsim kernel record --kernel {way}"
     with _meter("record", silent=False) as progress:
-        for path, one in pipeline.record(loaded, way=way, command=command, progress=progress):
+        for path, one in pipeline.record(loaded, way=way, command=command, progress=progress, complain=complain):
             click.echo(str(path))
             click.echo("\n".join(one.lines()))
             status = max(status, PASSED if one.identical else FAILED)

@@ -92,7 +92,9 @@ def expected_one_of(given: str, known: list[str] | tuple[str, ...], what: str) -
     """
     import difflib
 
-    similar = [name for name in known if name.startswith(given) or abs(len(name) - len(given)) <= max(2, len(name) // 3)]
+    similar = [
+        name for name in known if name.startswith(given) or abs(len(name) - len(given)) <= max(2, len(name) // 3)
+    ]
     near = difflib.get_close_matches(given, similar, n=1, cutoff=0.5)
     hint = f", did you mean {near[0]!r}?" if near else ";"
     return f"unknown {what} {given!r}{hint} expected one of: {', '.join(sorted(known))}"

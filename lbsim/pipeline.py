@@ -35,11 +35,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from lbsim.kernel.job import Job, Observation
+    from lbsim.kernel.seen import Step
     from lbsim.kernel.verification import Verification
     from lbsim.model.outcome import Outcome
     from lbsim.model.result import Result
 
 __all__ = [
+    "Complain",
     "Progress",
     "Run",
     "job_from",
@@ -51,6 +53,9 @@ __all__ = [
     "verify",
     "verify_recorded",
 ]
+
+Complain: TypeAlias = Callable[[LbsimError], object]
+"""Told of one scenario's error, while others go on."""
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Called now and then with a step's name, how much of it is done, and how much there is (0: not known)."""
@@ -155,19 +160,29 @@ def job_from(loaded: Loaded) -> Job:
     """What a kernel is asked to do so that it answers the scenario."""
     from lbsim.kernel.scenario_job import job_of
 
-    return job_of(
-        loaded.scenario.name,
-        loaded.config,
-        trace_of(loaded),
-        timeline=loaded.timeline,
-        moments=moments_needed(loaded),
-        until=loaded.scenario.until,
-        sysctls=loaded.sysctls,
-    )
+    trace = trace_of(loaded)
+    try:
+        return job_of(
+            loaded.scenario.name,
+            loaded.config,
+            trace,
+            timeline=loaded.timeline,
+            moments=moments_needed(loaded),
+            until=loaded.scenario.until,
+            sysctls=loaded.sysctls,
+        )
+    except LbsimError as error:
+        error.file = error.file or str(loaded.path)
+        raise
 
 
 def verify(
-    scenarios: Sequence[Loaded], *, way: str = "auto", real_time: bool = False, progress: Progress | None = None
+    scenarios: Sequence[Loaded],
+    *,
+    way: str = "auto",
+    real_time: bool = False,
+    progress: Progress | None = None,
+    complain: Complain | None = None,
 ) -> Iterator[Verification]:
     """Engine and real kernel, event by event, for each scenario; all of them in one boot.
 
@@ -175,61 +190,102 @@ def verify(
     ----------
     way : ``auto``, ``netns``, ``vm``, ``vm:6.1``, ``vm:6.12``.
     real_time : the kernel's clock runs as ours does, instead of jumping from event to event.
+    complain : told why a scenario cannot be verified, while the others are; None: that is raised.
 
     Raises
     ------
     KernelUnavailable : no kernel could be asked, or it broke off.
+    LbsimError : without ``complain``: a scenario does not fit onto the bench (KernelUnavailable), its traffic cannot be
+        read, or its replay broke off.
     """
     from lbsim.kernel.run import run as run_jobs
-    from lbsim.kernel.verification import truncated, with_tables
 
-    jobs = [job_from(loaded) for loaded in scenarios]
     ask = partial(run_jobs, way=way, real_time=real_time)
-    for job, seen in zip(jobs, ask(jobs, progress=_told(progress)), strict=True):
-        found = _verified(job, seen)
-        if found.divergence:
-            shorter = truncated(job, found.divergence.event)
-            found = with_tables(found, shorter, ask([shorter])[0], profile=_profile_of(seen.release))
-        yield found
+    for loaded, job, seen in _asked(scenarios, ask, progress, complain):
+        with _passed_on(complain):
+            yield _with_tables(_verified(loaded, job, seen), job, seen, ask)
 
 
-def verify_recorded(loaded: Loaded, kernels: Sequence[str]) -> Iterator[Verification]:
+def verify_recorded(loaded: Loaded, kernels: Sequence[str], complain: Complain | None = None) -> Iterator[Verification]:
     """Engine and recordings, event by event, without any kernel.
+
+    Parameters
+    ----------
+    complain : told why there is no verification, while other kernels' go on; None: that is raised.
 
     Raises
     ------
-    LbsimError : a recording is missing, damaged, or of an earlier state of the scenario.
+    LbsimError : without ``complain``: a recording is missing, damaged, or of an earlier state of the scenario; the
+        scenario does not fit onto the bench (KernelUnavailable).
     """
     from lbsim.kernel import recording
     from lbsim.kernel.rehearsal import rehearse
-    from lbsim.kernel.verification import compare_steps
 
-    job = job_from(loaded)
-    for kernel in kernels:
-        kept = recording.read(recording.path_of(loaded.path, kernel), job)
-        ours = recording.checksummed(rehearse(job, kept.observation, profile=_profile_of(kept.release)))
-        yield compare_steps(job, kept.steps, ours, release=f"{kept.release} (recorded)")
+    with _passed_on(complain):
+        job = job_from(loaded)
+        for kernel in kernels:
+            with _passed_on(complain):
+                kept = recording.read(recording.path_of(loaded.path, kernel), job)
+                ours = recording.checksummed(rehearse(job, kept.observation, profile=_profile_of(kept.release)))
+                yield _compared(job, kept.observation, kept.steps, ours, f"linux-{kept.release} (recorded)")
 
 
 def record(
-    scenarios: Sequence[Loaded], *, way: str, command: str, progress: Progress | None = None
+    scenarios: Sequence[Loaded],
+    *,
+    way: str,
+    command: str,
+    progress: Progress | None = None,
+    complain: Complain | None = None,
 ) -> Iterator[tuple[Path, Verification]]:
     """The recordings of the scenarios, made on a real kernel and written beside them; and what verifying them says.
+
+    Parameters
+    ----------
+    complain : told why a scenario cannot be recorded, while the others are; None: that is raised.
 
     Raises
     ------
     KernelUnavailable : no kernel could be asked, or it broke off.
-    LbsimError : a recording cannot be written.
+    LbsimError : without ``complain``: as in :func:`verify`, or a recording cannot be written.
     """
     from lbsim.kernel import recording
     from lbsim.kernel.run import run as run_jobs
 
-    jobs = [job_from(loaded) for loaded in scenarios]
-    observations = run_jobs(jobs, way=way, progress=_told(progress))
-    for loaded, job, seen in zip(scenarios, jobs, observations, strict=True):
-        path = recording.path_of(loaded.path, ".".join(seen.release.split(".")[:2]))
-        recording.write(path, job, seen, command)
-        yield path, _verified(job, seen)
+    for loaded, job, seen in _asked(scenarios, partial(run_jobs, way=way), progress, complain):
+        with _passed_on(complain):
+            found = _verified(loaded, job, seen)
+            path = recording.path_of(loaded.path, ".".join(seen.release.split(".")[:2]))
+            recording.write(path, job, seen, command)
+            yield path, found
+
+
+def _asked(
+    scenarios: Sequence[Loaded],
+    ask: Callable[..., list[Observation]],
+    progress: Progress | None,
+    complain: Complain | None,
+) -> Iterator[tuple[Loaded, Job, Observation]]:
+    """What the kernel did, for each scenario that fits onto the bench; without any, no kernel is asked."""
+    fitting: list[tuple[Loaded, Job]] = []
+    for loaded in scenarios:
+        with _passed_on(complain):
+            fitting.append((loaded, job_from(loaded)))
+    if fitting:
+        observations = ask([job for _, job in fitting], progress=_told(progress))
+        for (loaded, job), seen in zip(fitting, observations, strict=True):
+            yield loaded, job, seen
+
+
+@contextmanager
+def _passed_on(complain: Complain | None) -> Iterator[None]:
+    """Errors inside go to ``complain``, if there is one."""
+    try:
+        yield
+    except LbsimError as error:
+        if complain is None:
+            raise
+        complain(error)
 
 
 def _told(progress: Progress | None) -> Callable[[int, int, str], None]:
@@ -238,15 +294,39 @@ def _told(progress: Progress | None) -> Callable[[int, int, str], None]:
     return lambda done, total, _name: tell("kernel", done, total)
 
 
-def _verified(job: Job, seen: Observation) -> Verification:
+def _verified(loaded: Loaded, job: Job, seen: Observation) -> Verification:
     from lbsim.kernel.rehearsal import rehearse
     from lbsim.kernel.seen import steps_of
-    from lbsim.kernel.verification import compare_steps
 
     if seen.error:
-        raise KernelUnavailable(f"replay of {job.name}", seen.error, "the transcript above says where it stopped")
+        raise LbsimError(f"the replay on linux-{seen.release} broke off: {seen.error}", file=str(loaded.path))
     ours = rehearse(job, seen, profile=_profile_of(seen.release))
-    return compare_steps(job, steps_of(seen), ours, release=f"linux-{seen.release}")
+    return _compared(job, seen, steps_of(seen), ours, f"linux-{seen.release}")
+
+
+def _compared(
+    job: Job, seen: Observation, kernel: Sequence[Step], engine: Iterator[Step], release: str
+) -> Verification:
+    from lbsim.kernel.verification import compare_steps, setup_differences
+
+    setup = setup_differences(job, seen, profile=_profile_of(seen.release))
+    return compare_steps(job, kernel, engine, release=release, setup=setup)
+
+
+def _with_tables(
+    found: Verification, job: Job, seen: Observation, ask: Callable[..., list[Observation]]
+) -> Verification:
+    """The verification, a divergence with both tables behind it: the kernel is asked once more, up to there."""
+    from lbsim.kernel.verification import IN_SETUP, truncated, with_tables
+
+    if found.divergence is None or found.divergence.event == IN_SETUP:
+        return found
+    shorter = truncated(job, found.divergence.event)
+    try:
+        (again,) = ask([shorter])
+    except KernelUnavailable:  # the divergence stands without the tables, too
+        return found
+    return with_tables(found, shorter, again, profile=_profile_of(seen.release))
 
 
 def _profile_of(release: str) -> str:
@@ -315,7 +395,8 @@ def _part(loaded: Loaded, at: int) -> Trace:
 
                 mapping = {parse_endpoint(end): service for end, service in (item.services or {}).items()}
                 path = loaded.file(item.capture)
-                return pcap.read(path, services=loaded.services, mapping=mapping or None, start=item.start)
+                trace = pcap.read(path, services=loaded.services, mapping=mapping or None, start=item.start)
+                return replace(trace, damage=f"{item.capture}: {trace.damage}") if trace.damage else trace
 
 
 @contextmanager

@@ -31,7 +31,7 @@ from typing import Any
 
 from lbsim.config import parse_command
 from lbsim.engine.lanes import compiled_lane, interpreted_lane
-from lbsim.model.config import ServiceId, format_endpoint, parse_endpoint
+from lbsim.model.config import format_endpoint, parse_endpoint
 from lbsim.model.result import ConnRow
 from tests.oracles import tcp
 from tests.oracles.director import End, Seen, Sent

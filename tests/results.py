@@ -44,9 +44,7 @@ ORIGIN = Provenance(
 )
 
 
-def entry(
-    client: str, dest: str, state: str = "ESTABLISHED", expires: int = 890, *, service: str = WEB
-) -> ConnRow:
+def entry(client: str, dest: str, state: str = "ESTABLISHED", expires: int = 890, *, service: str = WEB) -> ConnRow:
     """A connection entry of a client's connection to a service."""
     protocol, _, virtual = service.partition(" ")
     return ConnRow(protocol.upper(), client, virtual, dest, state, expires)
@@ -70,9 +68,7 @@ class Run:
         self.services[name] = (scheduler, flags)
         return self
 
-    def dest(
-        self, name: str, weight: int = 1, *, service: str = WEB, active: int = 0, inactive: int = 0
-    ) -> Run:
+    def dest(self, name: str, weight: int = 1, *, service: str = WEB, active: int = 0, inactive: int = 0) -> Run:
         """Add a destination to a service."""
         self.dests[service, name] = {"weight": weight, "active": active, "inactive": inactive, "present": 1}
         return self
@@ -136,8 +132,7 @@ class Run:
     def result(self, **changes: Any) -> Result:
         """The result; ``changes`` replace its fields."""
         columns = {
-            name: np.array([row[name] for row in self.rows], dtype=kind)
-            for name, kind in RESULT_COLUMNS.items()
+            name: np.array([row[name] for row in self.rows], dtype=kind) for name, kind in RESULT_COLUMNS.items()
         }
         made = Result(
             provenance=ORIGIN,
@@ -165,8 +160,7 @@ class Run:
     def config(self) -> DirectorConfig:
         """The config of these services and destinations."""
         commands: list[AddService | AddDest] = [
-            AddService(ServiceId.parse(name), scheduler, flags)
-            for name, (scheduler, flags) in self.services.items()
+            AddService(ServiceId.parse(name), scheduler, flags) for name, (scheduler, flags) in self.services.items()
         ]
         commands += [
             AddDest(ServiceId.parse(service), DestId.parse(name), "masq", d["weight"])
@@ -197,9 +191,7 @@ class Run:
                 flags,
                 self._counters(*(i for (name, _), i in numbers.items() if name == service)),
                 tuple(
-                    DestRow(
-                        name, d["weight"], d["active"], d["inactive"], self._counters(numbers[owner, name])
-                    )
+                    DestRow(name, d["weight"], d["active"], d["inactive"], self._counters(numbers[owner, name]))
                     for (owner, name), d in reversed(self.dests.items())
                     if owner == service and d["present"]
                 ),

@@ -121,7 +121,13 @@ def test_a_director_without_known_addresses_does_not_answer_a_real_server() -> N
 def test_unwanted_tcp_gets_a_reset_from_the_own_stack() -> None:
     departure = only(Director(CONFIG).receive(request(16, ack=7)))
     packet = IP(departure.packet)
-    assert (departure.to, packet.src, packet.dst, packet[TCP].flags, packet[TCP].seq) == ("clients", VIP, CLIENT, "R", 7)
+    assert (departure.to, packet.src, packet.dst, packet[TCP].flags, packet[TCP].seq) == (
+        "clients",
+        VIP,
+        CLIENT,
+        "R",
+        7,
+    )
 
 
 def test_unwanted_udp_gets_port_unreachable_from_the_own_stack() -> None:

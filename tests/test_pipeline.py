@@ -198,6 +198,19 @@ def test_a_damaged_capture_is_one_error_with_its_name(tmp_path: Path) -> None:
     assert caught.value.file == str(tmp_path / "a.pcap")
 
 
+def test_of_damaged_captures_what_can_be_read_is_used_and_the_damage_has_their_names(tmp_path: Path) -> None:
+    for name in ("a.pcap", "b.pcap", "c.pcap"):
+        write_capture(tmp_path / name, "192.168.1.10", 80)
+    whole = (tmp_path / "a.pcap").read_bytes()
+    for name in ("a.pcap", "b.pcap"):
+        (tmp_path / name).write_bytes(whole[:-1])  # ends within its last packet
+    traffic = "".join(f"  - capture: {name}.pcap\n" for name in "abc")
+    result = run(write(tmp_path, f"{HEAD}traffic:\n{traffic}")).result
+    damage = f"cut in packet 3 at byte {len(whole) - 1}"
+    assert result.damage == f"a.pcap: {damage}; b.pcap: {damage}"
+    assert len(result) == 2 + 2 + 3
+
+
 def test_a_report_and_captures_are_written_where_asked(tmp_path: Path) -> None:
     path = write(tmp_path, HEAD + SCRIPT)
     done = run(path, out=tmp_path / "out", figures=False, pcap_out=tmp_path / "captures")

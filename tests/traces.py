@@ -50,8 +50,7 @@ def random_trace(
     servers = [SERVER[version].format(n) for n in range(11, 16)]
     addresses = [VIPS[version], *clients, *servers]
     flows = [
-        Flow(UDP if n % 3 == 0 else TCP, 1 + n % 20, 1000 + n // 20, 0, 53 if n % 3 == 0 else 80)
-        for n in range(60)
+        Flow(UDP if n % 3 == 0 else TCP, 1 + n % 20, 1000 + n // 20, 0, 53 if n % 3 == 0 else 80) for n in range(60)
     ]
     columns = Trace.empty_columns(packets)
     times = sorted(random.randrange(int(seconds * 1e9)) for _ in range(packets))

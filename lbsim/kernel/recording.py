@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lbsim.errors import LbsimError
-from lbsim.kernel.job import CLIENT, CommandSeen, Job, Observation, PacketSeen, ShowSeen, server
+from lbsim.kernel.job import CLIENT, Command, CommandSeen, Job, Observation, PacketSeen, ShowSeen, server
 from lbsim.kernel.seen import Step, comparable, listing_of
 
 __all__ = ["Recording", "checksummed", "path_of", "read", "write"]
@@ -25,7 +25,7 @@ FORMAT = "lbsim-recording/1"
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A kernel's steps with checksums in place of bytes, and the observation's frame (no packets in it)."""
+    """A kernel's steps with checksums in place of bytes, and the observation without the packets."""
 
     release: str
     command: str
@@ -88,7 +88,7 @@ def read(path: Path, job: Job) -> Recording:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise LbsimError(f"no recording: {error.strerror}; lbsim kernel record makes it", file=str(path)) from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise LbsimError("not a recording; lbsim kernel record makes a new one", file=str(path)) from None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise LbsimError(f"not a recording; expected the format {FORMAT!r}", file=str(path))
@@ -104,7 +104,11 @@ def read(path: Path, job: Job) -> Recording:
         command=document["command"],
         steps=tuple(step for step, _ in rows),
         observation=Observation(
-            job.name, document["kernel"], document["jiffies"], events=tuple(seen for _, seen in rows)
+            job.name,
+            document["kernel"],
+            document["jiffies"],
+            setup=tuple(CommandSeen(0, argv, *row) for argv, row in zip(job.setup, document["setup"], strict=True)),
+            events=tuple(seen for _, seen in rows),
         ),
     )
 
@@ -121,14 +125,14 @@ def _checksum(document: dict[str, Any]) -> str:
 def _row(job: Job, number: int, seen: PacketSeen | CommandSeen | ShowSeen) -> list[Any] | str:
     """One event: how late (ns), and what came of it. Servers are numbered from 1 in the job's order."""
     late = seen.at - job.events[number].at
+    words = [f"{_short(job, where)}={_crc(data).hex()}" for where, data in map(comparable, seen.arrivals)]
     match seen:
         case PacketSeen():
-            words = [f"{_short(job, where)}={_crc(data).hex()}" for where, data in map(comparable, seen.arrivals)]
             return " ".join([str(late), *words])
         case CommandSeen():
-            return [late, seen.status, seen.output]
+            return [late, seen.status, seen.output, *words]
         case ShowSeen():
-            return [late, seen.listing.splitlines(), seen.stats.splitlines(), seen.conns.splitlines()]
+            return [late, seen.listing.splitlines(), seen.stats.splitlines(), seen.conns.splitlines(), *words]
 
 
 def _short(job: Job, where: str) -> str:
@@ -146,12 +150,18 @@ def _seen(job: Job, number: int, row: list[Any] | str) -> tuple[Step, PacketSeen
     event = job.events[number]
     if isinstance(row, str):
         late, *words = row.split()
-        pairs = [word.split("=") for word in words]
         at = event.at + int(late)
-        return Step(at, tuple((_long(job, to), bytes.fromhex(crc)) for to, crc in pairs)), PacketSeen(at)
+        return Step(at, _arrivals(job, words)), PacketSeen(at)
     at = event.at + row[0]
-    if len(row) == 3:
-        return Step(at, answer=(row[1], " ".join(row[2].split()))), CommandSeen(at, (), row[1], row[2])
-    listing, stats, conns = ("".join(f"{line}\n" for line in lines) for lines in row[1:])
+    if isinstance(event, Command):
+        status, output, *words = row[1:]
+        answer = status, " ".join(output.split())
+        return Step(at, _arrivals(job, words), answer=answer), CommandSeen(at, event.argv, status, output)
+    listing, stats, conns = ("".join(f"{line}\n" for line in lines) for lines in row[1:4])
     shown = ShowSeen(at, listing, stats, conns)
-    return Step(at, listing=listing_of(shown)), shown
+    return Step(at, _arrivals(job, row[4:]), listing=listing_of(shown)), shown
+
+
+def _arrivals(job: Job, words: list[str]) -> tuple[tuple[str, bytes], ...]:
+    pairs = (word.split("=") for word in words)
+    return tuple((_long(job, to), bytes.fromhex(crc)) for to, crc in pairs)

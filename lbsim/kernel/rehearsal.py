@@ -8,11 +8,11 @@ from copy import deepcopy
 from lbsim.config import parse_command
 from lbsim.kernel.job import CLIENT, REPLY, Arrival, Command, Job, Observation, Packet, Show, server
 from lbsim.kernel.reply import Responders
-from lbsim.kernel.seen import Listing, Step, comparable
+from lbsim.kernel.seen import Listing, Step, as_shown, comparable
 from lbsim.live import Director
 from lbsim.model.result import ConnRow
 
-__all__ = ["OWN_ADDRESSES", "rehearse"]
+__all__ = ["OWN_ADDRESSES", "rehearse", "setup_answers"]
 
 #: The director's addresses on the bench, besides the VIPs.
 OWN_ADDRESSES = ("192.168.1.1", "10.0.0.1", "2001:db8:1::1", "fd00::1")
@@ -28,15 +28,9 @@ def rehearse(job: Job, seen: Observation, *, profile: str) -> Iterator[Step]:
     ----------
     seen : what the kernel did: its clock and the times of its events are taken from there.
     """
-    director = Director(
-        profile=profile,
-        sysctls={name: int(value) for name, value in job.sysctls},
-        own=(*OWN_ADDRESSES, *job.vips),
-        start_jiffies=seen.jiffies if seen.jiffies >= 0 else None,
-    )
-    for argv in job.setup:
-        if argv[0] == "ipvsadm":
-            director.run(" ".join(argv))
+    director = _director(job, seen, profile)
+    for _ in _set_up(director, job):
+        pass
     responders = Responders()
     last = 0
     for event, what in zip(job.events, seen.events, strict=True):
@@ -51,6 +45,29 @@ def rehearse(job: Job, seen: Observation, *, profile: str) -> Iterator[Step]:
                 arrivals = _received(director, event, at, job, responders)
                 yield Step(what.at, arrivals=tuple(comparable(Arrival(*one, 0)) for one in arrivals))
         last = what.at
+
+
+def setup_answers(job: Job, *, profile: str) -> Iterator[tuple[int, str]]:
+    """What each command of the set-up answers: exit status and message; all but ipvsadm's must simply succeed."""
+    yield from _set_up(_director(job, Observation(job.name, ""), profile), job)
+
+
+def _director(job: Job, seen: Observation, profile: str) -> Director:
+    return Director(
+        profile=profile,
+        sysctls={name: int(value) for name, value in job.sysctls},
+        own=(*OWN_ADDRESSES, *job.vips),
+        start_jiffies=seen.jiffies if seen.jiffies >= 0 else None,
+    )
+
+
+def _set_up(director: Director, job: Job) -> Iterator[tuple[int, str]]:
+    for argv in job.setup:
+        if argv[0] == "ipvsadm":
+            answer = director.run(" ".join(argv))
+            yield answer.status, " ".join(answer.message.split())
+        else:
+            yield 0, ""
 
 
 def _look(director: Director, last: int, at: int, *, stats: bool) -> Step:
@@ -90,8 +107,8 @@ def _received(
 
 def _listing(director: Director, *, stats: bool) -> Listing:
     rows = director.services()
-    counters = {(row.service, ""): row.counters for row in rows}
-    counters |= {(row.service, dest.dest): dest.counters for row in rows for dest in row.dests}
+    counters = {(row.service, ""): as_shown(row.counters) for row in rows}
+    counters |= {(row.service, dest.dest): as_shown(dest.counters) for row in rows for dest in row.dests}
     return Listing(
         services={row.service: (row.scheduler, row.flags) for row in rows},
         dests={(row.service, d.dest): (d.weight, d.active, d.inactive) for row in rows for d in row.dests},

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from ipaddress import IPv6Address
+from ipaddress import ip_network
 
 from lbsim.config import format_command
 from lbsim.config.iptables import format_settings
-from lbsim.engine.records import IN, OUT
+from lbsim.engine.records import IN, OUT, UDP
 from lbsim.errors import KernelUnavailable
 from lbsim.kernel.job import CLIENT, REPLY, Command, Event, Job, Packet, Show, server
+from lbsim.kernel.rehearsal import OWN_ADDRESSES
 from lbsim.model.config import AddDest, Address, AddService, AdminCommand, DirectorConfig, TimedCommand
 from lbsim.model.trace import Trace
 from lbsim.model.verdict import Rewrite
 from lbsim.packet.build import build
+from lbsim.packet.headers import parse
 from lbsim.packet.rewrite import rewrite
 
 __all__ = ["COUNTERS_SETTLE", "job_of"]
 
 #: The counters that ipvsadm shows are a copy, made every two seconds: so long after the last packet they are final.
 COUNTERS_SETTLE = 4_200_000_000
+_INTERNAL = (ip_network("10.0.0.0/24"), ip_network("fd00::/64"))
 
 
 def job_of(
@@ -43,7 +46,8 @@ def job_of(
     """
     commands = [*config.commands, *(timed.command for timed in timeline)]
     servers = _in_order({c.dest.address for c in commands if isinstance(c, AddDest)})
-    _refuse_foreign(servers)
+    vips = _in_order({c.service.address for c in commands if isinstance(c, AddService)})
+    _refuse_foreign(servers, vips)
     end = max([trace.duration, *(timed.at for timed in timeline), *moments]) if until is None else until
     events: list[tuple[int, int, Event]] = [
         (timed.at, 0, Command(timed.at, _argv(timed.command))) for timed in timeline if timed.at <= end
@@ -53,7 +57,7 @@ def job_of(
     settled = end + COUNTERS_SETTLE
     return Job(
         name=name,
-        vips=tuple(map(str, _in_order({c.service.address for c in commands if isinstance(c, AddService)}))),
+        vips=tuple(map(str, vips)),
         servers=tuple(map(str, servers)),
         setup=(*_router(config), *map(_argv, config.commands)),
         sysctls=tuple((f"net.ipv4.vs.{key}", str(value)) for key, value in (sysctls or {}).items()),
@@ -65,17 +69,20 @@ def _in_order(addresses: set[Address]) -> list[Address]:
     return sorted(addresses, key=lambda address: (address.version, int(address)))
 
 
-def _refuse_foreign(servers: list[Address]) -> None:
+def _refuse_foreign(servers: list[Address], vips: list[Address]) -> None:
     for address in servers:
-        inside = str(address).startswith("10.0.0.") or (
-            isinstance(address, IPv6Address) and int(address) >> 64 == 0xFD00 << 48
+        network = next((network for network in _INTERNAL if address in network), None)
+        if network is None:
+            reason = "the bench has no such network"
+        elif address in (network.network_address, network.broadcast_address):
+            reason = "no host can have this address on the bench"
+        elif address in vips or str(address) in OWN_ADDRESSES:
+            reason = "on the bench this is the director itself"
+        else:
+            continue
+        raise KernelUnavailable(
+            f"replay with destination {address}", reason, "give destinations addresses in 10.0.0.0/24 or fd00::/64"
         )
-        if not inside:
-            raise KernelUnavailable(
-                f"replay with destination {address}",
-                "the bench has no such network",
-                "give destinations addresses in 10.0.0.0/24 or fd00::/64",
-            )
 
 
 def _argv(command: AdminCommand) -> tuple[str, ...]:
@@ -94,6 +101,17 @@ def _packets(trace: Trace) -> Iterator[Packet]:
         content = build(trace, i)
         source, target = trace.addresses[row["src"]], trace.addresses[row["dst"]]
         if trace["raw_at"][i] >= 0:  # captured: its server end may stand for another service
-            content = rewrite(content, Rewrite(source, row["sport"], target, row["dport"], ttl_down=0))
+            content = _moved(content, Rewrite(source, row["sport"], target, row["dport"], ttl_down=0))
         side = {IN: CLIENT, OUT: server(str(source))}.get(row["direction"], REPLY)
         yield Packet(row["time"], row["flow"], side, content)
+
+
+def _moved(content: bytes, ends: Rewrite) -> bytes:
+    """A captured packet with other ends; a UDP checksum of 0 stays 0, as its sender left it out."""
+    headers = parse(content)
+    changed = rewrite(content, ends)
+    if headers and headers.proto == UDP and headers.l4:
+        at = slice(headers.l4 + 6, headers.l4 + 8)
+        if content[at] == b"\0\0":
+            return changed[: at.start] + b"\0\0" + changed[at.stop :]
+    return changed

@@ -13,9 +13,10 @@ from lbsim.model.config import format_endpoint
 from lbsim.model.result import ConnRow, Counters
 from lbsim.packet.headers import ICMP, parse
 
-__all__ = ["Listing", "Step", "comparable", "conn_rows", "listing_of", "steps_of"]
+__all__ = ["Listing", "Step", "as_shown", "comparable", "conn_rows", "listing_of", "steps_of"]
 
 _HEAD_LINES = 3
+_UNITS = {"K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 OWN_TTL = 64  # packets that the director makes itself leave with it, no forwarded packet does
 
 
@@ -25,7 +26,8 @@ class Listing:
 
     services : "tcp 192.168.1.10:80" -> (scheduler, flags).
     dests : (service, "10.0.0.11:80") -> (weight, active, inactive).
-    counters : service or (service, destination) -> counters; None if they were not asked for.
+    counters : (service, destination), or (service, "") for all of it -> counters, large ones without the digits that
+        ipvsadm leaves out; None if they were not asked for.
     conns : the entries, sorted.
     """
 
@@ -102,8 +104,29 @@ def _counters(text: str) -> dict[tuple[str, str], Counters]:
         if words[0] != "->":
             service = f"{words[0].lower()} {words[1]}"
         key = service, words[1] if words[0] == "->" else ""
-        counters[key] = Counters(*(int(word) for word in words[2:7]))
+        counters[key] = Counters(*map(_number, words[2:7]))
     return counters
+
+
+def _number(word: str) -> int:
+    """A number of ``--stats``: ``123K`` is 123,000."""
+    return int(word[:-1]) * _UNITS[word[-1]] if word[-1] in _UNITS else int(word)
+
+
+def as_shown(counters: Counters) -> Counters:
+    """The counters without the digits that ``ipvsadm -Ln --stats`` leaves out.
+
+    Source: facts, ipvsadm.md section 3.4.
+    """
+    values = (counters.connections, counters.in_packets, counters.out_packets, counters.in_bytes, counters.out_bytes)
+    return Counters(*map(_cut, values))
+
+
+def _cut(number: int) -> int:
+    for limit, unit in ((10**8, 1), (10**9, 10**3), (10**11, 10**6), (10**14, 10**9)):
+        if number < limit:
+            return number - number % unit
+    return number - number % 10**12
 
 
 def conn_rows(text: str) -> tuple[ConnRow, ...]:

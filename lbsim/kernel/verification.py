@@ -4,21 +4,32 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
+from ipaddress import ip_address
 from typing import Any
 
 from lbsim.kernel.job import CLIENT, Command, Event, Job, Observation, Packet, Show
-from lbsim.kernel.rehearsal import rehearse
+from lbsim.kernel.rehearsal import rehearse, setup_answers
 from lbsim.kernel.seen import Listing, Step, steps_of
 from lbsim.model.result import ConnRow
 from lbsim.model.wording import seconds
 from lbsim.packet.headers import parse
 
-__all__ = ["Divergence", "Verification", "compare_steps", "transcript_line", "truncated", "with_tables"]
+__all__ = [
+    "IN_SETUP",
+    "Divergence",
+    "Verification",
+    "compare_steps",
+    "setup_differences",
+    "transcript_line",
+    "truncated",
+    "with_tables",
+]
 
 LOOK_AFTER = 1_000_000  # ns
 SHOWN_ROWS = 40
 CONTEXT = 8  # events shown before the first divergence
+IN_SETUP = -1  # the event of a divergence in the commands before time 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +55,6 @@ class Verification:
     connections: int
     counters: int
     divergence: Divergence | None = None
-    left_out: tuple[str, ...] = field(default=())
 
     @property
     def identical(self) -> bool:
@@ -57,9 +67,10 @@ class Verification:
                 f"{self.scenario}: identical: {self.packets:,} packets, {self.connections:,} connection rows, "
                 f"{self.counters:,} counters on {self.kernel}"
             ]
+        event = f"at event {self.divergence.event} ({seconds(self.divergence.at)})"
         return [
-            f"{self.scenario}: DIFFERENT on {self.kernel}, first at event {self.divergence.event} "
-            f"({seconds(self.divergence.at)})",
+            f"{self.scenario}: DIFFERENT on {self.kernel}, "
+            f"first {'in the set-up' if self.divergence.event == IN_SETUP else event}",
             *(f"    {line}" for line in self.divergence.transcript),
             *(f"  ! {line}" for line in self.divergence.differences),
         ]
@@ -69,9 +80,23 @@ class Verification:
         return {"identical": self.identical} | asdict(self)
 
 
-def compare_steps(job: Job, kernel: Sequence[Step], engine: Iterable[Step], *, release: str) -> Verification:
-    """Both sides event by event, up to the first divergence."""
+def setup_differences(job: Job, seen: Observation, *, profile: str) -> list[str]:
+    """The commands before time 0 that the kernel answered in another way than the engine."""
+    answers = [(one.status, " ".join(one.output.split())) for one in seen.setup]
+    return [
+        f"set-up: {' '.join(argv)}: kernel {real}, engine {ours}"
+        for argv, real, ours in zip(job.setup, answers, setup_answers(job, profile=profile), strict=True)
+        if real != ours
+    ]
+
+
+def compare_steps(
+    job: Job, kernel: Sequence[Step], engine: Iterable[Step], *, release: str, setup: Sequence[str] = ()
+) -> Verification:
+    """Both sides event by event, up to the first divergence; ``setup``: those of :func:`setup_differences`."""
     packets = connections = counters = 0
+    if setup:
+        return Verification(job.name, release, 0, 0, 0, Divergence(IN_SETUP, 0, tuple(setup), ()))
     divergence = None
     for number, (event, real, ours) in enumerate(zip(job.events, kernel, engine, strict=True)):
         differences = _differences(real, ours)
@@ -106,7 +131,10 @@ def _of_arrivals(real: Sequence[tuple[str, bytes]], ours: Sequence[tuple[str, by
         if where != our_where:
             found.append(f"sent to: kernel {where}, engine {our_where}")
         if data != our_data:
-            at = next((i for i, (a, b) in enumerate(zip(data, our_data, strict=False)) if a != b), len(data))
+            at = next(
+                (i for i, (a, b) in enumerate(zip(data, our_data, strict=False)) if a != b),
+                min(len(data), len(our_data)),
+            )
             found.append(f"bytes from {at} on: kernel {data.hex()}, engine {our_data.hex()}")
     return found
 
@@ -153,7 +181,7 @@ def truncated(job: Job, event: int) -> Job:
 
 def with_tables(found: Verification, shorter: Job, seen: Observation, *, profile: str) -> Verification:
     """The verification with both sides' connection tables right behind the divergence, field by field."""
-    if found.divergence is None or seen.error or not seen.events:
+    if found.divergence is None or seen.error or not seen.events:  # tables are a help, no result
         return found
     *_, real = steps_of(seen)
     *_, ours = rehearse(shorter, seen, profile=profile)
@@ -189,8 +217,6 @@ def _told(arrivals: Sequence[tuple[str, bytes]]) -> str:
 
 
 def _packet(data: bytes) -> str:
-    from ipaddress import ip_address
-
     headers = parse(data)
     if headers is None:
         return data.hex()

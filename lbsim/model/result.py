@@ -193,7 +193,10 @@ class Result:
         return dict(sorted(rows, key=lambda row: -row[1]))
 
     def connection_packets(self) -> IntColumn:
-        """Indices of the packets that made a connection entry, in order."""
+        """Indices of the forwarded packets that made a connection entry, in order.
+
+        One that makes an entry and then dies of its TTL is not among them.
+        """
         made = [r.code for r in REASONS if r.name in ("new", "rescheduled")]
         (indices,) = np.nonzero(np.isin(self["reason"], made))
         return indices

@@ -105,9 +105,7 @@ def packet_of(world: World, step: Step, table: Sequence[ConnRow]) -> Sent:
         if kind == "again":
             flags = ("SYN",) if d >= 128 else flags
             return packet(proto, client, end(row.virtual), *flags_for(proto, flags), payload=d % 50)
-        return packet(
-            proto, end(row.destination), client, *flags_for(proto, flags), direction="out", payload=d % 50
-        )
+        return packet(proto, end(row.destination), client, *flags_for(proto, flags), direction="out", payload=d % 50)
     service = world.services[b % 3]
     proto = service.protocol
     client, virtual = world.clients[a % len(world.clients)], (str(service.address), service.port)
@@ -179,7 +177,9 @@ def answer(side: Side, world: World, step: Step, now: int, table: Sequence[ConnR
 def histories(least: int = 1, most: int = 60) -> st.SearchStrategy[list[Step]]:
     """Histories for hypothesis."""
     number = st.integers(0, 255)
-    return st.lists(st.tuples(st.sampled_from([*KINDS, "clear"]), number, number, number, number), min_size=least, max_size=most)
+    return st.lists(
+        st.tuples(st.sampled_from([*KINDS, "clear"]), number, number, number, number), min_size=least, max_size=most
+    )
 
 
 def random_history(seed: int, steps: int) -> list[Step]:

@@ -9,6 +9,7 @@ import pytest
 from lbsim.engine.conntable import find_in, new_conn, put
 from lbsim.engine.lanes import Lane
 from lbsim.engine.records import TCP, Packet
+from lbsim.engine.timers import arm
 from lbsim.host import EngineHost
 from lbsim.model.config import AddDest, AddService, DestId, ServiceId
 from tests.playbook import Playbook
@@ -29,7 +30,9 @@ def test_the_protocol_counts(play: Playbook) -> None:
 
 
 def test_source_port_0_never_matches_and_makes_an_entry_each_time(play: Playbook) -> None:
-    play.config("tcp V:80 rr", "A", "B").send("c1:0 SYN").expect("FORWARD B new").send("c1:0 SYN").expect("FORWARD A new")
+    play.config("tcp V:80 rr", "A", "B").send("c1:0 SYN").expect("FORWARD B new").send("c1:0 SYN").expect(
+        "FORWARD A new"
+    )
     play.send("c1:0 ACK").expect("LOCAL not_syn").table("c1:0 SYN_RECV B", "c1:0 SYN_RECV A")
 
 
@@ -100,7 +103,9 @@ def test_every_packet_arms_the_timer_anew(play: Playbook) -> None:
 
 def test_whole_seconds_are_cut(play: Playbook) -> None:
     play.config("tcp V:80 rr", "A").send("c1 SYN").expect("FORWARD A new").table("c1 SYN_RECV A 60")
-    play.advance(1).table("c1 SYN_RECV A 59").advance(249).table("c1 SYN_RECV A 59").advance(1).table("c1 SYN_RECV A 58")
+    play.advance(1).table("c1 SYN_RECV A 59").advance(249).table("c1 SYN_RECV A 59").advance(1).table(
+        "c1 SYN_RECV A 58"
+    )
 
 
 def test_an_entry_waits_at_0_for_its_slot_of_the_wheel(play: Playbook) -> None:
@@ -175,6 +180,15 @@ def test_rows_of_expired_entries_are_used_again(lane: Lane) -> None:
     assert sorted([make(host, 3), make(host, 4)]) == [1, 2]
     assert make(host, 5) == 3
     assert [row.client for row in host.connections()] == ["203.0.113.1:3", "203.0.113.1:4", "203.0.113.1:5"]
+
+
+def test_a_timer_for_a_moment_in_the_past_fires_as_soon_as_time_is_looked_at(lane: Lane) -> None:
+    host = hosting(lane)
+    host.advance(10**9)
+    c = make(host, 1)
+    lane.function(arm)(host.tables, c, host.tick(10**9) - 5)
+    host.advance(10**9)
+    assert host.connections() == ()
 
 
 def test_a_larger_table_still_finds_the_newest_of_equal_keys(lane: Lane) -> None:

@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from lbsim import Director
-from lbsim.engine.director import advance, next_event, receive_block, set_aside
+from lbsim.engine.director import (
+    advance,
+    count_in,
+    count_out,
+    next_event,
+    receive_block,
+    set_aside,
+    to_reschedule,
+)
 from lbsim.engine.reasons import DROP, FRAGMENT_SEEN, ICMP_SEEN, INVALID_IP, NO_RESPONDER, NONE, UNMODELLED
-from lbsim.engine.records import BAD_IP_HEADER, FRAGMENT, ICMP_ERROR, REPLY, TCP, Outcome, Packet
+from lbsim.engine.records import (
+    BAD_IP_HEADER,
+    CUT_HEADER,
+    FRAGMENT,
+    ICMP_ERROR,
+    REPLY,
+    SYN,
+    TCP,
+    UDP,
+    Conn,
+    Outcome,
+    Packet,
+)
+from lbsim.engine.tcp import STATES
 from lbsim.host import EngineHost
 from lbsim.packet.build import build_packet
 from tests.playbook import Playbook
@@ -217,6 +240,13 @@ def test_a_cut_syn_gives_no_entry_up(play: Playbook) -> None:
     walk(play, *SERVER_RESETS).send("c1 SYN", cut=19).expect("DROP A header_cut").table("c1 CLOSE A")
 
 
+@pytest.mark.parametrize("packet", [Packet(proto=TCP, shape=CUT_HEADER), Packet(proto=UDP)], ids=["cut TCP", "UDP"])
+def test_flags_that_are_not_a_whole_tcp_headers_give_no_entry_up(packet: Packet) -> None:
+    packet.tcp_flags = SYN
+    finished = Conn(state=STATES.index("TIME_WAIT"))
+    assert to_reschedule(EngineHost().tables, packet, finished) is False
+
+
 def test_old_and_new_entry_are_in_the_table_and_in_the_counters_for_a_tick(play: Playbook) -> None:
     play.config("tcp V:80 lc", "A")
     walk(play, *SERVER_RESETS).wait(1).send("c1 SYN").expect("FORWARD A rescheduled")
@@ -328,6 +358,17 @@ def test_what_is_not_forwarded_by_ipvs_is_not_counted(play: Playbook) -> None:
 def test_packets_that_die_of_their_ttl_are_counted(play: Playbook) -> None:
     play.config("tcp V:80 rr", "A").send("c1 SYN", ttl=1).expect("REJECT A ttl_exceeded")
     play.table("c1 SYN_RECV A 60").totals(A={"conns": 1, "in_packets": 1, "active": 1})
+
+
+@pytest.mark.parametrize("count", [count_in, count_out])
+def test_nothing_is_counted_for_a_removed_destination(count: Callable[..., None]) -> None:
+    tables = EngineHost().tables
+    tables.dests[1].service = 1
+    count(tables, 1, 40)
+    tables.dests[1].available = 1
+    count(tables, 1, 41)
+    for row in (tables.dests[1], tables.services[1]):
+        assert (row.in_packets + row.out_packets, row.in_bytes + row.out_bytes) == (1, 41)
 
 
 def test_each_destination_counts_its_own(play: Playbook) -> None:

@@ -102,9 +102,7 @@ def test_nat_there_and_back_is_the_identity(
         f"-a -{letter} {around.format(vip)}:80 -r {around.format(real)}:{server[1]} -m"
     )
     src = ip_address(client[0] if version == 4 else (0x20010DB8 << 96) + (7 << 64) + client[0])
-    request = build_packet(
-        src=src, dst=vip, proto=number, sport=client[1], dport=80, flags=2, payload=payload, ttl=ttl
-    )
+    request = build_packet(src=src, dst=vip, proto=number, sport=client[1], dport=80, flags=2, payload=payload, ttl=ttl)
     (there,) = director.receive(request).departures
     assert checksums_are_right(there.packet)
     (back,) = director.receive(mirrored(there.packet), via=str(real)).departures

@@ -209,8 +209,12 @@ def dead_connection_to_b(play: Playbook) -> Playbook:
     Its entry goes before the first look: CLOSE is 10 s, asked for jiffy 4294894796, the next multiple of 64 is
     4294894848 (10.208 s).
     """
-    return play.config("tcp V:80 rr", "A", "B").send("c1 SYN").expect("FORWARD B new").reply("B c1 RST").expect(
-        "FORWARD B translated"
+    return (
+        play.config("tcp V:80 rr", "A", "B")
+        .send("c1 SYN")
+        .expect("FORWARD B new")
+        .reply("B c1 RST")
+        .expect("FORWARD B translated")
     )
 
 

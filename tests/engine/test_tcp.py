@@ -61,7 +61,7 @@ def test_timeouts_are_in_ticks(hz: int, factor: int) -> None:
 
 def test_states_have_the_names_that_listings_print() -> None:
     printed = "NONE ESTABLISHED SYN_SENT SYN_RECV FIN_WAIT TIME_WAIT CLOSE CLOSE_WAIT LAST_ACK LISTEN SYNACK"
-    assert tcp.STATES == tuple(printed.split())
+    assert tuple(printed.split()) == tcp.STATES
 
 
 @pytest.mark.parametrize("state", naive.STATES)

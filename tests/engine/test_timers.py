@@ -38,7 +38,15 @@ def test_lateness_at_250_hz_is_one_tick_to_one_slot(seconds: int, granule: int) 
 
 @pytest.mark.parametrize(
     ("seconds", "hz", "granule"),
-    [(2, 1000, 64), (10, 1000, 512), (120, 1000, 4096), (900, 1000, 32768), (1, 300, 8), (2, 300, 64), (300, 300, 4096)],
+    [
+        (2, 1000, 64),
+        (10, 1000, 512),
+        (120, 1000, 4096),
+        (900, 1000, 32768),
+        (1, 300, 8),
+        (2, 300, 64),
+        (300, 300, 4096),
+    ],
 )
 def test_lateness_at_other_tick_rates(seconds: int, hz: int, granule: int) -> None:
     late = {fire_tick(now + seconds * hz, now) - now - seconds * hz for now in range(2 * granule)}
@@ -129,6 +137,14 @@ def test_timers_fire_when_a_plain_list_of_timers_says(start: int, steps: list[tu
                 del pending[c]
     assert pending == {}
     assert not any(t.wheel_heads)
+
+
+@pytest.mark.parametrize("delay", [1, 63, 64, 600, 5000, 40_000, 300_000, 3_000_000])
+def test_where_slots_of_all_levels_end_a_timer_of_any_level_fires(delay: int) -> None:
+    end = 2**32  # a multiple of 8**8: the slots of all nine levels end here
+    t = tables_at(end - delay, 1)
+    arm(t, 1, end - 1)
+    assert due_until(t, end) == [(fire_jiffy(end - 1, end - delay), 1)] == [(end, 1)]
 
 
 @given(timers=st.lists(st.tuples(st.integers(1, 9), DELAYS), max_size=12), out=st.sets(st.integers(1, 9)))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from lbsim.kernel.job import REPLY, Command, Event, Job, Observation, Packet, Sh
 from lbsim.kernel.rehearsal import rehearse
 from lbsim.kernel.run import run as run_jobs
 from lbsim.kernel.seen import steps_of
-from lbsim.kernel.verification import Verification, compare_steps
+from lbsim.kernel.verification import Verification, compare_steps, setup_differences
 from lbsim.packet.headers import parse
 from tests.kernel.random_jobs import random_job
 
@@ -33,7 +33,13 @@ def verified(job: Job, seen: Observation) -> Verification:
     if seen.error:
         raise SystemExit(f"{job.name}: the kernel's side broke off: {seen.error}")
     profile = "linux-6.12.117" if seen.release.startswith("6.12.") else "linux-6.1.192"
-    return compare_steps(job, steps_of(seen), rehearse(job, seen, profile=profile), release=f"linux-{seen.release}")
+    return compare_steps(
+        job,
+        steps_of(seen),
+        rehearse(job, seen, profile=profile),
+        release=f"linux-{seen.release}",
+        setup=setup_differences(job, seen, profile=profile),
+    )
 
 
 def shrunk(job: Job, ask: Ask) -> Job:
@@ -46,7 +52,8 @@ def shrunk(job: Job, ask: Ask) -> Job:
             if len(job.events) > size
         ]
         seen = ask(attempts)
-        smaller = next((a for a, s in zip(attempts, seen, strict=True) if not verified(a, s).identical), None)
+        still = (a for a, s in zip(attempts, seen, strict=True) if not s.error and not verified(a, s).identical)
+        smaller = next(still, None)
         if smaller is None:
             size //= 2
         else:
@@ -56,19 +63,29 @@ def shrunk(job: Job, ask: Ask) -> Job:
 
 
 def as_scenario(job: Job) -> str:
-    """The job as a scenario file."""
+    """The job as a scenario file; a reply of a flow that nobody began, which nobody sends, is left out."""
     lines = [f"name: {job.name.lower()}", "description: found by the differential run", "config: |"]
     lines += [f"  {' '.join(argv)}" for argv in job.setup]
     if job.sysctls:
         lines += ["sysctls:", *(f"  {name}: {value}" for name, value in job.sysctls)]
-    lines += ["traffic:", "  - packets: |", *(f"      {_script(e)}" for e in job.events if isinstance(e, Packet))]
+    lines += ["traffic:", "  - packets: |", *(f"      {_script(e)}" for e in _sent(job.events))]
     commands = [e for e in job.events if isinstance(e, Command)]
     if commands:
-        lines += ["timeline:", *(f"  - {{at: {e.at}ns, run: {' '.join(e.argv)}}}" for e in commands)]
+        lines += ["timeline:", *(f'  - {{at: {e.at}ns, run: "{" ".join(e.argv)}"}}' for e in commands)]
     shows = [e for e in job.events if isinstance(e, Show)]
     if shows:
         lines.append(f"show: [{', '.join(f'{e.at}ns' for e in shows)}]")
     return "\n".join(lines) + "\n"
+
+
+def _sent(events: Sequence[Event]) -> Iterator[Packet]:
+    begun: set[int] = set()
+    for event in events:
+        if isinstance(event, Packet):
+            if event.side != REPLY:
+                begun.add(event.flow)
+            if event.flow in begun:
+                yield event
 
 
 def _script(event: Packet) -> str:
@@ -78,7 +95,9 @@ def _script(event: Packet) -> str:
     flags = "".join(letter for bit, letter in enumerate("FSRPAU") if headers.flags >> bit & 1) or "-"
     payload = headers.length - 40
     assert event.side in (REPLY, "c")
-    return f"{event.at}ns {ends[0]} > {ends[1]} tcp {flags}" + (f" len={payload}" if payload else "")
+    return f"{event.at}ns {ends[0]} > {ends[1]} tcp {flags} seq={headers.seq} ack={headers.ack}" + (
+        f" len={payload}" if payload else ""
+    )
 
 
 def decisions(events: Sequence[Event]) -> int:

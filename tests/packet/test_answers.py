@@ -150,10 +150,7 @@ def fragment_of(packet: bytes, bits: int) -> bytes:
 
 @pytest.mark.parametrize("kind", [0, 8, 13])
 def test_an_icmp_query_is_reported(kind: int) -> None:
-    assert (
-        port_unreachable(bytes(IP(src=CLIENT4, dst=VIP4, proto=1) / Raw(bytes([kind]) + bytes(7))))
-        is not None
-    )
+    assert port_unreachable(bytes(IP(src=CLIENT4, dst=VIP4, proto=1) / Raw(bytes([kind]) + bytes(7)))) is not None
 
 
 @pytest.mark.parametrize("kind", [3, 4, 5, 11, 12])

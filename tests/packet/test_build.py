@@ -88,9 +88,7 @@ def test_a_captured_row_at_the_beginning_of_the_capture_is_captured_too() -> Non
     st.sampled_from([1, 6, 17, 58, 132]),
     st.integers(0, 100),
 )
-def test_a_made_packet_is_as_long_as_its_row_says(
-    ends: tuple[Address, Address, int], proto: int, room: int
-) -> None:
+def test_a_made_packet_is_as_long_as_its_row_says(ends: tuple[Address, Address, int], proto: int, room: int) -> None:
     src, dst, head = ends
     packet = build(one_row(src, dst, proto=proto, length=head + room), 0)
     headers = parse(packet)

@@ -22,18 +22,10 @@ UDP = struct.pack("!HHHH", 5000, 53, 12, 0) + b"abcd"
 SCTP = struct.pack("!HHII", 4001, 80, 7, 0) + b"\x01\0\0\x14"
 
 
-def ipv4(
-    proto: int, content: bytes, *, fragment: int = 0, length: int | None = None, options: bytes = b""
-) -> bytes:
+def ipv4(proto: int, content: bytes, *, fragment: int = 0, length: int | None = None, options: bytes = b"") -> bytes:
     size = 20 + len(options) + len(content) if length is None else length
     first = 0x40 | (20 + len(options)) // 4
-    return (
-        struct.pack("!BBHHHBBH", first, 0, size, 1, fragment, 63, proto, 0)
-        + CLIENT4
-        + VIP4
-        + options
-        + content
-    )
+    return struct.pack("!BBHHHBBH", first, 0, size, 1, fragment, 63, proto, 0) + CLIENT4 + VIP4 + options + content
 
 
 def ipv6(proto: int, content: bytes, *, payload: int | None = None) -> bytes:

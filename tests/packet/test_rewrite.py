@@ -305,9 +305,7 @@ def test_there_and_back_turns_a_tcp_checksum_of_ffff_into_0() -> None:
 
 
 @pytest.mark.parametrize("version", [4, 6])
-@pytest.mark.parametrize(
-    ("ttl", "down", "left"), [(64, 1, 63), (64, 0, 64), (64, 2, 62), (1, 1, 0), (0, 1, 0)]
-)
+@pytest.mark.parametrize(("ttl", "down", "left"), [(64, 1, 63), (64, 0, 64), (64, 2, 62), (1, 1, 0), (0, 1, 0)])
 def test_the_ttl_goes_down_but_not_below_0(version: int, ttl: int, down: int, left: int) -> None:
     packet = bytearray(bytes(scapy_packet(version, TCP, b"")))
     packet[8 if version == 4 else 7] = ttl

@@ -108,9 +108,7 @@ def test_bytes_to_packet_and_back_are_the_same(ip: Packet) -> None:
 
 
 def test_bytes_that_are_no_ip_packet_are_refused_and_shown() -> None:
-    with pytest.raises(
-        TraceError, match=r"^no IP packet; expected bytes that begin with its header  \[ffff01\]$"
-    ):
+    with pytest.raises(TraceError, match=r"^no IP packet; expected bytes that begin with its header  \[ffff01\]$"):
         from_bytes(b"\xff\xff\x01")
 
 
@@ -142,12 +140,8 @@ PACKETS = [
     pytest.param(V4 / UDP(sport=1, dport=2, chksum=0) / Raw(b"x"), Rewrite(), id="routed udp checksum 0"),
     pytest.param(V6 / IPv6ExtHdrDestOpt() / SYN, TO_6, id="extension header"),
     pytest.param(V4 / ICMP(), TO_4, id="icmp"),
-    pytest.param(
-        IP(src="198.51.100.1", dst="192.168.1.10", frag=5, proto=17) / Raw(b"abcdefgh"), TO_4, id="fragment"
-    ),
-    pytest.param(
-        IP(src="198.51.100.1", dst="192.168.1.10", proto=6) / Raw(bytes(SYN)), TO_4, id="tcp as Raw"
-    ),
+    pytest.param(IP(src="198.51.100.1", dst="192.168.1.10", frag=5, proto=17) / Raw(b"abcdefgh"), TO_4, id="fragment"),
+    pytest.param(IP(src="198.51.100.1", dst="192.168.1.10", proto=6) / Raw(bytes(SYN)), TO_4, id="tcp as Raw"),
     pytest.param(FRAME / IP(dst="192.168.1.10", proto=6) / Raw(bytes(SYN)), TO_4, id="tcp as Raw in a frame"),
     pytest.param(IP(dst="192.168.1.10", ihl=4) / SYN, TO_4, id="no ip header"),
 ]
@@ -165,9 +159,7 @@ def test_the_packet_itself_stays_as_it_is(packet: Packet, change: Rewrite) -> No
     assert (bytes(packet), packet.layers()) == (before, layers)
 
 
-@pytest.mark.parametrize(
-    "packet", [V4 / DNS_QUERY, FRAME / Dot1Q(vlan=7) / V4 / SYN / Raw(b"data") / Padding(b"pad")]
-)
+@pytest.mark.parametrize("packet", [V4 / DNS_QUERY, FRAME / Dot1Q(vlan=7) / V4 / SYN / Raw(b"data") / Padding(b"pad")])
 def test_layers_are_kept(packet: Packet) -> None:
     # Nobody would take port 8080 for DNS: the layers are not guessed anew.
     assert rewrite_packet(packet, TO_4).layers() == packet.layers()
@@ -221,7 +213,5 @@ def test_an_address_of_the_other_family_is_refused() -> None:
 
 
 def test_the_import_does_not_load_scapy() -> None:
-    code = (
-        "import sys, lbsim.traffic.packets; sys.exit(any(name.startswith('scapy') for name in sys.modules))"
-    )
+    code = "import sys, lbsim.traffic.packets; sys.exit(any(name.startswith('scapy') for name in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -18,7 +18,7 @@ def test_a_file_is_a_scheduler() -> None:
 def test_a_new_scheduler_is_noted_with_its_hooks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "REGISTERED", {})
     registry.register("mine", schedule=len)
-    assert registry.REGISTERED == {"mine": {"schedule": len}}
+    assert {"mine": {"schedule": len}} == registry.REGISTERED
 
 
 def test_an_unknown_hook_is_a_mistake() -> None:

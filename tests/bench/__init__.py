@@ -1,0 +1,1 @@
+"""Measurements: ``pytest tests/bench --run-bench``. Nothing here fails because it is slow."""

@@ -1,0 +1,152 @@
+"""The engine doing a kernel's job: expected values by the schedulers' definitions and the timeouts' defaults."""
+
+from __future__ import annotations
+
+from lbsim.kernel.job import (
+    CLIENT,
+    REPLY,
+    Command,
+    CommandSeen,
+    Event,
+    Job,
+    Observation,
+    Packet,
+    PacketSeen,
+    Show,
+    server,
+)
+from lbsim.kernel.rehearsal import rehearse, setup_answers
+from lbsim.kernel.seen import Step
+from lbsim.packet.build import build_packet
+from lbsim.packet.headers import parse
+
+VIP = "192.168.1.10"
+SETUP = (
+    ("ipvsadm", "-A", "-t", f"{VIP}:80", "-s", "rr"),
+    ("ipvsadm", "-a", "-t", f"{VIP}:80", "-r", "10.0.0.11:80", "-m"),
+    ("ipvsadm", "-a", "-t", f"{VIP}:80", "-r", "10.0.0.12:8080", "-m"),
+)
+CLIENTS_IP = "198.51.100.1"
+MS, SECOND = 10**6, 10**9
+JIFFIES = 4294893568  # a multiple of 4096
+SYN, ACK, SYN_ACK = 2, 16, 18
+
+
+def request(at: int, flags: int = SYN, port: int = 1001, ttl: int = 64) -> Packet:
+    content = build_packet(src=CLIENTS_IP, sport=port, dst=VIP, dport=80, flags=flags, ttl=ttl)
+    return Packet(at, port, CLIENT, content)
+
+
+def reply(at: int, flags: int = SYN_ACK, port: int = 1001) -> Packet:
+    return Packet(at, port, REPLY, build_packet(src=VIP, sport=80, dst=CLIENTS_IP, dport=port, flags=flags))
+
+
+def steps(*events: Event, setup: tuple[tuple[str, ...], ...] = SETUP, late: int = 0, **options: object) -> list[Step]:
+    job = Job("j", (VIP,), ("10.0.0.11", "10.0.0.12"), setup, events=events, **options)  # type: ignore[arg-type]
+    seen = Observation("j", "6.1.0", JIFFIES, events=tuple(PacketSeen(event.at + late) for event in events))
+    return list(rehearse(job, seen, profile="linux-6.1.192"))
+
+
+def ends(step: Step) -> list[tuple[str, int, int]]:
+    """Where packets went, with their ports."""
+    found = [(where, parse(content)) for where, content in step.arrivals]
+    return [(where, headers.sport, headers.dport) for where, headers in found if headers]
+
+
+# rr starts with the newest destination and then goes on to the older ones.
+def test_requests_arrive_at_the_chosen_server() -> None:
+    first, second = steps(request(0), request(MS, port=1002))
+    assert ends(first) == [(server("10.0.0.12"), 1001, 8080)]
+    assert ends(second) == [(server("10.0.0.11"), 1002, 80)]
+
+
+def test_a_reply_comes_from_the_server_that_got_the_request_and_bears_the_virtual_end_again() -> None:
+    _, answered = steps(request(0), reply(MS))
+    assert ends(answered) == [(CLIENT, 80, 1001)]
+
+
+def test_nobody_sends_a_reply_to_a_request_that_did_not_arrive() -> None:
+    assert steps(reply(0))[0].arrivals == ()
+
+
+def test_a_packet_without_a_destination_is_answered_to_the_clients() -> None:
+    (step,) = steps(request(0), setup=SETUP[:1])
+    ((where, content),) = step.arrivals
+    headers = parse(content)
+    assert headers
+    assert (where, headers.proto) == (CLIENT, 1)
+
+
+def test_a_command_answers_as_the_tool_does() -> None:
+    (step,) = steps(Command(0, ("ipvsadm", "-D", "-t", f"{VIP}:443")))
+    assert step.answer == (255, "No such service")
+
+
+def test_a_look_shows_services_destinations_and_entries() -> None:
+    _, show = steps(request(0), Show(MS))
+    assert show.listing
+    assert show.listing.services == {f"tcp {VIP}:80": ("rr", ())}
+    assert show.listing.dests == {
+        (f"tcp {VIP}:80", "10.0.0.11:80"): (1, 0, 0),
+        (f"tcp {VIP}:80", "10.0.0.12:8080"): (1, 1, 0),
+    }
+    assert [(row.state, row.destination) for row in show.listing.conns] == [("SYN_RECV", "10.0.0.12:8080")]
+    assert show.listing.counters is None
+
+
+def test_counters_come_if_they_are_asked_for() -> None:
+    _, show = steps(request(0), Show(5 * SECOND, stats=True))
+    assert show.listing
+    assert show.listing.counters
+    counted = show.listing.counters[f"tcp {VIP}:80", "10.0.0.12:8080"]
+    assert (counted.connections, counted.in_packets, counted.in_bytes) == (1, 1, 40)
+
+
+# SYN_RECV lasts 60 s, 15,000 ticks. Timers of 4,032 to 32,255 ticks expire on multiples of 512 ticks: from an aligned
+# time 0 on that is tick 15,360, 61.44 s.
+def test_timers_fire_by_the_kernels_clock() -> None:
+    _, before, after = steps(request(0), Show(61_400 * MS), Show(61_500 * MS))
+    assert before.listing
+    assert after.listing
+    assert (len(before.listing.conns), len(after.listing.conns)) == (1, 0)
+
+
+def test_events_happen_when_the_kernel_had_them() -> None:
+    assert [step.at for step in steps(request(0), Show(MS), late=7)] == [7, MS + 7]
+
+
+# Seconds are cut: the entry reads 60 only in the packet's own tick, and 59 from the next one on.
+def test_a_look_also_shows_the_ticks_around_it() -> None:
+    _, show = steps(request(0), Show(0))
+    assert show.listing
+    assert {row.expires for one in (show.listing, *show.near) for row in one.conns} == {60, 59}
+
+
+def test_looking_ahead_changes_nothing() -> None:
+    shows = [Show(n * MS) for n in range(1, 100)]
+    looked = steps(request(0), *shows, reply(SECOND), Show(2 * SECOND))
+    unwatched = steps(request(0), reply(SECOND), Show(2 * SECOND))
+    assert looked[-1].listing == unwatched[-1].listing
+
+
+# expire_nodest_conn (facts, packet-path.md section 20): a packet for a removed destination ends the entry.
+def test_the_jobs_sysctls_are_set() -> None:
+    gone = Command(MS, ("ipvsadm", "-d", "-t", f"{VIP}:80", "-r", "10.0.0.12:8080"))
+    events = (request(0), gone, request(2 * MS, ACK), Show(20 * MS))
+    kept = steps(*events)[-1].listing
+    ended = steps(*events, sysctls=(("net.ipv4.vs.expire_nodest_conn", "1"),))[-1].listing
+    assert kept
+    assert ended
+    assert (len(kept.conns), len(ended.conns)) == (1, 0)
+
+
+def test_the_set_up_answers_in_its_order_and_other_programs_succeed() -> None:
+    setup = (("iptables", "-F"), SETUP[0], SETUP[0])
+    job = Job("j", (VIP,), (), setup)
+    assert list(setup_answers(job, profile="linux-6.1.192")) == [(0, ""), (0, ""), (255, "Service already exists")]
+
+
+def test_an_observed_command_needs_no_words_of_its_own() -> None:
+    job = Job("j", (VIP,), (), SETUP, events=(Command(0, ("ipvsadm", "-C")),))
+    seen = Observation("j", "6.1.0", events=(CommandSeen(5, (), 0, ""),))
+    assert [step.answer for step in rehearse(job, seen, profile="linux-6.1.192")] == [(0, "")]

@@ -1,0 +1,148 @@
+"""From what ``simulate`` takes to a job: what is asked, in which order, with which bytes."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.inet6 import IPv6
+from scapy.packet import Packet as ScapyPacket
+from scapy.utils import wrpcap
+
+from lbsim.config import parse, parse_command
+from lbsim.errors import KernelUnavailable
+from lbsim.kernel.job import CLIENT, REPLY, Command, Job, Packet, Show, server
+from lbsim.kernel.scenario_job import COUNTERS_SETTLE, job_of
+from lbsim.model.config import TimedCommand
+from lbsim.model.trace import Trace
+from lbsim.traffic import pcap, script
+
+VIP = "192.168.1.10"
+CONFIG = f"ipvsadm -A -t {VIP}:80 -s rr\nipvsadm -a -t {VIP}:80 -r 10.0.0.11:8080 -m\n"
+SCRIPT = f"""\
+0s   198.51.100.1:1001 > {VIP}:80 tcp S
+10ms {VIP}:80 > 198.51.100.1:1001 tcp SA
+20ms 10.0.0.11:8080 > 198.51.100.1:1001 tcp A
+"""
+SECOND = 10**9
+NOTHING = Trace.merge([])
+
+
+def job(config: str = CONFIG, trace: Trace | None = None, **options: object) -> Job:
+    """The job of a config and a trace, by default those above."""
+    return job_of("j", parse(config), script.parse(SCRIPT) if trace is None else trace, **options)  # type: ignore[arg-type]
+
+
+def captured(folder: Path, *packets: ScapyPacket, mapped: str | None = None) -> list[Packet]:
+    """The packets of a job whose traffic is a capture."""
+    wrpcap(str(folder / "c.pcap"), list(packets))
+    config = parse(f"{CONFIG}ipvsadm -A -u {VIP}:53 -s rr\n")
+    services = [service.id for service in config.services()]
+    mapping = {(ip_address(mapped), 8000): services[0]} if mapped else None
+    made = job_of("j", config, pcap.read(folder / "c.pcap", services=services, mapping=mapping))
+    return [event for event in made.events if isinstance(event, Packet)]
+
+
+def test_each_packet_leaves_on_the_wire_of_its_sender() -> None:
+    sent = [(e.at, e.side) for e in job().events if isinstance(e, Packet)]
+    assert sent == [(0, CLIENT), (10_000_000, REPLY), (20_000_000, server("10.0.0.11"))]
+
+
+def test_a_reply_bears_the_virtual_end() -> None:
+    reply = job().events[1]
+    assert isinstance(reply, Packet)
+    packet = IP(reply.content)
+    assert (packet.src, packet[TCP].sport, packet.dst, packet[TCP].dport) == (VIP, 80, "198.51.100.1", 1001)
+
+
+def test_vips_and_servers_are_those_of_the_config_and_of_the_timeline_each_once() -> None:
+    late = [
+        TimedCommand(SECOND, parse_command("ipvsadm -A -t 192.168.1.9:80 -s rr")),
+        TimedCommand(SECOND, parse_command("ipvsadm -a -t 192.168.1.9:80 -r 10.0.0.9:80 -m")),
+        TimedCommand(SECOND, parse_command("ipvsadm -a -t 192.168.1.9:80 -r 10.0.0.11:80 -m")),
+    ]
+    made = job(timeline=late)
+    assert made.vips == ("192.168.1.9", VIP)
+    assert made.servers == ("10.0.0.9", "10.0.0.11")
+
+
+def test_the_set_up_is_the_routers_lines_and_the_configs_commands() -> None:
+    assert job("iptables -P FORWARD ACCEPT\n" + CONFIG).setup == (
+        ("iptables", "-P", "FORWARD", "ACCEPT"),
+        *(tuple(line.split()) for line in CONFIG.replace("-m\n", "-m -w 1\n").splitlines()),
+    )
+
+
+def test_sysctls_are_those_of_ipvs() -> None:
+    assert job(sysctls={"conn_reuse_mode": 0}).sysctls == (("net.ipv4.vs.conn_reuse_mode", "0"),)
+
+
+# As simulate does it: commands come before packets, and tables are shown after them.
+def test_at_equal_times_commands_come_first_and_looks_last() -> None:
+    command = TimedCommand(0, parse_command(f"ipvsadm -e -t {VIP}:80 -r 10.0.0.11:8080 -m -w 2"))
+    made = job(timeline=[command], moments=[0])
+    assert [type(event) for event in made.events[:3]] == [Command, Packet, Show]
+
+
+def test_nothing_is_asked_after_the_end_but_the_last_look() -> None:
+    command = TimedCommand(SECOND, parse_command(f"ipvsadm -D -t {VIP}:80"))
+    made = job(timeline=[command], moments=[5_000_000, SECOND], until=15_000_000)
+    assert [event.at for event in made.events] == [0, 5_000_000, 10_000_000, 15_000_000 + COUNTERS_SETTLE]
+
+
+def test_a_run_without_packets_still_looks_at_the_tables() -> None:
+    assert job(trace=NOTHING).events == (Show(COUNTERS_SETTLE, stats=True),)
+
+
+def test_the_last_look_follows_the_last_moment() -> None:
+    assert job(trace=NOTHING, moments=[7 * SECOND]).events[-1].at == 7 * SECOND + COUNTERS_SETTLE
+
+
+def test_ipv6_packets_and_servers_are_ipv6() -> None:
+    config = "-A -t [2001:db8:1::10]:80 -s rr\n-a -t [2001:db8:1::10]:80 -r [fd00::11]:80 -m\n"
+    made = job(config, script.parse("0s [2001:db8::1]:1001 > [2001:db8:1::10]:80 tcp S\n"))
+    assert (made.vips, made.servers) == (("2001:db8:1::10",), ("fd00::11",))
+    (packet,) = (event for event in made.events if isinstance(event, Packet))
+    assert IPv6(packet.content).dst == "2001:db8:1::10"
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("172.16.0.5", "the bench has no such network"),
+        ("10.0.1.5", "the bench has no such network"),
+        ("10.0.0.255", "no host can have this address"),
+        ("10.0.0.0", "no host can have this address"),
+        ("10.0.0.1", "this is the director itself"),
+    ],
+)
+def test_a_destination_that_the_bench_cannot_have_is_named(address: str, why: str) -> None:
+    with pytest.raises(KernelUnavailable) as caught:
+        job(CONFIG.replace("10.0.0.11", address))
+    assert str(caught.value).startswith(f"replay with destination {address}: ")
+    assert why in str(caught.value)
+    assert str(caught.value).endswith("give destinations addresses in 10.0.0.0/24 or fd00::/64")
+
+
+def test_a_service_address_is_no_destination() -> None:
+    with pytest.raises(KernelUnavailable, match="this is the director itself"):
+        job(f"{CONFIG}ipvsadm -A -t 10.0.0.11:80 -s rr\n")
+
+
+def test_a_captured_packet_goes_out_byte_for_byte(tmp_path: Path) -> None:
+    packet = IP(src="198.51.100.1", dst=VIP, id=77, ttl=55) / TCP(sport=1001, dport=80, flags="S", window=1234)
+    assert [one.content for one in captured(tmp_path, packet)] == [bytes(packet)]
+
+
+def test_a_captured_packet_of_another_end_goes_to_the_service(tmp_path: Path) -> None:
+    there = TCP(sport=1001, dport=8000, flags="S")
+    here = TCP(sport=1001, dport=80, flags="S")
+    (sent,) = captured(tmp_path, IP(src="198.51.100.1", dst="127.0.0.1") / there, mapped="127.0.0.1")
+    assert sent.content == bytes(IP(src="198.51.100.1", dst=VIP) / here)
+
+
+def test_a_captured_udp_checksum_of_zero_stays_zero(tmp_path: Path) -> None:
+    packet = IP(src="198.51.100.1", dst=VIP) / UDP(sport=1001, dport=53, chksum=0) / b"ab"
+    assert [one.content for one in captured(tmp_path, packet)] == [bytes(packet)]

@@ -1,0 +1,146 @@
+"""The texts of the real tools, read back; the literals are those of the fact sheets' formats."""
+
+from __future__ import annotations
+
+import pytest
+from scapy.layers.inet import ICMP, IP, TCP
+from scapy.layers.inet6 import IPv6
+
+from lbsim.kernel.job import Arrival, CommandSeen, Observation, PacketSeen, ShowSeen
+from lbsim.kernel.seen import Step, as_shown, comparable, conn_rows, listing_of, steps_of
+from lbsim.model.result import ConnRow, Counters
+
+LISTING = """\
+IP Virtual Server version 1.2.1 (size=4096)
+Prot LocalAddress:Port Scheduler Flags
+  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn
+TCP  192.168.1.10:80 sh (sh-fallback,sh-port)
+  -> 10.0.0.11:8080               Masq    1      2          30        
+  -> 10.0.0.12:8080               Masq    0      0          0         
+UDP  192.168.1.10:53 rr
+TCP  [2001:db8:1::10]:80 lc
+  -> [fd00::11]:80                Masq    100    1          0         
+"""  # noqa: W291 - so the tool prints it
+STATS = """\
+IP Virtual Server version 1.2.1 (size=4096)
+Prot LocalAddress:Port               Conns   InPkts  OutPkts  InBytes OutBytes
+  -> RemoteAddress:Port
+TCP  192.168.1.10:80                     3       12        9      624   123456K
+  -> 10.0.0.11:8080                      3       12        9      624   123456K
+"""
+CONNS = """\
+Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData
+UDP C6336401 9C42 C0A8010A 0035 0A00000C 14E9 UDP             299
+TCP C6336401 9C41 C0A8010A 0050 0A00000B 1F90 ESTABLISHED     899
+"""
+CONNS_IPV6 = (
+    "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData\n"
+    "TCP 2001:0db8:0000:0000:0000:0000:0000:0001 9C41 2001:0db8:0001:0000:0000:0000:0000:0010 0050 "
+    "fd00:0000:0000:0000:0000:0000:0000:0011 1F90 SYN_RECV         59\n"
+)
+HTTP, DNS, HTTP6 = "tcp 192.168.1.10:80", "udp 192.168.1.10:53", "tcp [2001:db8:1::10]:80"
+ERROR = IP(src="192.168.1.10", dst="198.51.100.1", ttl=64, id=4711) / ICMP(type=3, code=3) / (b"x" * 28)
+
+
+def test_services_have_their_scheduler_and_flags() -> None:
+    assert listing_of(ShowSeen(0, LISTING, "", "")).services == {
+        HTTP: ("sh", ("sh-fallback", "sh-port")),
+        DNS: ("rr", ()),
+        HTTP6: ("lc", ()),
+    }
+
+
+def test_destinations_have_weight_active_and_inactive_connections() -> None:
+    assert listing_of(ShowSeen(0, LISTING, "", "")).dests == {
+        (HTTP, "10.0.0.11:8080"): (1, 2, 30),
+        (HTTP, "10.0.0.12:8080"): (0, 0, 0),
+        (HTTP6, "[fd00::11]:80"): (100, 1, 0),
+    }
+
+
+def test_an_empty_table_has_no_rows() -> None:
+    head = "".join(f"{line}\n" for line in LISTING.splitlines()[:3])
+    seen = listing_of(ShowSeen(0, head, "", CONNS.splitlines()[0]))
+    assert (seen.services, seen.dests, seen.conns) == ({}, {}, ())
+
+
+def test_counters_are_those_of_services_and_of_destinations() -> None:
+    counters = listing_of(ShowSeen(0, LISTING, STATS, "")).counters
+    row = Counters(3, 12, 9, 624, 123_456_000)
+    assert counters == {(HTTP, ""): row, (HTTP, "10.0.0.11:8080"): row}
+
+
+def test_counters_that_were_not_asked_for_are_none() -> None:
+    assert listing_of(ShowSeen(0, LISTING, "", "")).counters is None
+
+
+# facts, ipvsadm.md section 3.4: thousands from 10^8 on, millions from 10^9, 10^9s from 10^11, 10^12s from 10^14
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [
+        (99_999_999, 99_999_999),
+        (100_000_999, 100_000_000),
+        (999_999_999, 999_999_000),
+        (1_999_999_999, 1_999_000_000),
+        (199_999_999_999, 199_000_000_000),
+        (199_999_999_999_999, 199_000_000_000_000),
+    ],
+)
+def test_large_counters_lose_the_digits_that_the_tool_leaves_out(number: int, shown: int) -> None:
+    assert as_shown(Counters(in_bytes=number)) == Counters(in_bytes=shown)
+
+
+def test_entries_are_sorted_and_their_hexadecimal_ends_read() -> None:
+    assert conn_rows(CONNS) == (
+        ConnRow("TCP", "198.51.100.1:40001", "192.168.1.10:80", "10.0.0.11:8080", "ESTABLISHED", 899),
+        ConnRow("UDP", "198.51.100.1:40002", "192.168.1.10:53", "10.0.0.12:5353", "UDP", 299),
+    )
+
+
+def test_ipv6_entries_are_read() -> None:
+    assert conn_rows(CONNS_IPV6) == (
+        ConnRow("TCP", "[2001:db8::1]:40001", "[2001:db8:1::10]:80", "[fd00::11]:8080", "SYN_RECV", 59),
+    )
+
+
+@pytest.mark.parametrize("name", ["PEName PEData", "sip callid"])
+def test_what_a_persistence_engine_adds_does_not_matter(name: str) -> None:
+    assert len(conn_rows(CONNS.replace("     899\n", f"     899 {name}\n"))) == 2
+
+
+def test_each_event_becomes_a_step() -> None:
+    seen = (
+        PacketSeen(1, (Arrival("c", b"\x00", 2),)),
+        CommandSeen(3, ("ipvsadm",), 2, "No such\n  service\n"),
+        ShowSeen(4, LISTING, "", CONNS),
+    )
+    packet, command, show = steps_of(Observation("j", "6.1.0", events=seen))
+    assert (packet, command) == (Step(1, (("c", b"\x00"),)), Step(3, answer=(2, "No such service")))
+    assert show.listing
+    assert len(show.listing.conns) == 2
+
+
+def changed(number: int) -> bytes:
+    error = ERROR.copy()
+    error.id = number
+    return bytes(error)
+
+
+def test_the_random_id_of_the_directors_own_error_does_not_count() -> None:
+    assert comparable(Arrival("c", changed(1), 0)) == comparable(Arrival("c", changed(2), 0))
+
+
+def test_every_other_byte_of_the_directors_own_error_counts() -> None:
+    one = bytearray(changed(1))
+    one[-1] ^= 1
+    assert comparable(Arrival("c", bytes(one), 0)) != comparable(Arrival("c", changed(1), 0))
+
+
+def test_the_random_flow_label_of_the_directors_own_packet_does_not_count() -> None:
+    two = [bytes(IPv6(hlim=64, fl=label) / TCP(sport=80, flags="R")) for label in (0, 0xABCDE)]
+    assert comparable(Arrival("c", two[0], 0)) == comparable(Arrival("c", two[1], 0))
+
+
+@pytest.mark.parametrize("packet", [IP(ttl=63, id=5) / ICMP(), IP(ttl=64, id=5) / TCP(), IPv6(hlim=63, fl=7) / TCP()])
+def test_packets_of_others_count_byte_for_byte(packet: IP) -> None:
+    assert comparable(Arrival("c", bytes(packet), 0)) == ("c", bytes(packet))

@@ -1,0 +1,179 @@
+"""What a run answered: questions to it, and its file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lbsim import LbsimError, parse
+from lbsim.config import parse_command
+from lbsim.model.config import TimedCommand
+from lbsim.model.result import RESULT_COLUMNS, Counters, Result
+from lbsim.model.verdict import reason_of
+from lbsim.simulate import simulate
+from tests.traces import EVERY_SHAPE, config_text, random_trace
+
+SECOND = 1_000_000_000
+
+
+@pytest.fixture(scope="module")
+def result() -> Result:
+    """A result with something in every part of it."""
+    trace = replace(random_trace(3, 400, shapes=EVERY_SHAPE), left_out={"arp": 2}, damage="cut")
+    commands = ["-d -t 192.0.2.1:80 -r 10.0.0.12:80", "-D -t 192.0.2.9:80"]
+    return simulate(
+        parse(config_text(4, "sh -b sh-port")),
+        trace,
+        timeline=[TimedCommand(100 * SECOND, parse_command(command)) for command in commands],
+        moments=[SECOND, 50 * SECOND],
+        samples=4,
+        scenario="all of it",
+        digest="ab12",
+        seed=9,
+    )
+
+
+# Questions
+
+
+def test_a_result_is_as_long_as_its_columns(result: Result) -> None:
+    assert len(result) == 400
+    assert (result["time"] == result.columns["time"]).all()
+
+
+def test_reasons_are_counted_most_frequent_first(result: Result) -> None:
+    counts = result.reason_counts()
+    assert sum(counts.values()) == 400
+    assert list(counts.values()) == sorted(counts.values(), reverse=True)
+    assert 0 not in counts.values()
+
+
+def test_connection_packets_are_those_that_made_an_entry(result: Result) -> None:
+    names = [reason_of(int(code)).name for code in result["reason"]]
+    made = [i for i, name in enumerate(names) if name in ("new", "rescheduled")]
+    assert result.connection_packets().tolist() == made
+
+
+def test_without_used_up_ttls_there_is_one_for_each_connection_counted() -> None:
+    trace = random_trace(3, 400)
+    trace.columns["ttl"][:] = 64
+    result = simulate(parse(config_text(4, "lc")), trace)
+    assert len(result.connection_packets()) == sum(row.counters.connections for row in result.destinations) > 0
+
+
+def test_an_end_has_brackets_for_ipv6(result: Result) -> None:
+    changed = replace(result, addresses=("10.0.0.1", "fd00::1"))
+    assert (changed.endpoint(0, 80), changed.endpoint(1, 81)) == ("10.0.0.1:80", "[fd00::1]:81")
+
+
+def test_counters_add_both_directions_up() -> None:
+    counters = Counters(connections=1, in_packets=2, out_packets=3, in_bytes=40, out_bytes=500)
+    assert (counters.packets, counters.bytes) == (5, 540)
+
+
+# The file
+
+
+def test_a_result_comes_back_from_its_file(result: Result, tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    result.to_json(path)
+    back = Result.from_json(path)
+    for name in RESULT_COLUMNS:
+        assert back[name].dtype == result[name].dtype
+        assert (back[name] == result[name]).all()
+    assert replace(back, columns={}) == replace(result, columns={})
+
+
+def test_an_empty_result_comes_back(tmp_path: Path) -> None:
+    empty = simulate(parse(""), random_trace(1, 0))
+    empty.to_json(tmp_path / "r.json")
+    back = Result.from_json(tmp_path / "r.json")
+    assert (len(back), back.destinations, back.final) == (0, (), empty.final)
+
+
+def test_nothing_else_is_left_beside_the_file(result: Result, tmp_path: Path) -> None:
+    result.to_json(tmp_path / "r.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["r.json"]
+
+
+def test_a_file_that_cannot_be_finished_is_not_there(result: Result, tmp_path: Path) -> None:
+    broken = replace(result, columns={})
+    with pytest.raises(KeyError):
+        broken.to_json(tmp_path / "r.json")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_older_file_survives_a_write_that_fails(result: Result, tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    result.to_json(path)
+    with pytest.raises(KeyError):
+        replace(result, columns={}).to_json(path)
+    assert len(Result.from_json(path)) == 400
+
+
+def test_the_file_explains_its_own_codes(result: Result, tmp_path: Path) -> None:
+    result.to_json(tmp_path / "r.json")
+    document = json.loads((tmp_path / "r.json").read_text())
+    assert document["format"] == "lbsim-result/1"
+    assert (document["verdicts"]["1"], document["reasons"]["2"]) == ("FORWARD", "known")
+
+
+def test_a_missing_file_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(LbsimError, match=r"none\.json: cannot read: No such file or directory"):
+        Result.from_json(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize("content", ["", "{", "\udcff", "[" * 100_000], ids=["empty", "cut", "bytes", "deep"])
+def test_what_is_not_json_is_one_clear_line(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    path.write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(LbsimError, match="not JSON; expected a result.json that lbsim run wrote"):
+        Result.from_json(path)
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"format": "lbsim-result/0"}', '"lbsim-result/1"'])
+def test_what_is_no_result_is_one_clear_line(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    path.write_text(content)
+    with pytest.raises(LbsimError, match="not a result; expected the format 'lbsim-result/1' of lbsim run"):
+        Result.from_json(path)
+
+
+def damaged(document: dict[str, Any], *path: str, value: object) -> dict[str, Any]:
+    changed: dict[str, Any] = json.loads(json.dumps(document))
+    part = changed
+    for name in path[:-1]:
+        part = part[name]
+    part[path[-1]] = value
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        (("columns", "time"), [1]),
+        (("columns", "time"), "now"),
+        (("columns", "verdict"), [1000] * 400),
+        (("columns", "dest"), [99] * 400),
+        (("columns", "src"), [-2] * 400),
+        (("columns",), {}),
+        (("provenance",), {"lbsim": "1"}),
+        (("destinations",), [{}]),
+        (("final",), None),
+        (("moments",), [{"at": 1}]),
+        (("series",), {}),
+        (("findings",), [{"text": "x"}]),
+    ],
+)
+def test_a_damaged_result_is_one_clear_line(
+    where: tuple[str, ...], value: object, result: Result, tmp_path: Path
+) -> None:
+    path = tmp_path / "r.json"
+    result.to_json(path)
+    path.write_text(json.dumps(damaged(json.loads(path.read_text()), *where, value=value)))
+    with pytest.raises(LbsimError, match="damaged result: "):
+        Result.from_json(path)

@@ -1,0 +1,253 @@
+"""``lbsim verify`` and ``lbsim kernel``: exit status and what is said, with kernels that are played or recorded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from lbsim.cli import main
+from lbsim.errors import KernelUnavailable
+from lbsim.kernel.images import Image
+from lbsim.kernel.job import Event, Job, Observation, Seen
+from lbsim.kernel.probe import Way
+from tests.kernel.played import RELEASE, played, played_all
+from tests.scenario.texts import WHOLE, changed, write
+
+REPOSITORY = Path(__file__).parents[1]
+SOUND = WHOLE[: WHOLE.index("expect:")]
+FOREIGN = changed("name: demo", "name: foreign", SOUND).replace("10.0.0.", "172.16.0.")
+NOT_HERE = KernelUnavailable("a kernel", "there is none", "fetch one")
+
+
+def cli(*words: str | Path) -> Result:
+    """What a command line answers, inside this process."""
+    result = CliRunner().invoke(main, [str(word) for word in words])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def loses_the_third(number: int, _event: Event, seen: Seen) -> Seen:
+    return replace(seen, arrivals=()) if number == 2 else seen
+
+
+def raising(error: BaseException, begins: bool = False) -> Callable[..., list[Observation]]:
+    """A kernel that is not there, or that breaks off after it has begun."""
+
+    def run(jobs: Sequence[Job], way: str = "auto", *, progress: Callable[..., None], **_: object) -> list[Observation]:
+        if begins:
+            progress(0, len(jobs), jobs[0].name)
+        raise error
+
+    return run
+
+
+@pytest.fixture
+def run_on(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., list[Observation]]], None]:
+    """Puts something in the place of every real kernel."""
+    return lambda run: monkeypatch.setattr("lbsim.kernel.run.run", run)
+
+
+RunOn = Callable[[Callable[..., list[Observation]]], None]
+
+
+def test_every_scenario_of_the_repository_agrees_with_its_recordings_of_both_kernels() -> None:
+    result = cli("verify", "--recorded", "--json", REPOSITORY / "scenarios")
+    assert (result.exit_code, result.stderr) == (0, "")
+    found = [json.loads(line) for line in result.stdout.splitlines()]
+    files = sorted((REPOSITORY / "scenarios").rglob("*.lbsim.yaml"))
+    assert len(found) == 2 * len(files) > 0
+    assert all(one["identical"] and one["packets"] and one["connections"] and one["counters"] for one in found)
+    series = ["6.1.", "6.12"]
+    assert [one["kernel"].removeprefix("linux-")[:4] for one in found] == series * len(files)
+
+
+def test_recordings_stay_small() -> None:
+    for path in (REPOSITORY / "scenarios").rglob("*.recording.json"):
+        # an entry of the connection table takes some 80 bytes per look, a packet some 20
+        assert path.stat().st_size < 50_000 + 200 * path.read_text().count("\n"), path.name
+
+
+def test_identical_scenarios_exit_0_and_say_what_was_compared(tmp_path: Path, run_on: RunOn) -> None:
+    run_on(played_all())
+    result = cli("verify", write(tmp_path, SOUND))
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.startswith("demo: identical: ")
+    assert result.stdout.endswith(f" counters on linux-{RELEASE}\n")
+
+
+def test_a_divergence_exits_1_and_is_shown(tmp_path: Path, run_on: RunOn) -> None:
+    run_on(played_all(loses_the_third))
+    result = cli("verify", write(tmp_path, SOUND))
+    assert (result.exit_code, result.stderr) == (1, "")
+    assert result.stdout.startswith(f"demo: DIFFERENT on linux-{RELEASE}, first at event 2 ")
+    assert "  ! packets that left: kernel nothing, engine r:10.0.0.12: " in result.stdout
+
+
+def test_a_divergence_from_a_recording_exits_1(tmp_path: Path, run_on: RunOn) -> None:
+    path = write(tmp_path, SOUND)
+    for release in ("6.1.0", "6.12.117"):
+        run_on(played_all(loses_the_third if release == "6.1.0" else None, release))
+        assert cli("kernel", "record", path).exit_code == (1 if release == "6.1.0" else 0)
+    result = cli("verify", "--recorded", "--json", path)
+    assert result.exit_code == 1
+    assert [json.loads(line)["identical"] for line in result.stdout.splitlines()] == [False, True]
+
+
+def test_json_is_one_document_per_verification(tmp_path: Path, run_on: RunOn) -> None:
+    run_on(played_all())
+    second = write(tmp_path, changed("name: demo", "name: second", SOUND), "second.lbsim.yaml")
+    result = cli("verify", "--json", write(tmp_path, SOUND), second)
+    assert [json.loads(line)["scenario"] for line in result.stdout.splitlines()] == ["demo", "second"]
+
+
+def test_no_kernel_exits_2_with_the_remedy_in_one_line(tmp_path: Path, run_on: RunOn) -> None:
+    run_on(raising(NOT_HERE))
+    result = cli("verify", write(tmp_path, SOUND))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == "a kernel: there is none; fetch one\n"
+
+
+def test_no_kernel_may_be_allowed(tmp_path: Path, run_on: RunOn) -> None:
+    run_on(raising(NOT_HERE))
+    result = cli("verify", "--allow-skip", write(tmp_path, SOUND))
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "skipped: a kernel: there is none; fetch one\n"
+
+
+def test_a_kernel_that_breaks_off_is_never_allowed(tmp_path: Path, run_on: RunOn) -> None:
+    run_on(raising(KernelUnavailable("a kernel", "the guest panicked", "try again"), begins=True))
+    result = cli("verify", "--allow-skip", write(tmp_path, SOUND))
+    assert (result.exit_code, result.stderr) == (2, "a kernel: the guest panicked; try again\n")
+
+
+def test_a_replay_that_breaks_off_is_never_allowed(tmp_path: Path, run_on: RunOn) -> None:
+    run_on(lambda jobs, **_: [replace(played(job), events=(), error="OSError in the set-up: gone") for job in jobs])
+    path = write(tmp_path, SOUND)
+    result = cli("verify", "--allow-skip", path)
+    assert result.exit_code == 2
+    assert result.stderr == f"{path}: the replay on linux-{RELEASE} broke off: OSError in the set-up: gone\n"
+
+
+def test_an_interrupt_exits_130(tmp_path: Path, run_on: RunOn) -> None:
+    run_on(raising(KeyboardInterrupt()))
+    result = cli("verify", write(tmp_path, SOUND))
+    assert (result.exit_code, result.stderr) == (130, "interrupted\n")
+
+
+@pytest.mark.parametrize(("words", "status", "head"), [([], 2, ""), (["--allow-skip"], 0, "skipped: ")])
+def test_a_scenario_that_the_bench_cannot_hold_is_named_and_the_others_verified(
+    tmp_path: Path, run_on: RunOn, words: list[str], status: int, head: str
+) -> None:
+    run_on(played_all())
+    foreign = write(tmp_path, FOREIGN, "foreign.lbsim.yaml")
+    result = cli("verify", *words, foreign, write(tmp_path, SOUND))
+    assert result.exit_code == status
+    assert result.stdout.startswith("demo: identical: ")
+    assert result.stderr.startswith(
+        f"{head}{foreign}: replay with destination 172.16.0.11: the bench has no such network"
+    )
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [[], ["--recorded"], ["--allow-skip"], ["--recorded", "--allow-skip"]])
+def test_a_directory_without_scenarios_is_no_pass(tmp_path: Path, run_on: RunOn, words: list[str]) -> None:
+    run_on(raising(AssertionError("no kernel is needed")))
+    result = cli("verify", *words, tmp_path)
+    assert (result.exit_code, result.stderr) == (2, f"{tmp_path}: no *.lbsim.yaml below this directory\n")
+
+
+def test_a_missing_recording_is_no_pass_and_the_others_are_verified(tmp_path: Path, run_on: RunOn) -> None:
+    run_on(played_all())
+    path = write(tmp_path, SOUND)
+    assert cli("kernel", "record", path).exit_code == 0
+    result = cli("verify", "--recorded", "--allow-skip", path)
+    assert result.exit_code == 2
+    assert result.stdout.startswith("demo: identical: ")
+    missing = tmp_path / "demo.linux-6.12.recording.json"
+    assert result.stderr == f"{missing}: no recording: No such file or directory; lbsim kernel record makes it\n"
+
+
+def test_a_scenario_that_cannot_be_understood_exits_2_and_the_others_are_verified(
+    tmp_path: Path, run_on: RunOn
+) -> None:
+    run_on(played_all())
+    result = cli("verify", write(tmp_path, "name: [", "bad.lbsim.yaml"), write(tmp_path, SOUND))
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert result.stdout.startswith("demo: identical: ")
+
+
+def test_an_unknown_way_lists_the_known_ones(tmp_path: Path) -> None:
+    result = cli("verify", "--kernel", "vm:5", write(tmp_path, SOUND))
+    assert result.exit_code == 2
+    assert "'auto', 'netns', 'vm', 'vm:6.1', 'vm:6.12'" in result.stderr
+
+
+def test_a_recording_is_written_beside_the_scenario_and_names_its_command(tmp_path: Path, run_on: RunOn) -> None:
+    run_on(played_all())
+    result = cli("kernel", "record", "--kernel", "vm:6.1", write(tmp_path, SOUND))
+    path = tmp_path / "demo.linux-6.1.recording.json"
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[0] == str(path)
+    assert json.loads(path.read_text())["command"] == "lbsim kernel record --kernel vm:6.1"
+
+
+def test_what_cannot_be_recorded_exits_2_and_the_others_are_recorded(tmp_path: Path, run_on: RunOn) -> None:
+    run_on(played_all())
+    result = cli("kernel", "record", write(tmp_path, FOREIGN, "foreign.lbsim.yaml"), write(tmp_path, SOUND))
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert [path.name for path in tmp_path.glob("*.json")] == ["demo.linux-6.1.recording.json"]
+
+
+WAYS = [
+    Way("netns", problem="this host's kernel (netns): it needs root; run as root, or use the vm"),
+    Way("vm:6.1", release="6.1.0-9"),
+]
+
+
+def test_the_status_is_one_line_per_way_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lbsim.kernel.probe.status", lambda: WAYS)
+    result = cli("kernel", "status")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        "netns: not here: this host's kernel (netns): it needs root; run as root, or use the vm",
+        "vm:6.1: linux-6.1.0-9",
+    ]
+
+
+def test_no_way_at_all_exits_2(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lbsim.kernel.probe.status", lambda: WAYS[:1])
+    assert cli("kernel", "status").exit_code == 2
+
+
+def test_the_status_may_be_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lbsim.kernel.probe.status", lambda: WAYS)
+    assert [way["release"] for way in json.loads(cli("kernel", "status", "--json").stdout)] == ["", "6.1.0-9"]
+
+
+def test_a_fetched_kernel_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lbsim.kernel.images.fetch", lambda which: Image(f"{which}.0", Path("k/vmlinuz"), Path("k")))
+    result = cli("kernel", "fetch", "6.12")
+    assert (result.exit_code, result.stdout) == (0, "linux-6.12.0: k/vmlinuz\n")
+
+
+@pytest.mark.parametrize(
+    ("which", "says"),
+    [
+        ("6.2", "unknown kernel '6.2'"),
+        ("nothing.deb", "the kernel package nothing.deb: no such file; name a linux-image-*.deb"),
+        ("6.1", "no apt-cache on this computer"),
+    ],
+)
+def test_what_cannot_be_fetched_exits_2_with_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, which: str, says: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    result = cli("kernel", "fetch", which)
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+    assert says in result.stderr

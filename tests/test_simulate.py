@@ -1,0 +1,356 @@
+"""A whole trace at once: the same as one packet at a time, with commands and looks at the tables in between."""
+
+from __future__ import annotations
+
+import gc
+from dataclasses import replace
+from ipaddress import ip_address
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import lbsim
+from lbsim import ConfigError, Director, parse
+from lbsim.config import parse_command
+from lbsim.engine.records import CUT_HEADER, IN, NO_PORTS, OUT, REPLY, TCP, WHOLE
+from lbsim.host import EngineHost
+from lbsim.model.config import DirectorConfig, TimedCommand
+from lbsim.model.result import RESULT_COLUMNS, Result
+from lbsim.model.trace import Flow, Trace
+from lbsim.model.verdict import Verdict, reason_of
+from lbsim.packet.build import build_packet
+from lbsim.packet.headers import parse as parse_headers
+from lbsim.simulate import BLOCK, _ticks, simulate
+from tests.traces import EVERY_SHAPE, config_text, random_trace
+
+SECOND = 1_000_000_000
+WEB = parse("-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.11:80 -m\n-a -t 192.0.2.1:80 -r 10.0.0.12:80 -m")
+DELETE_12 = parse_command("-d -t 192.0.2.1:80 -r 10.0.0.12:80")
+
+
+def made(*rows: tuple[float, str, int, int]) -> Trace:
+    """A trace of one client: (seconds, "in", "reply" or "out", client port, flags); "out" is from 10.0.0.12."""
+    addresses = tuple(map(ip_address, ("192.0.2.1", "203.0.113.1", "10.0.0.12")))
+    ports = list(dict.fromkeys(port for _, _, port, _ in rows))
+    columns = Trace.empty_columns(len(rows))
+    for i, (seconds, direction, port, flags) in enumerate(rows):
+        sent = {"in": (IN, 1, port, 0, 80), "reply": (REPLY, 0, 80, 1, port), "out": (OUT, 2, 80, 1, port)}[direction]
+        values = zip(("direction", "src", "sport", "dst", "dport"), sent, strict=True)
+        row = {"time": round(seconds * SECOND), "flow": ports.index(port), "flags": flags, "proto": TCP, "length": 40}
+        for name, value in {**row, **dict(values)}.items():
+            columns[name][i] = value
+    return Trace(columns, addresses, tuple(Flow(TCP, 1, port, 0, 80) for port in ports))
+
+
+def reasons(result: Result) -> list[str]:
+    return [reason_of(int(code)).name for code in result["reason"]]
+
+
+def dests(result: Result) -> list[str]:
+    return [result.destinations[d].dest if d >= 0 else "-" for d in result["dest"]]
+
+
+EMPTY = made()
+
+# The same as one packet at a time
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("scheduler", ["rr", "lc", "sh", "sh -b sh-port"])
+def test_a_trace_gives_what_its_packets_give_one_by_one(scheduler: str, version: int) -> None:
+    config = config_text(version, scheduler)
+    shapes = (WHOLE, WHOLE, WHOLE, CUT_HEADER, NO_PORTS)
+    trace = random_trace(5, 1500, version=version, shapes=shapes)
+    result = simulate(parse(config), trace)
+    assert len(result.reason_counts()) >= 9  # the trace is worth comparing
+    director = Director(config)
+    for i in range(len(trace)):
+        if reason_of(int(result["reason"][i])).name == "no_responder":
+            continue
+        assert one_by_one(director, trace, result, i) == from_result(result, i), f"packet {i}"
+    director.advance(result.final.at / SECOND)
+    assert director.connections() == result.final.connections
+    assert director.services() == result.final.services
+
+
+def one_by_one(director: Director, trace: Trace, result: Result, i: int) -> tuple[object, ...]:
+    """What the live director says to packet ``i``; who sent an answer is taken from the result."""
+    src, dst = (result.addresses[result[name][i]] for name in ("src", "dst"))
+    row = {name: int(trace[name][i]) for name in ("dport", "proto", "flags", "length", "ttl")}
+    data = build_packet(src=src, dst=dst, sport=int(result["sport"][i]), **row)
+    via = "clients" if trace["direction"][i] == IN else src
+    answer = director.receive(data, at=int(trace["time"][i]) / SECOND, via=via)
+    header = None
+    if answer.verdict == Verdict.FORWARD:
+        new = parse_headers(answer.departures[0].packet)
+        assert new is not None
+        header = (str(ip_address(new.src)), new.sport, str(ip_address(new.dst)), new.dport)
+    return answer.verdict, answer.reason, answer.dest, header
+
+
+def from_result(result: Result, i: int) -> tuple[object, ...]:
+    verdict, reason, dest = (int(result[name][i]) for name in ("verdict", "reason", "dest"))
+    header = None
+    if verdict == Verdict.FORWARD:
+        new_src, new_dst = (result.addresses[result[name][i]] for name in ("new_src", "new_dst"))
+        header = (new_src, int(result["new_sport"][i]), new_dst, int(result["new_dport"][i]))
+    name = result.destinations[dest].dest if dest >= 0 else None
+    return Verdict(verdict), reason_of(reason).name, name, header
+
+
+def test_where_one_block_ends_and_the_next_begins_does_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    trace = random_trace(6, 800, shapes=EVERY_SHAPE)
+    config = parse(config_text(4, "lc"))
+    whole = simulate(config, trace)
+    monkeypatch.setitem(simulate.__globals__, "BLOCK", 7)
+    pieces = simulate(config, trace)
+    assert all((whole[name] == pieces[name]).all() for name in RESULT_COLUMNS)
+    assert whole.final == pieces.final
+
+
+def test_looking_at_the_tables_changes_nothing() -> None:
+    trace = random_trace(7, 800)
+    config = parse(config_text(4, "rr"))
+    plain = simulate(config, trace, samples=0)
+    watched = simulate(config, trace, samples=150, moments=range(0, 400 * SECOND, SECOND))
+    assert all((plain[name] == watched[name]).all() for name in RESULT_COLUMNS)
+    assert plain.final == watched.final
+
+
+@given(time=st.integers(0, 2**62), hz=st.sampled_from([100, 250, 300, 1000]))
+def test_ticks_of_a_column_are_those_of_single_times(time: int, hz: int) -> None:
+    assert int(_ticks(np.array([time]), hz)[0]) == time * hz // SECOND
+
+
+# Who answers
+
+
+def test_an_answer_comes_from_whoever_got_the_flows_last_packet() -> None:
+    result = simulate(WEB, made((0, "in", 1000, 2), (1, "reply", 1000, 18), (2, "in", 1001, 2), (3, "reply", 1001, 18)))
+    assert dests(result) == ["10.0.0.12:80", "10.0.0.12:80", "10.0.0.11:80", "10.0.0.11:80"]
+    senders = [result.endpoint(int(result["src"][i]), int(result["sport"][i])) for i in range(4)]
+    assert senders == ["203.0.113.1:1000", "10.0.0.12:80", "203.0.113.1:1001", "10.0.0.11:80"]
+
+
+def test_an_answer_in_a_flow_that_reached_nobody_never_existed() -> None:
+    result = simulate(WEB, made((0, "in", 1000, 16), (1, "reply", 1000, 16)))
+    assert reasons(result) == ["not_syn", "no_responder"]
+    assert (result["verdict"][1], result["src"][1], result["sport"][1]) == (Verdict.NONE, -1, 0)
+
+
+def test_a_server_that_the_trace_names_answers_itself() -> None:
+    result = simulate(WEB, made((0, "in", 1000, 2), (1, "out", 1000, 18), (2, "out", 1001, 18)))
+    assert reasons(result) == ["new", "translated", "no_connection"]
+
+
+# Commands in mid-run
+
+
+def test_commands_come_before_packets_of_the_same_instant() -> None:
+    timeline = [TimedCommand(SECOND, DELETE_12)]
+    result = simulate(WEB, made((0, "in", 1000, 2), (1, "in", 1000, 16), (1, "in", 1001, 2)), timeline=timeline)
+    assert reasons(result) == ["new", "dest_removed", "new"]
+
+
+def test_commands_of_one_instant_keep_their_order_and_others_are_sorted() -> None:
+    add = parse_command("-a -t 192.0.2.1:80 -r 10.0.0.12:80 -m -w 7")
+    timeline = [TimedCommand(5, DELETE_12), TimedCommand(5, add), TimedCommand(3, DELETE_12), TimedCommand(4, add)]
+    result = simulate(WEB, EMPTY, timeline=timeline)
+    assert result.findings == ()
+    assert result.final.services[0].dests[0].weight == 7
+
+
+def test_a_refused_command_is_a_finding_and_the_run_goes_on() -> None:
+    timeline = [TimedCommand(0, parse_command("-D -t 192.0.2.1:81"))]
+    result = simulate(WEB, made((0, "in", 1000, 2)), timeline=timeline)
+    (finding,) = result.findings
+    assert (finding.severity, finding.text) == ("error", "-D -t 192.0.2.1:81: No such service (exit 255)")
+    assert finding.why == "the kernel refuses: ESRCH"
+    assert reasons(result) == ["new"]
+
+
+def test_a_refused_line_of_the_config_is_a_finding_with_its_place() -> None:
+    result = simulate(parse("-A -t 192.0.2.1:80 -s rr\n-A -t 192.0.2.1:80 -s rr", file="a.ipvs"), EMPTY)
+    assert [finding.place for finding in result.findings] == ["a.ipvs:2"]
+
+
+def test_timers_of_a_tick_fire_before_its_commands() -> None:
+    # The entry goes at 60.384 s; by then nothing holds the destination, so a listing right after shows none.
+    timeline = [TimedCommand(round(60.384 * SECOND), DELETE_12)]
+    result = simulate(WEB, made((0, "in", 1000, 2)), timeline=timeline)
+    assert result.final.connections == ()
+
+
+# Looks at the tables
+
+
+def test_a_moment_shows_the_tables_after_the_packets_of_its_instant() -> None:
+    result = simulate(WEB, made((0, "in", 1000, 2), (1, "in", 1001, 2)), moments=[SECOND, 0])
+    assert [moment.at for moment in result.moments] == [0, SECOND]
+    assert [len(moment.connections) for moment in result.moments] == [1, 2]
+
+
+def test_a_moment_shows_the_tables_after_the_commands_of_its_instant() -> None:
+    result = simulate(WEB, EMPTY, timeline=[TimedCommand(5, DELETE_12)], moments=[4, 5])
+    assert [len(moment.services[0].dests) for moment in result.moments] == [2, 1]
+
+
+def test_a_moment_that_is_asked_for_twice_is_shown_once() -> None:
+    assert [moment.at for moment in simulate(WEB, EMPTY, moments=[7, 7]).moments] == [7]
+
+
+def test_the_run_ends_at_the_last_packet_command_or_moment() -> None:
+    trace = made((3, "in", 1000, 2))
+    ends = [
+        simulate(WEB, trace),
+        simulate(WEB, trace, timeline=[TimedCommand(4 * SECOND, DELETE_12)]),
+        simulate(WEB, trace, moments=[5 * SECOND]),
+        simulate(WEB, trace, until=6 * SECOND, moments=[5 * SECOND]),
+    ]
+    assert [result.final.at // SECOND for result in ends] == [3, 4, 5, 6]
+
+
+def test_what_comes_after_the_end_does_not_happen() -> None:
+    trace = made((0, "in", 1000, 2), (1, "in", 1001, 2), (2, "in", 1002, 2))
+    timeline = [TimedCommand(2 * SECOND, DELETE_12)]
+    result = simulate(WEB, trace, until=SECOND, timeline=timeline, moments=[SECOND, 2 * SECOND])
+    assert len(result) == 2
+    assert [moment.at for moment in result.moments] == [SECOND]
+    assert len(result.final.services[0].dests) == 2
+
+
+def test_the_final_tables_show_entries_that_ran_out_before_the_end() -> None:
+    result = simulate(WEB, made((0, "in", 1000, 2)), until=100 * SECOND)
+    assert result.final.connections == ()
+    assert result.final.services[0].counters.connections == 1
+
+
+# Samples
+
+
+def test_samples_are_spread_evenly_from_start_to_end() -> None:
+    result = simulate(WEB, made((0, "in", 1000, 2)), until=100 * SECOND, samples=5)
+    assert result.series.times == tuple(n * 25 * SECOND for n in range(5))
+    by_name = dict(zip([row.dest for row in result.destinations], result.series.active, strict=True))
+    assert by_name == {"10.0.0.11:80": (0, 0, 0, 0, 0), "10.0.0.12:80": (1, 1, 1, 0, 0)}
+
+
+@pytest.mark.parametrize("samples", [0, 1])
+def test_fewer_than_two_samples_are_none(samples: int) -> None:
+    assert simulate(WEB, EMPTY, until=SECOND, samples=samples).series.times == ()
+
+
+def test_a_run_without_length_is_sampled_once() -> None:
+    assert simulate(WEB, EMPTY).series.times == (0,)
+
+
+def test_with_many_destinations_samples_get_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(simulate.__globals__, "MOST_SAMPLED_CELLS", 20)
+    assert len(simulate(WEB, EMPTY, until=SECOND, samples=200).series.times) == 10
+
+
+def test_a_destination_that_was_forgotten_and_came_back_is_one_line() -> None:
+    timeline = [
+        TimedCommand(0, DELETE_12),
+        TimedCommand(400 * SECOND, parse_command("-a -t 192.0.2.1:80 -r 10.0.0.12:80 -m")),
+    ]
+    trace = made((401, "in", 1000, 2))
+    result = simulate(WEB, trace, timeline=timeline, until=402 * SECOND, samples=3)
+    assert [row.dest for row in result.destinations] == ["10.0.0.11:80", "10.0.0.12:80"]
+    assert result.series.active == ((0, 0, 0), (0, 0, 1))
+
+
+# The rest of a result
+
+
+def test_columns_have_the_types_of_the_contract() -> None:
+    result = simulate(WEB, made((0, "in", 1000, 2)))
+    assert {name: str(result[name].dtype) for name in RESULT_COLUMNS} == {
+        name: str(np.dtype(kind)) for name, kind in RESULT_COLUMNS.items()
+    }
+
+
+def test_a_packet_that_is_not_forwarded_has_no_new_header() -> None:
+    result = simulate(WEB, made((0, "in", 1000, 16)))
+    assert [int(result[name][0]) for name in ("new_src", "new_sport", "new_dst", "new_dport", "dest")] == [
+        -1,
+        0,
+        -1,
+        0,
+        -1,
+    ]
+
+
+def test_an_answer_has_direction_1_whether_its_sender_was_named_or_not() -> None:
+    result = simulate(WEB, made((0, "in", 1000, 2), (1, "reply", 1000, 18), (1, "out", 1000, 18)))
+    assert result["direction"].tolist() == [0, 1, 1]
+
+
+def test_a_result_says_where_it_comes_from() -> None:
+    result = simulate(WEB, EMPTY, profile="linux-6.12.117", start_jiffies=77, scenario="drain", digest="ab", seed=5)
+    p = result.provenance
+    assert (p.lbsim, p.side, p.lane, p.kernel) == (lbsim.__version__, "engine", "interpreted", "linux-6.12.117")
+    assert (p.scenario, p.digest, p.seed, p.hz, p.start_jiffies) == ("drain", "ab", 5, 250, 77)
+
+
+def test_what_the_source_left_out_travels_on() -> None:
+    trace = replace(EMPTY, left_out={"arp": 3}, damage="cut in packet 9")
+    result = simulate(WEB, trace)
+    assert (result.left_out, result.damage) == ({"arp": 3}, "cut in packet 9")
+
+
+def test_progress_is_told_after_every_block() -> None:
+    told: list[tuple[int, int]] = []
+    n = 2 * BLOCK + 5
+    simulate(WEB, random_trace(1, n, seconds=1), samples=0, progress=lambda done, total: told.append((done, total)))
+    assert told == [(BLOCK, n), (2 * BLOCK, n), (n, n)]
+
+
+def test_sysctls_and_start_reach_the_engine() -> None:
+    trace = made((0, "in", 1000, 16), (61.436, "in", 1001, 16))
+    result = simulate(WEB, trace, sysctls={"net.ipv4.vs.sloppy_tcp": 1}, start_jiffies=0)
+    assert reasons(result) == ["new", "new"]
+
+
+@pytest.mark.parametrize("options", [{"profile": "linux-2.4"}, {"sysctls": {"debug_level": 1}}])
+def test_unknown_names_are_config_errors(options: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match="expected one of"):
+        simulate(WEB, EMPTY, **options)
+
+
+def test_an_empty_config_and_an_empty_trace_are_a_run() -> None:
+    result = simulate(DirectorConfig(), EMPTY)
+    assert (len(result), result.destinations, result.final.services) == (0, (), ())
+
+
+@pytest.mark.parametrize("was_on", [True, False])
+def test_garbage_collection_is_left_as_it_was(was_on: bool) -> None:
+    before = gc.isenabled()
+    try:
+        (gc.enable if was_on else gc.disable)()
+        simulate(WEB, EMPTY)
+        assert gc.isenabled() is was_on
+    finally:
+        (gc.enable if before else gc.disable)()
+
+
+def test_garbage_collection_is_switched_on_again_after_an_error() -> None:
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        simulate(WEB, made((0, "in", 1000, 2)), progress=stop)
+    assert gc.isenabled()
+
+
+def test_addresses_of_the_config_and_the_trace_are_all_there() -> None:
+    result = simulate(WEB, made((0, "in", 1000, 2)))
+    assert set(result.addresses) == {"192.0.2.1", "10.0.0.11", "10.0.0.12", "203.0.113.1"}
+
+
+def test_the_ticks_of_a_trace_are_the_hosts() -> None:
+    times = np.array([0, 3_999_999, 4_000_000, 10 * SECOND + 1])
+    host = EngineHost(start_jiffies=0)
+    assert _ticks(times, 250).tolist() == [host.tick(int(time)) for time in times]
