@@ -49,7 +49,7 @@ def scenarios(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def kernel(session: nox.Session) -> None:
-    """Every scenario and random jobs on real kernels 6.1 and 6.12, zero mismatches; ``-- --cases 200`` sets how many."""
+    """Every scenario and random jobs on real kernels 6.1 and 6.12; ``-- --cases 200`` sets how many."""
     session.install("-e", ".[test,kernel]")
     for series in ("6.1", "6.12"):
         session.run("lbsim", "kernel", "fetch", series)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from lbsim.scenario import Loaded, load
 from tests.kernel.played import LATE, RELEASE, played, played_all
 from tests.scenario.texts import WHOLE, changed, line_with, write
 
+REAL = import_module("lbsim.kernel.run")  # the module: the package has a function of that name
 SOUND = WHOLE[: WHOLE.index("expect:")]
 FOREIGN = changed("name: demo", "name: foreign", SOUND).replace("10.0.0.", "172.16.0.")
 EMPTY = SOUND[: SOUND.index("traffic:")] + "traffic:\n  - packets: |\n      # none\nshow: [1s]\n"
@@ -56,7 +58,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
 
 
 def install(monkeypatch: pytest.MonkeyPatch, kernel: Kernel) -> Kernel:
-    monkeypatch.setattr("lbsim.kernel.run.run", kernel)
+    monkeypatch.setattr(REAL, "run", kernel)
     return kernel
 
 
@@ -100,7 +102,9 @@ def test_a_scenario_without_packets_is_verified_by_its_tables(tmp_path: Path, ke
 
 
 def test_until_ends_the_replay(tmp_path: Path, kernel: Kernel) -> None:
-    (whole, shorter) = verify([loaded(tmp_path), loaded(tmp_path, SOUND + "until: 250ms\n", "shorter")])
+    (whole, shorter) = verify(
+        [loaded(tmp_path), loaded(tmp_path, changed("show: [1s]", "until: 250ms", SOUND), "shorter")]
+    )
     assert 0 < shorter.packets < whole.packets
 
 
@@ -206,7 +210,7 @@ def test_a_recorded_divergence_is_found_again(tmp_path: Path, monkeypatch: pytes
 def test_a_recording_bears_the_series_of_the_kernel_that_answered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, release: str, series: str
 ) -> None:
-    monkeypatch.setattr("lbsim.kernel.run.run", played_all(release=release))
+    monkeypatch.setattr(REAL, "run", played_all(release=release))
     ((path, made),) = record([loaded(tmp_path)], way="netns", command="")
     assert (path.name, made.kernel) == (f"demo.linux-{series}.recording.json", f"linux-{release}")
 
@@ -214,7 +218,7 @@ def test_a_recording_bears_the_series_of_the_kernel_that_answered(
 def test_a_missing_recording_does_not_keep_the_other_kernels_from_being_verified(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lbsim.kernel.run.run", played_all(release="6.12.117"))
+    monkeypatch.setattr(REAL, "run", played_all(release="6.12.117"))
     scenario = loaded(tmp_path)
     list(record([scenario], way="vm:6.12", command=""))
     told: list[LbsimError] = []
@@ -228,7 +232,7 @@ def test_progress_is_that_of_the_kernels_run(tmp_path: Path, monkeypatch: pytest
         progress(0, 1, "demo")
         return [played(job) for job in jobs]
 
-    monkeypatch.setattr("lbsim.kernel.run.run", run)
+    monkeypatch.setattr(REAL, "run", run)
     told: list[tuple[str, int, int]] = []
     list(verify([loaded(tmp_path)], progress=lambda *words: told.append(words)))
     assert told == [("kernel", 0, 1)]

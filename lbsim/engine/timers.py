@@ -133,12 +133,11 @@ def take_due(t: Tables) -> int:
         c = t.wheel_heads[slot]
         while c != 0:
             following = t.conns[c].timer_next
-            if t.conns[c].queued == now:
-                disarm(t, c)
-                fire = fire_tick(t.conns[c].expires, t.conns[c].armed)
-                if fire <= now:
-                    return c
-                _enqueue(t, c, fire)
+            disarm(t, c)
+            fire = fire_tick(t.conns[c].expires, t.conns[c].armed)
+            if fire <= now:
+                return c
+            _enqueue(t, c, fire)
             c = following
         shift += 3
     director.wheel_next = first_due(t)

@@ -33,14 +33,15 @@ def rehearse(job: Job, seen: Observation, *, profile: str) -> Iterator[Step]:
         pass
     responders = Responders()
     last = 0
-    for event, what in zip(job.events, seen.events, strict=True):
+    following = [what.at for what in seen.events[1:]] + [None]
+    for event, what, next_at in zip(job.events, seen.events, following, strict=True):
         at = what.at / SECOND
         match event:
             case Command(argv=argv):
                 answer = director.run(parse_command(" ".join(argv)), at=at)
                 yield Step(what.at, answer=(answer.status, " ".join(answer.message.split())))
             case Show(stats=stats):
-                yield _look(director, last, what.at, stats=stats)
+                yield _look(director, last, what.at, next_at, stats=stats)
             case Packet():
                 arrivals = _received(director, event, at, job, responders)
                 yield Step(what.at, arrivals=tuple(comparable(Arrival(*one, 0)) for one in arrivals))
@@ -70,7 +71,7 @@ def _set_up(director: Director, job: Job) -> Iterator[tuple[int, str]]:
             yield 0, ""
 
 
-def _look(director: Director, last: int, at: int, *, stats: bool) -> Step:
+def _look(director: Director, last: int, at: int, next_at: int | None, *, stats: bool) -> Step:
     """The tables at a moment, and at the ticks around it.
 
     The kernel's tick at time 0 is known, but not the moment within that tick; and reading a long table takes the real
@@ -80,7 +81,8 @@ def _look(director: Director, last: int, at: int, *, stats: bool) -> Step:
     near = [_listing(director, stats=stats)]
     director.advance(to=at / SECOND)
     now = _listing(director, stats=stats)
-    later = deepcopy(director)
+    undisturbed = next_at is None or next_at >= at + (READING_TICKS + 1) * TICK  # the next look is back by a tick
+    later = director if undisturbed else deepcopy(director)
     for tick in range(1, READING_TICKS + 1):
         later.advance(to=(at + tick * TICK) / SECOND)
         near.append(_listing(later, stats=stats))

@@ -40,11 +40,15 @@ class Faithful(EngineSide):
 
     def receive(self, sent: Sent) -> Seen:
         seen = super().receive(sent)
-        if seen.verdict == "FORWARD" and sent.direction == "in":
-            connection = (sent.proto, sent.src, sent.dst)
-            if seen.reason in ("new", "rescheduled"):
-                self.home[connection] = seen.dest
-            assert seen.dest == self.home[connection]
+        if sent.direction != "in":
+            return seen
+        connection = (sent.proto, sent.src, sent.dst)
+        if seen.verdict == "FORWARD" and seen.reason in ("new", "rescheduled"):
+            self.home[connection] = seen.dest
+        elif seen.reason == "ttl_exceeded":  # may have made an entry and not said so
+            self.home.pop(connection, None)
+        elif seen.verdict == "FORWARD":
+            assert seen.dest == self.home.setdefault(connection, seen.dest)
         return seen
 
 

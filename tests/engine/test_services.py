@@ -188,9 +188,10 @@ def test_another_service_does_not_get_it_out_of_the_trash(play: Playbook, other:
     play.send("c1 ACK").expect("DROP A dest_removed")
 
 
-# At HZ=250 time 0 is jiffy 4294892296; 512 jiffies are 2.048 s. Looking at the trash is asked for after 15000 jiffies and
-# happens at the next multiple of 512: asked for 4294907296 -> 4294907392 (60.384 s), and from a multiple of 512 on every
-# 15360 jiffies (61.44 s): 4294922752 (121.824 s), 4294938112 (183.264 s), 4294953472 (244.704 s).
+# At HZ=250 time 0 is jiffy 4294892296; 512 jiffies are 2.048 s. Looking at the trash is asked for after 15000
+# jiffies and happens at the next multiple of 512: asked for 4294907296 -> 4294907392 (60.384 s), and from a
+# multiple of 512 on every 15360 jiffies (61.44 s): 4294922752 (121.824 s), 4294938112 (183.264 s), 4294953472
+# (244.704 s).
 SEEN_IDLE, STILL_THERE, FORGOTTEN = 60.384, 121.824, 183.264
 TICK = 0.004
 
@@ -245,8 +246,8 @@ def test_a_destination_removed_after_the_first_look_goes_at_the_fourth(play: Pla
 
 
 def test_connections_keep_a_removed_destination(play: Playbook) -> None:
-    # UDP: 300 s, asked for 4294967296, a multiple of 4096 -> 4294971392 (316.384 s). Looks at 60.384 s + n * 61.44 s: seen
-    # idle at 367.584 s, forgotten at 490.464 s.
+    # UDP: 300 s, asked for 4294967296, a multiple of 4096 -> 4294971392 (316.384 s). Looks at 60.384 s + n * 61.44
+    # s: seen idle at 367.584 s, forgotten at 490.464 s.
     play.config("udp V:53 rr", "A", "B").send("c1 UDP").expect("FORWARD B new").delete("B").at(490.46)
     remembered(play)
 
@@ -257,8 +258,8 @@ def test_when_its_connections_are_gone_a_removed_destination_is_forgotten(play: 
 
 
 def test_coming_back_and_going_again_starts_the_count_anew(play: Playbook) -> None:
-    # Back at 121.9 s: the trash is empty. Removed at 122 s (jiffy 4294922796): looks at 4294938112 (183.264 s), where it
-    # is seen idle, 244.704 s and 306.144 s.
+    # Back at 121.9 s: the trash is empty. Removed at 122 s (jiffy 4294922796): looks at 4294938112 (183.264 s),
+    # where it is seen idle, 244.704 s and 306.144 s.
     remembered(dead_connection_to_b(play).delete("B").at(121.9).add("B").at(122).delete("B").at(306.14))
 
 

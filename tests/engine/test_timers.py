@@ -28,8 +28,21 @@ def test_the_worked_example_fires_901_872_seconds_after_arming() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "granule"),
-    [(1, 8), (2, 8), (3, 64), (4, 64), (10, 64), (30, 512), (60, 512), (61, 512), (120, 512), (300, 4096), (360, 4096), (900, 4096)],
-)  # fmt: skip
+    [
+        (1, 8),
+        (2, 8),
+        (3, 64),
+        (4, 64),
+        (10, 64),
+        (30, 512),
+        (60, 512),
+        (61, 512),
+        (120, 512),
+        (300, 4096),
+        (360, 4096),
+        (900, 4096),
+    ],
+)
 def test_lateness_at_250_hz_is_one_tick_to_one_slot(seconds: int, granule: int) -> None:
     late = [fire_tick(now + seconds * HZ, now) - now - seconds * HZ for now in range(BOOT, BOOT + 2 * granule)]
     assert (min(late), max(late)) == (1, granule)

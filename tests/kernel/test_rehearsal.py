@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from lbsim.kernel.job import (
     CLIENT,
     REPLY,
@@ -150,3 +152,9 @@ def test_an_observed_command_needs_no_words_of_its_own() -> None:
     job = Job("j", (VIP,), (), SETUP, events=(Command(0, ("ipvsadm", "-C")),))
     seen = Observation("j", "6.1.0", events=(CommandSeen(5, (), 0, ""),))
     assert [step.answer for step in rehearse(job, seen, profile="linux-6.1.192")] == [(0, "")]
+
+
+@pytest.mark.parametrize("gap", range(0, 40, 3))
+def test_looks_may_follow_each_other_at_any_distance(gap: int) -> None:
+    shows = [Show(MS + n * gap * MS) for n in range(4)]
+    assert [len(step.near) for step in steps(request(0), *shows)[1:]] == [6] * 4

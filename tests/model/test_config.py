@@ -51,8 +51,20 @@ def test_every_end_reads_back(address: object, port: int) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "10.0.0.11", "10.0.0.11:", "10.0.0.11:http", "10.0.0.11:-1", "10.0.0.11:²", "fd00::11:80", "[10.0.0.11]:80", "[fd00::11]", ":80", "10.0.0.256:80"],
-)  # fmt: skip
+    [
+        "",
+        "10.0.0.11",
+        "10.0.0.11:",
+        "10.0.0.11:http",
+        "10.0.0.11:-1",
+        "10.0.0.11:²",
+        "fd00::11:80",
+        "[10.0.0.11]:80",
+        "[fd00::11]",
+        ":80",
+        "10.0.0.256:80",
+    ],
+)
 def test_what_is_no_end_says_what_was_expected(text: str) -> None:
     with pytest.raises(ValueError, match=r"expected 10\.0\.0\.11:80 or \[fd00::11\]:80"):
         parse_endpoint(text)
@@ -120,8 +132,12 @@ def test_services_and_destinations_stand_in_the_order_of_adding() -> None:
 
 def test_edits_keep_places() -> None:
     commands = (
-        AddService(WEB, "rr"), AddDest(WEB, A), AddDest(WEB, B), EditDest(WEB, A, weight=9), EditService(WEB, "sh", ("sh-port",)),
-    )  # fmt: skip
+        AddService(WEB, "rr"),
+        AddDest(WEB, A),
+        AddDest(WEB, B),
+        EditDest(WEB, A, weight=9),
+        EditService(WEB, "sh", ("sh-port",)),
+    )
     assert table(*commands) == [("tcp 192.0.2.1:80", "sh", ["10.0.0.11:80 9", "10.0.0.12:80 1"])]
     assert DirectorConfig(commands).services()[0].flags == ("sh-port",)
 

@@ -131,7 +131,7 @@ def test_a_missing_file_is_one_clear_line(tmp_path: Path) -> None:
 def test_what_is_not_json_is_one_clear_line(content: str, tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     path.write_bytes(content.encode("utf-8", "surrogateescape"))
-    with pytest.raises(LbsimError, match="not JSON; expected a result.json that lbsim run wrote"):
+    with pytest.raises(LbsimError, match=r"not JSON; expected a result\.json that lbsim run wrote"):
         Result.from_json(path)
 
 

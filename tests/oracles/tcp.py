@@ -1,4 +1,4 @@
-"""TCP states by rules in words instead of a table: which packet leads where, for how long, and what counts as active."""
+"""TCP states by rules in words instead of a table: what leads where, for how long, and what counts as active."""
 
 from __future__ import annotations
 
