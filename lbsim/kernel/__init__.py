@@ -1,6 +1,6 @@
 """The same contract answered by a real kernel: jobs in, observations out.
 
-* :func:`run`     jobs on this host's kernel (``netns``) or on any Debian kernel under QEMU (``vm``)
+* :func:`lbsim.kernel.run.run`  jobs on this host's kernel (``netns``) or on any Debian kernel under QEMU (``vm``)
 * :func:`fetch`   a kernel into the user's cache folder
 * :func:`status`  which ways work here, and what helps where one does not
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from lbsim.kernel.images import Image, fetch, installed
     from lbsim.kernel.job import Job, Observation
     from lbsim.kernel.probe import Way, status
-    from lbsim.kernel.run import WAYS, run
+    from lbsim.kernel.run import WAYS
 
-__all__ = ["WAYS", "Image", "Job", "Observation", "Way", "fetch", "installed", "run", "status"]
+__all__ = ["WAYS", "Image", "Job", "Observation", "Way", "fetch", "installed", "status"]
 
 _HOMES = {
     "Image": "images",
@@ -28,7 +28,6 @@ _HOMES = {
     "Way": "probe",
     "fetch": "images",
     "installed": "images",
-    "run": "run",
     "status": "probe",
 }
 
