@@ -18,7 +18,8 @@ __all__ = ["OWN_ADDRESSES", "rehearse", "setup_answers"]
 OWN_ADDRESSES = ("192.168.1.1", "10.0.0.1", "2001:db8:1::1", "fd00::1")
 SECOND = 1_000_000_000
 TICK = 4_000_000  # ns, at HZ=250
-READING_TICKS = 5  # how long the real tools may take to read the tables
+READING_TICKS = 5  # how long the real tools may take to read a short table,
+ROWS_PER_TICK = 200  # and how fast they read a long one under emulation
 
 
 def rehearse(job: Job, seen: Observation, *, profile: str) -> Iterator[Step]:
@@ -81,9 +82,10 @@ def _look(director: Director, last: int, at: int, next_at: int | None, *, stats:
     near = [_listing(director, stats=stats)]
     director.advance(to=at / SECOND)
     now = _listing(director, stats=stats)
-    undisturbed = next_at is None or next_at >= at + (READING_TICKS + 1) * TICK  # the next look is back by a tick
+    ticks = READING_TICKS + len(now.conns) // ROWS_PER_TICK
+    undisturbed = next_at is None or next_at >= at + (ticks + 1) * TICK  # the next look is back by a tick
     later = director if undisturbed else deepcopy(director)
-    for tick in range(1, READING_TICKS + 1):
+    for tick in range(1, ticks + 1):
         later.advance(to=(at + tick * TICK) / SECOND)
         near.append(_listing(later, stats=stats))
     return Step(at, listing=now, near=tuple(near))

@@ -36,6 +36,17 @@ def test_source_port_0_never_matches_and_makes_an_entry_each_time(play: Playbook
     play.send("c1:0 ACK").expect("LOCAL not_syn").table("c1:0 SYN_RECV B", "c1:0 SYN_RECV A")
 
 
+@pytest.mark.parametrize("gone", [1, 2, 3])
+def test_entries_with_the_same_key_leave_in_any_order(play: Playbook, gone: int) -> None:
+    # A reset of one of them (CLOSE, 10 s) lets it go before the others.
+    play.config("tcp V:80 rr", "A", "B", "C", "D")
+    for name in "DCBA":
+        play.send("c1:0 SYN").expect(f"FORWARD {name} new")
+    name = "DCBA"[gone]
+    play.reply(f"{name} c1:0 RST").expect(f"FORWARD {name} translated").wait("CLOSE timeout")
+    play.table(*(f"c1:0 SYN_RECV {other}" for other in "ABCD" if other != name)).at(70).table()
+
+
 def test_of_two_entries_with_the_same_key_the_newest_is_found(play: Playbook) -> None:
     play.config("tcp V:80 rr", "A", "B").send("c1 SYN").expect("FORWARD B new").reply("B c1 RST").expect(
         "FORWARD B translated"

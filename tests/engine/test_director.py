@@ -7,6 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from lbsim import Director
+from lbsim.config import parse_command
+from lbsim.engine.conntable import new_conn
 from lbsim.engine.director import (
     advance,
     count_in,
@@ -31,6 +33,7 @@ from lbsim.engine.records import (
     Packet,
 )
 from lbsim.engine.tcp import STATES
+from lbsim.engine.timers import arm
 from lbsim.host import EngineHost
 from lbsim.packet.build import build_packet
 from tests.playbook import Playbook
@@ -430,6 +433,22 @@ def test_an_answer_of_a_flow_that_reached_nobody_never_existed() -> None:
     outcomes = [Outcome()]
     host.receive_block([Packet(direction=REPLY, proto=TCP, ttl=64)], outcomes, 1)
     assert (outcomes[0].verdict, outcomes[0].reason) == (NONE, NO_RESPONDER)
+
+
+def test_packets_of_a_block_move_the_clock() -> None:
+    host = EngineHost(start_jiffies=1000)
+    host.receive_block([Packet(tick=2000, shape=FRAGMENT), Packet(tick=1500, shape=FRAGMENT)], [Outcome()] * 2, 2)
+    assert host.tables.director[0].now == 2000
+
+
+def test_a_timer_for_the_past_does_not_turn_the_clock_back() -> None:
+    host = EngineHost(start_jiffies=1000)
+    host.apply(parse_command("-A -t 192.0.2.1:80 -s rr"))
+    host.apply(parse_command("-a -t 192.0.2.1:80 -r 10.0.0.11:80 -m"))
+    host.room_for(1)
+    arm(host.tables, new_conn(host.tables, Packet(), 1), 995)
+    advance(host.tables, 1000)
+    assert (host.tables.director[0].now, host.connections()) == (1000, ())
 
 
 def test_only_the_asked_packets_of_a_block_are_received() -> None:

@@ -169,6 +169,12 @@ def test_several_removed_destinations_come_back_in_any_order(play: Playbook) -> 
     play.totals(A={"conns": 1}, B={"conns": 1}, C={"conns": 1})
 
 
+def test_with_expire_nodest_conn_a_removal_takes_the_connections_along(play: Playbook) -> None:
+    play.sysctl(expire_nodest_conn=1).config("tcp V:80 rr", "A", "B", "tcp W:80 rr", "C").picks("B A")
+    play.send("c9 SYN to W:80").expect("FORWARD C new").delete_service("tcp V:80").advance(1)
+    play.table("c9 to W:80 SYN_RECV C")
+
+
 def test_entries_that_expire_in_the_meantime_are_no_longer_counted(play: Playbook) -> None:
     play.config("tcp V:80 rr", "A", "B").send("c1 SYN").expect("FORWARD B new").delete("B")
     play.wait("SYN_RECV timeout").add("B").totals(B={"conns": 1, "active": 0, "inactive": 0})

@@ -209,6 +209,15 @@ def test_arming_for_earlier_within_the_same_slot_only_stores_the_tick() -> None:
     assert (conn.queued, conn.expires) == (queued, BOOT + 14999)
 
 
+@pytest.mark.parametrize("out", [1, 2, 3])
+def test_of_several_timers_in_a_slot_any_may_be_taken_out(out: int) -> None:
+    t = tables_at(BOOT, 3)
+    for timer in (1, 2, 3):
+        arm(t, timer, BOOT + 15000)
+    disarm(t, out)
+    assert [c for _, c in due_until(t, BOOT + 20000)] == [c for c in (1, 2, 3) if c != out]
+
+
 def test_an_empty_wheel_has_nothing_due() -> None:
     assert first_due(tables_at(BOOT, 1)) == 0
 

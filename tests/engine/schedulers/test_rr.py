@@ -59,6 +59,10 @@ def test_a_round_without_anybody_leaves_the_place_in_the_list(play: Playbook) ->
     play.edit("A weight 1").edit("B weight 1").edit("C weight 1").picks("A C B")
 
 
+def test_nobody_is_there_before_the_first_pick(play: Playbook) -> None:
+    play.config("tcp V:80 rr", "A weight 0", "B weight 0").picks("-").edit("A weight 1").picks("A A")
+
+
 def test_editing_the_service_without_another_scheduler_keeps_the_place(play: Playbook) -> None:
     play.config("tcp V:80 rr", "A", "B", "C").picks("C").edit_service("tcp V:80 rr").picks("B A C")
 
