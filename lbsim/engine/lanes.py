@@ -97,7 +97,8 @@ class _Compiled:
 
     def __init__(self) -> None:
         self._numpy: Any = import_module("numpy")
-        self._twins = _compile_marked(import_module("numba").njit)
+        self._njit = import_module("numba").njit
+        self._twins: dict[Any, Any] = {}
         self._tables: Any = _named_tuple([field.name for field in fields(Tables)])
 
     def tables(self, parts: dict[str, Any]) -> Tables:
@@ -127,6 +128,8 @@ class _Compiled:
         return {name: table[name][:rows] for name in names}
 
     def function(self, marked: F) -> F:
+        if marked not in self._twins:  # marked by a module that was imported later
+            self._twins = _compile_marked(self._njit)
         twin: F = self._twins[marked]
         return twin
 
