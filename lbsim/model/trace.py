@@ -1,13 +1,34 @@
 """Packets as columns: what is fed to a director, whoever made it (generator, script, capture).
 
 A trace is not a list of objects. Each column is a numpy array with one element per packet, in time order;
-addresses are indices into :attr:`Trace.addresses`.
+addresses and flows are indices into :attr:`Trace.addresses` and :attr:`Trace.flows`, which are tables of columns
+themselves.
+
+**Blocks.** Traffic that is too long for memory is an iterator of traces (:data:`Blocks`), consecutive pieces in time
+order:
+
+* no packet of a block is earlier than one of the block before; a block may be empty;
+* all blocks share one :class:`AddressTable` and one :class:`FlowTable`, the same objects. The source appends to them
+  while it makes the next block, so an index in a later block may be larger than any before; rows that are there
+  never change. Whoever keeps something per address or flow takes the new rows, ``table.words[seen:]``, at
+  each block;
+* ``raw_at`` points into the block's own ``raw``; blocks may share that too;
+* ``left_out`` and ``damage`` of a block say what became known while it was made: over all blocks the counts add up;
+* a block's columns are its own: whoever got it may keep or change them, and the source never looks at them again.
+
+:meth:`Trace.blocks` cuts a trace into blocks, :meth:`Trace.joined` is the opposite.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from ipaddress import IPv4Address, IPv6Address
+from itertools import islice
+from operator import index
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, TypeVar, overload
 
 import numpy as np
 
@@ -15,11 +36,25 @@ from lbsim.engine.records import IN, OUT, REPLY
 from lbsim.model.config import Address
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from numpy.typing import ArrayLike
 
-__all__ = ["COLUMN_TYPES", "Flow", "IntColumn", "Trace"]
+__all__ = [
+    "COLUMN_TYPES",
+    "AddressTable",
+    "Blocks",
+    "Flow",
+    "FlowTable",
+    "IntColumn",
+    "Trace",
+    "Words",
+    "in_order_of_appearance",
+]
 
 IntColumn: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.signedinteger]]"
+Words: TypeAlias = "np.ndarray[tuple[int, int], np.dtype[np.uint32]]"
+Blocks: TypeAlias = "Iterator[Trace]"
+
+Row = TypeVar("Row")
 
 #: Column name -> numpy type. Times in nanoseconds since the trace's time 0, lengths in bytes.
 COLUMN_TYPES: Mapping[str, str] = {
@@ -43,6 +78,10 @@ COLUMN_TYPES: Mapping[str, str] = {
 }
 
 
+_ROWS_AT_ONCE = 4096  # of a table, made into objects
+_ROWS_SHOWN = 8  # of a table, in its repr
+
+
 @dataclass(frozen=True, slots=True)
 class Flow:
     """A conversation as the client sees it: protocol, client end and the end it talks to.
@@ -57,6 +96,199 @@ class Flow:
     server_port: int
 
 
+class _Table(Sequence[Row]):
+    """Rows of a kind, kept as columns: to its readers a sequence of objects, to bulk code numpy arrays.
+
+    A table only grows. What a view or a slice shows never changes, and neither gets longer with its table.
+    Equal are tables and sequences with equal rows.
+
+    Invariants
+    ----------
+    The arrays of ``_columns`` are equally long, at least ``_length``, and replaced by twice as long ones when full:
+    n rows cost O(n), however few are appended at a time.
+    """
+
+    __slots__ = ("_columns", "_length")
+    __hash__ = None  # type: ignore[assignment]  # it grows
+
+    TYPES: ClassVar[Mapping[str, str]]  # column name -> numpy type
+
+    def __init__(self, rows: Iterable[Row] = ()) -> None:
+        self._columns: dict[str, np.ndarray[Any, Any]] = {n: np.empty(0, dtype=kind) for n, kind in self.TYPES.items()}
+        self._length = 0
+        self.extend(rows)
+
+    @staticmethod
+    @abstractmethod
+    def _columns_of(rows: Sequence[Any]) -> dict[str, ArrayLike]:
+        """The columns that say the same as ``rows``."""
+
+    @abstractmethod
+    def _rows(self, begin: int, end: int) -> Iterable[Row]:
+        """The rows from ``begin`` up to ``end``, as objects."""
+
+    # Reading
+
+    def __len__(self) -> int:
+        return self._length
+
+    @overload
+    def __getitem__(self, at: int) -> Row: ...
+    @overload
+    def __getitem__(self, at: slice) -> Self: ...
+    def __getitem__(self, at: int | slice) -> Row | Self:
+        """One row as an object, or some rows as a table (which shares memory with this one)."""
+        if isinstance(at, slice):
+            return self._with({name: column[: self._length][at] for name, column in self._columns.items()})
+        row = range(self._length)[index(at)]
+        return next(iter(self._rows(row, row + 1)))
+
+    def __iter__(self) -> Iterator[Row]:
+        for begin in range(0, self._length, _ROWS_AT_ONCE):
+            yield from self._rows(begin, min(begin + _ROWS_AT_ONCE, self._length))
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is type(self):
+            return all(np.array_equal(self._view(name), other._view(name)) for name in self.TYPES)
+        if isinstance(other, Sequence):
+            return len(self) == len(other) and all(mine == theirs for mine, theirs in zip(self, other, strict=True))
+        return NotImplemented
+
+    def __repr__(self) -> str:
+        shown = [repr(row) for row in islice(self, _ROWS_SHOWN)]
+        more = [f"... {self._length:,} in all"] if self._length > _ROWS_SHOWN else []
+        return f"{type(self).__name__}([{', '.join(shown + more)}])"
+
+    def take(self, rows: IntColumn) -> Self:
+        """A table of the rows with these numbers, in this order."""
+        return self._with({name: self._view(name)[rows] for name in self.TYPES})
+
+    def _with(self, columns: dict[str, np.ndarray[Any, Any]]) -> Self:
+        table = type(self)()
+        table._columns, table._length = columns, len(next(iter(columns.values())))
+        return table
+
+    def _view(self, name: str) -> Any:
+        view = self._columns[name][: self._length]
+        view.flags.writeable = False
+        return view
+
+    # Growing
+
+    def append(self, row: Row) -> None:
+        """Add one row."""
+        self.extend((row,))
+
+    def extend(self, rows: Iterable[Row]) -> None:
+        """Add the rows of a table (fast), or objects."""
+        if isinstance(rows, type(self)):
+            self._append_columns(len(rows), {name: rows._view(name) for name in self.TYPES})
+        else:
+            made = list(rows)
+            self._append_columns(len(made), self._columns_of(made))
+
+    def _append_columns(self, count: int, columns: Mapping[str, ArrayLike]) -> None:
+        """Add ``count`` rows; a single value stands for all of them."""
+        end = self._length + count
+        self._make_room(end)
+        for name, values in columns.items():
+            self._columns[name][self._length : end] = values
+        self._length = end
+
+    def _make_room(self, rows: int) -> None:
+        room = len(next(iter(self._columns.values())))
+        if rows <= room:
+            return
+        for name, kind in self.TYPES.items():
+            longer = np.empty(max(rows, 2 * room), dtype=kind)
+            longer[: self._length] = self._columns[name][: self._length]
+            self._columns[name] = longer
+
+
+class AddressTable(_Table[Address]):
+    """Addresses: a sequence of ``ipaddress`` objects, and the columns ``family`` and ``words``.
+
+    An IPv6 zone (``%eth0``) is not kept: no packet has one.
+    """
+
+    __slots__ = ()
+
+    TYPES: ClassVar = {"family": "i1", "words": "4u4"}
+
+    @property
+    def family(self) -> IntColumn:
+        """4 or 6 : int8[n], read-only."""
+        return self._view("family")  # type: ignore[no-any-return]
+
+    @property
+    def words(self) -> Words:
+        """The addresses as numbers of 32 bits, highest first : uint32[n, 4], read-only; IPv4 is the last one alone."""
+        return self._view("words")  # type: ignore[no-any-return]
+
+    def extend_columns(self, *, family: ArrayLike, words: ArrayLike) -> None:
+        """Add ``words``, integers[k, 4], that are all of one ``family`` or of integers[k]."""
+        table = np.asarray(words)
+        assert table.ndim == 2, f"words in {table.ndim} dimensions"
+        self._append_columns(len(table), {"family": family, "words": table})
+
+    @staticmethod
+    def _columns_of(rows: Sequence[Address]) -> dict[str, ArrayLike]:
+        packed = b"".join(row.packed.rjust(16, b"\0") for row in rows)
+        return {"family": [row.version for row in rows], "words": np.frombuffer(packed, dtype=">u4").reshape(-1, 4)}
+
+    def _rows(self, begin: int, end: int) -> Iterator[Address]:
+        families, words = self._columns["family"][begin:end].tolist(), self._columns["words"][begin:end].tolist()
+        for family, (a, b, c, d) in zip(families, words, strict=True):
+            yield IPv4Address(d) if family == 4 else IPv6Address(a << 96 | b << 64 | c << 32 | d)
+
+
+class FlowTable(_Table[Flow]):
+    """Flows: a sequence of :class:`Flow`, and one column for each of its fields."""
+
+    __slots__ = ()
+
+    TYPES: ClassVar = {"proto": "i2", "client": "i4", "client_port": "i4", "server": "i4", "server_port": "i4"}
+
+    @property
+    def proto(self) -> IntColumn:
+        """IP protocol number : int16[n], read-only."""
+        return self._view("proto")  # type: ignore[no-any-return]
+
+    @property
+    def client(self) -> IntColumn:
+        """Index into the addresses : int32[n], read-only."""
+        return self._view("client")  # type: ignore[no-any-return]
+
+    @property
+    def client_port(self) -> IntColumn:
+        """Port : int32[n], read-only."""
+        return self._view("client_port")  # type: ignore[no-any-return]
+
+    @property
+    def server(self) -> IntColumn:
+        """Index into the addresses : int32[n], read-only."""
+        return self._view("server")  # type: ignore[no-any-return]
+
+    @property
+    def server_port(self) -> IntColumn:
+        """Port : int32[n], read-only."""
+        return self._view("server_port")  # type: ignore[no-any-return]
+
+    def extend_columns(
+        self, *, proto: ArrayLike, client: ArrayLike, client_port: ArrayLike, server: ArrayLike, server_port: ArrayLike
+    ) -> None:
+        """Add the rows of integers[k]; a single integer stands for k equal ones."""
+        values = (proto, client, client_port, server, server_port)
+        self._append_columns(np.broadcast(*values).size, dict(zip(self.TYPES, values, strict=True)))
+
+    @staticmethod
+    def _columns_of(rows: Sequence[Flow]) -> dict[str, ArrayLike]:
+        return {name: np.array([getattr(row, name) for row in rows], kind) for name, kind in FlowTable.TYPES.items()}
+
+    def _rows(self, begin: int, end: int) -> Iterator[Flow]:
+        return map(Flow, *(self._columns[name][begin:end].tolist() for name in self.TYPES))
+
+
 @dataclass(frozen=True)
 class Trace:
     """Packets in time order, as columns.
@@ -64,8 +296,8 @@ class Trace:
     Attributes
     ----------
     columns : one int array per name of :data:`COLUMN_TYPES`, all of the same length.
-    addresses : the addresses that ``src`` and ``dst`` index, each once.
-    flows : the conversations that ``flow`` indexes, in order of their first packet.
+    addresses : the addresses that ``src`` and ``dst`` index, each once. Made from any sequence of addresses.
+    flows : the conversations that ``flow`` indexes, in order of their first packet. Made from any sequence of flows.
     raw : bytes of the capture that ``raw_at`` points into; empty for made-up traffic.
     left_out : reason -> number of packets of the source that are not in the columns because lbsim has nothing to
         say about them (ARP, no service, ...).
@@ -73,8 +305,8 @@ class Trace:
     """
 
     columns: Mapping[str, IntColumn]
-    addresses: tuple[Address, ...]
-    flows: tuple[Flow, ...]
+    addresses: AddressTable
+    flows: FlowTable
     raw: bytes = b""
     left_out: Mapping[str, int] = field(default_factory=dict)
     damage: str | None = None
@@ -83,6 +315,10 @@ class Trace:
         sizes = {name: len(column) for name, column in self.columns.items()}
         assert set(sizes) == set(COLUMN_TYPES), f"columns: {sorted(set(COLUMN_TYPES) ^ set(sizes))}"
         assert len(set(sizes.values())) <= 1, f"columns of different lengths: {sizes}"
+        if not isinstance(self.addresses, AddressTable):
+            object.__setattr__(self, "addresses", AddressTable(self.addresses))
+        if not isinstance(self.flows, FlowTable):
+            object.__setattr__(self, "flows", FlowTable(self.flows))
 
     def __len__(self) -> int:
         return len(self.columns["time"])
@@ -111,38 +347,144 @@ class Trace:
         """
         if len(traces) == 1:
             return traces[0]
-        addresses: dict[Address, int] = {}
-        flows: dict[Flow, int] = {}
-        parts: list[dict[str, IntColumn]] = []
-        left_out: dict[str, int] = {}
-        raw = bytearray()
-        for trace in traces:
-            at = np.array([addresses.setdefault(a, len(addresses)) for a in trace.addresses], dtype="i4")
-            moved = [
-                Flow(f.proto, int(at[f.client]), f.client_port, int(at[f.server]), f.server_port) for f in trace.flows
-            ]
-            flow_at = np.array([flows.setdefault(f, len(flows)) for f in moved], dtype="i4")
-            columns = dict(trace.columns)
-            if len(trace):
-                columns |= {"src": at[trace["src"]], "dst": at[trace["dst"]], "flow": flow_at[trace["flow"]]}
-                columns["raw_at"] = np.where(trace["raw_at"] >= 0, trace["raw_at"] + len(raw), -1)
-            raw += trace.raw
-            parts.append(columns)
-            for reason, count in trace.left_out.items():
-                left_out[reason] = left_out.get(reason, 0) + count
-        merged = {
-            name: np.concatenate([part[name] for part in parts]) if parts else np.zeros(0, dtype=kind)
-            for name, kind in COLUMN_TYPES.items()
-        }
-        order = np.argsort(merged["time"], kind="stable")
+        addresses, address_at = _merged_addresses(traces)
+        flows, flow_at = _merged_flows(traces, address_at)
+        raw, raw_at = _joined_raw(traces)
+        parts = [
+            dict(trace.columns)
+            | {"src": ids[trace["src"]], "dst": ids[trace["dst"]], "flow": numbers[trace["flow"]]}
+            | {"raw_at": _moved(trace["raw_at"], begin)}
+            for trace, ids, numbers, begin in zip(traces, address_at, flow_at, raw_at, strict=True)
+        ]
+        columns = _joined_columns(parts)
+        order = np.argsort(columns["time"], kind="stable")
         return Trace(
-            columns={name: column[order] for name, column in merged.items()},
-            addresses=tuple(addresses),
-            flows=tuple(flows),
-            raw=bytes(raw),
-            left_out=left_out,
-            damage="; ".join(t.damage for t in traces if t.damage) or None,
+            columns={name: column[order] for name, column in columns.items()},
+            addresses=addresses,
+            flows=flows,
+            raw=raw,
+            left_out=_added_up(traces),
+            damage=_all_damage(traces),
         )
+
+    def blocks(self, packets: int) -> Blocks:
+        """The trace in blocks of so many packets, at least one; what was left out is said by the last."""
+        for begin in range(0, max(len(self), 1), packets):
+            is_last = begin + packets >= len(self)
+            yield Trace(
+                columns={name: column[begin : begin + packets] for name, column in self.columns.items()},
+                addresses=self.addresses,
+                flows=self.flows,
+                raw=self.raw,
+                left_out=self.left_out if is_last else {},
+                damage=self.damage if is_last else None,
+            )
+
+    @staticmethod
+    def joined(blocks: Iterable[Trace]) -> Trace:
+        """One trace of all blocks of a source; no block makes an empty trace."""
+        traces = list(blocks)
+        raw, raw_at = _joined_raw(traces)
+        parts = [
+            dict(trace.columns) | {"raw_at": _moved(trace["raw_at"], begin)}
+            for trace, begin in zip(traces, raw_at, strict=True)
+        ]
+        return Trace(
+            columns=_joined_columns(parts),
+            addresses=traces[0].addresses if traces else AddressTable(),
+            flows=traces[0].flows if traces else FlowTable(),
+            raw=raw,
+            left_out=_added_up(traces),
+            damage=_all_damage(traces),
+        )
+
+
+def in_order_of_appearance(*columns: IntColumn) -> tuple[IntColumn, IntColumn]:
+    """Where each distinct row appears first; and for every row its number in the order of appearance.
+
+    7 9 7 5 -> 0 1 3 and 0 1 0 2.
+
+    Parameters
+    ----------
+    columns : one or more int[n]; a row is one element of each.
+    """
+    order = np.lexsort(columns)
+    differs = np.zeros(len(order), dtype=bool)
+    differs[:1] = True
+    for column in columns:
+        in_groups = column[order]
+        differs[1:] |= in_groups[1:] != in_groups[:-1]
+    first = order[differs]  # the sort is stable: a group begins with its earliest row
+    by_appearance = np.argsort(first)
+    number_of_group = np.empty_like(first)
+    number_of_group[by_appearance] = np.arange(len(first))
+    numbers = np.empty_like(order)
+    numbers[order] = number_of_group[np.cumsum(differs) - 1]
+    return first[by_appearance], numbers
+
+
+def _merged_addresses(traces: Sequence[Trace]) -> tuple[AddressTable, list[IntColumn]]:
+    """The addresses of all traces, each once; and for each trace its indices -> those of the merged table."""
+    table = AddressTable()
+    for trace in traces:
+        table.extend(trace.addresses)
+    firsts, numbers = in_order_of_appearance(table.family, *table.words.T)
+    return table.take(firsts), _apart(numbers, [len(trace.addresses) for trace in traces])
+
+
+def _merged_flows(traces: Sequence[Trace], address_at: Sequence[IntColumn]) -> tuple[FlowTable, list[IntColumn]]:
+    """The flows of all traces, each once; and for each trace its indices -> those of the merged table."""
+    table = FlowTable()
+    for trace, ids in zip(traces, address_at, strict=True):
+        flows = trace.flows
+        table.extend_columns(
+            proto=flows.proto,
+            client=ids[flows.client],
+            client_port=flows.client_port,
+            server=ids[flows.server],
+            server_port=flows.server_port,
+        )
+    firsts, numbers = in_order_of_appearance(
+        table.proto, table.client, table.client_port, table.server, table.server_port
+    )
+    return table.take(firsts), _apart(numbers, [len(trace.flows) for trace in traces])
+
+
+def _apart(column: IntColumn, lengths: Sequence[int]) -> list[IntColumn]:
+    """The column in pieces of these lengths."""
+    ends = np.cumsum(lengths, dtype=np.int64).tolist()
+    return [column[end - length : end].astype("i4") for length, end in zip(lengths, ends, strict=True)]
+
+
+def _joined_raw(traces: Sequence[Trace]) -> tuple[bytes, list[int]]:
+    """The captured bytes of all traces, shared ones once; and where those of each trace begin."""
+    distinct = {id(trace.raw): trace.raw for trace in traces}
+    sizes = np.cumsum([0, *map(len, distinct.values())]).tolist()
+    begins = dict(zip(distinct, sizes, strict=False))
+    raw = next(iter(distinct.values())) if len(distinct) == 1 else b"".join(distinct.values())
+    return raw, [begins[id(trace.raw)] for trace in traces]
+
+
+def _moved(raw_at: IntColumn, begin: int) -> IntColumn:
+    return np.where(raw_at >= 0, raw_at + begin, raw_at) if begin else raw_at
+
+
+def _joined_columns(parts: Sequence[Mapping[str, IntColumn]]) -> dict[str, IntColumn]:
+    return {
+        name: np.concatenate([np.zeros(0, dtype=kind), *(part[name] for part in parts)])
+        for name, kind in COLUMN_TYPES.items()
+    }
+
+
+def _added_up(traces: Sequence[Trace]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for trace in traces:
+        total.update(trace.left_out)
+    return dict(total)
+
+
+def _all_damage(traces: Sequence[Trace]) -> str | None:
+    return "; ".join(trace.damage for trace in traces if trace.damage) or None
 
 
 DIRECTION_NAMES = {IN: "in", OUT: "out", REPLY: "out"}

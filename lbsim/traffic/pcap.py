@@ -19,7 +19,7 @@ import numpy as np
 from lbsim.engine.records import CUT_HEADER, FRAGMENT, ICMP_ERROR, IN, NO_PORTS, REPLY, TCP, UDP
 from lbsim.errors import TraceError
 from lbsim.model.config import Address, ServiceId, format_endpoint
-from lbsim.model.trace import COLUMN_TYPES, Flow, IntColumn, Trace
+from lbsim.model.trace import COLUMN_TYPES, AddressTable, Flow, FlowTable, IntColumn, Trace
 from lbsim.packet.headers import ICMP, ICMPV6, Headers, parse
 from lbsim.traffic.capture_reader import ARP, NO_TIME, NOT_IP, OTHER_LINK, UNREADABLE, Capture, open_capture
 
@@ -104,8 +104,8 @@ def read(
         flows = _sort_by_time(columns, flows)
     return Trace(
         columns=columns,
-        addresses=tuple(ip_address(address) for address in conversations.addresses),
-        flows=tuple(flows),
+        addresses=AddressTable(ip_address(address) for address in conversations.addresses),
+        flows=FlowTable(flows),
         raw=capture.raw,
         left_out={reason: found.left_out[reason] for reason in LEFT_OUT if reason in found.left_out},
         damage="; ".join(text for text in (capture.damage, found.backwards) if text) or None,

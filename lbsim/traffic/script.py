@@ -37,7 +37,7 @@ import numpy as np
 from lbsim.engine.records import ACK, FIN, IN, OUT, REPLY, SYN, TCP, UDP
 from lbsim.errors import TraceError, expected_one_of
 from lbsim.model.config import Address, parse_endpoint
-from lbsim.model.trace import Flow, Trace
+from lbsim.model.trace import AddressTable, Flow, FlowTable, Trace
 from lbsim.model.wording import seconds
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def parse(text: str, *, file: str | None = None, first_line: int = 1, start: int
     table = np.array(rows, dtype=np.int64).reshape(len(rows), len(_Row._fields))
     for at, name in enumerate(_Row._fields):
         columns[name][:] = table[:, at]
-    return Trace(columns=columns, addresses=tuple(talks.addresses), flows=tuple(talks.flows))
+    return Trace(columns=columns, addresses=AddressTable(talks.addresses), flows=FlowTable(talks.flows))
 
 
 # ---- lines and words ----

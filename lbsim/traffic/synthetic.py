@@ -31,7 +31,6 @@ flow.
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import repeat
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -39,7 +38,7 @@ import numpy as np
 from lbsim.engine.records import ACK, FIN, IN, REPLY, RST, SYN, TCP, UDP
 from lbsim.errors import ScenarioError
 from lbsim.model.config import Address
-from lbsim.model.trace import Flow, IntColumn, Trace
+from lbsim.model.trace import AddressTable, FlowTable, IntColumn, Trace, in_order_of_appearance
 from lbsim.traffic.draws import Draws, Floats, exp
 
 if TYPE_CHECKING:
@@ -96,8 +95,8 @@ class _Connections(NamedTuple):
     client: IntColumn  # index into addresses
     port: IntColumn
     flow: IntColumn  # index into flows
-    addresses: tuple[Address, ...]
-    flows: tuple[Flow, ...]
+    addresses: AddressTable
+    flows: FlowTable
 
 
 def generate(spec: SyntheticTraffic, seed: int) -> Trace:
@@ -131,7 +130,7 @@ def generate(spec: SyntheticTraffic, seed: int) -> Trace:
 def _connections(spec: SyntheticTraffic, draws: Draws) -> _Connections:
     start = _starts(spec.arrivals, spec.start, spec.connections, draws)
     numbers, address = _picked(spec.clients, spec.connections, draws)
-    firsts, client = _in_order_of_appearance(numbers)
+    firsts, client = in_order_of_appearance(numbers)
     ids = {spec.service.address: _SERVICE}
     id_of = np.array([ids.setdefault(address(k), len(ids)) for k in numbers[firsts].tolist()])
     client = id_of[client]
@@ -139,11 +138,17 @@ def _connections(spec: SyntheticTraffic, draws: Draws) -> _Connections:
     port = PORTS[0] + turn % len(PORTS)
     firsts = flow = np.arange(len(start))
     if turn.max() >= len(PORTS):
-        firsts, flow = _in_order_of_appearance(client * 2**16 + port)
+        firsts, flow = in_order_of_appearance(client * 2**16 + port)
     proto = TCP if spec.service.protocol == "tcp" else UDP
-    ends = client[firsts].tolist(), port[firsts].tolist()
-    flows = tuple(map(Flow, repeat(proto), *ends, repeat(_SERVICE), repeat(spec.service.port)))
-    return _Connections(start, client, port, flow, tuple(ids), flows)
+    flows = FlowTable()
+    flows.extend_columns(
+        proto=proto,
+        client=client[firsts],
+        client_port=port[firsts],
+        server=_SERVICE,
+        server_port=spec.service.port,
+    )
+    return _Connections(start, client, port, flow, AddressTable(ids), flows)
 
 
 def _starts(arrivals: Arrivals, start: int, n: int, draws: Draws) -> IntColumn:
@@ -202,18 +207,6 @@ def _hosts(clients: Clients, population: int, n: int, draws: Draws) -> IntColumn
     if clients.pick == "uniform":
         return draws.below("clients", n, population)
     return draws.zipf("clients", n, min(population, _MOST_RANKS), clients.exponent)
-
-
-def _in_order_of_appearance(values: IntColumn) -> tuple[IntColumn, IntColumn]:
-    """Where each distinct value appears first; and for every value its number in the order of appearance.
-
-    7 9 7 5 -> 0 1 3 and 0 1 0 2.
-    """
-    _, first, sorted_number = np.unique(values, return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    number = np.empty_like(order)
-    number[order] = np.arange(len(order))
-    return first[order], number[sorted_number]
 
 
 def _turns(values: IntColumn) -> IntColumn:
