@@ -60,7 +60,7 @@ def parse_endpoint(text: str) -> tuple[Address, int]:
     host, _, port = text.strip().rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
     try:
-        address = ip_address(host[1:-1] if bracketed else host)
+        address = None if "%" in host else ip_address(host[1:-1] if bracketed else host)  # a packet has no zone
     except ValueError:
         address = None
     if address is None or (address.version == 6) != bracketed or not port.isascii() or not port.isdigit():

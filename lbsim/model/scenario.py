@@ -94,9 +94,12 @@ def _dest(value: object) -> DestId:
 
 def _address(value: object) -> Address:
     try:
-        return ip_address(str(value))
+        address = ip_address(str(value))
     except ValueError:
-        raise ValueError(f"{value!r} is no address; expected 198.51.100.1 or 2001:db8::1") from None
+        address = None
+    if address is None or "%" in str(value):  # a packet has no zone
+        raise ValueError(f"{value!r} is no address; expected 198.51.100.1 or 2001:db8::1")
+    return address
 
 
 def _network(value: object) -> IPv4Network | IPv6Network:

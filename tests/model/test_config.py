@@ -63,6 +63,7 @@ def test_every_end_reads_back(address: object, port: int) -> None:
         "[fd00::11]",
         ":80",
         "10.0.0.256:80",
+        "[fe80::1%eth0]:80",
     ],
 )
 def test_what_is_no_end_says_what_was_expected(text: str) -> None:

@@ -94,6 +94,7 @@ def test_a_missing_key_is_named(tmp_path: Path, line: str, says: str) -> None:
         ("198.51.100.0/24", "198.51.100.1/24", "is an address within a network; expected the network, 198.51.100.0/24"),
         ("198.51.100.0/24", "198.51.100/33", "'198.51.100/33' is no network; expected 198.51.100.0/24 or"),
         ("cidr: 198.51.100.0/24", "addresses: [5]", "clients.addresses[0]: 5 is no address"),
+        ("cidr: 198.51.100.0/24", "addresses: ['fe80::1%e0']", "clients.addresses[0]: 'fe80::1%e0' is no address"),
         ("cidr: 198.51.100.0/24", "gateways: []", "clients.gateways: expected at least one entry; found an empty list"),
         ("{cidr: 198.51.100.0/24, pick: in_turn}", "everybody", "clients: expected a mapping; found 'everybody'"),
         ("{cidr: 198.51.100.0/24, pick: in_turn}", "{}", "exactly one of cidr, addresses, gateways; found none"),
