@@ -59,7 +59,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 _MODULES = Path("/lib/lbsim")
 _RESULTS = "/dev/ttyS1"
-_ALWAYS = ("veth", "ip_vs")
+_ALWAYS = ("veth", "bridge", "ip_vs")
 _FOR_RULES = (
     "nf_tables", "nft_compat", "nft_chain_nat", "xt_MASQUERADE", "xt_mark", "xt_tcpudp",
     "iptable_filter", "iptable_nat", "ip6table_filter", "ip6table_nat",
@@ -224,7 +224,7 @@ def _events(events: Iterable[Event], bench: Bench, start: int, rows: list[Seen],
             done = _command(event, now)
             rows.append(replace(done, arrivals=tuple(bench.arrivals(start, _QUIET))))
         else:
-            rows.append(_show(event, now))
+            rows.append(_show(event, start, now))
         if len(rows) % _PROGRESS_EVERY == 0:
             progress()
     return late
@@ -268,11 +268,11 @@ def _sysctl(command: Command, now: int) -> CommandSeen:
     return CommandSeen(now, command.argv, 0, "")
 
 
-def _show(event: Show, now: int) -> ShowSeen:
+def _show(event: Show, start: int, now: int) -> ShowSeen:
     conns = Path("/proc/net/ip_vs_conn").read_text(encoding="ascii")
     listing = _output("ipvsadm", "-Ln")
     stats = _output("ipvsadm", "-Ln", "--stats") if event.stats else ""
-    return ShowSeen(now, listing, stats, conns)
+    return ShowSeen(now, time.monotonic_ns() - start, listing, stats, conns)
 
 
 def _output(*argv: str) -> str:

@@ -1,23 +1,27 @@
-"""The bench: a director in a fresh network namespace, with speakers instead of clients and real servers.
+"""The bench: a director, its clients and its real servers, each in a fresh network namespace.
 
 ::
 
-    clients -- c0 | eth0  director  eth1 | s0 -- real servers
-              192.168.1.1/24      10.0.0.1/24
-           2001:db8:1::1/64      fd00::1/64
+    clients -- c0 | eth0  director  eth1 | switch | eth0  real server 10.0.0.11
+              192.168.1.1/24      10.0.0.1/24     | eth0  real server 10.0.0.12
+           2001:db8:1::1/64      fd00::1/64       | ...
 
-Clients sit behind the router 192.168.1.254 (2001:db8:1::fe) and may have any address. Both wire ends lie in a second
-namespace that has no addresses and answers nothing: what comes from there is what the job says. Real servers share
-one wire and are told apart by their MAC addresses, so that a packet is seen at the next hop it was sent to, whatever
-its IP destination is (direct routing), and the number of servers costs nothing.
+The classic picture of LVS-NAT: real servers share the internal network, their default route leads through the director.
+Clients sit behind the router 192.168.1.254 (2001:db8:1::fe) and may have any address.
 
-Both namespaces are held by file descriptors only: they and everything in them are gone when this process is,
-however it ends.
+What clients and real servers send is what the job says, nothing else: frames go in and are captured through packet
+sockets on their side of the wire. The link-layer addresses by which the director knows them are not those of their
+interfaces, so their own stacks take every frame for somebody else's and neither answer nor reset anything. A packet
+is seen at the next hop that it was sent to, whatever its IP destination is (direct routing).
+
+All namespaces are held by file descriptors only: they and everything in them are gone when this process is, however
+it ends. They have no names that could be left behind.
 """
 
 from __future__ import annotations
 
 import array
+import contextlib
 import ctypes
 import errno
 import fcntl
@@ -27,6 +31,7 @@ import select
 import socket
 import struct
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from time import CLOCK_MONOTONIC, clock_gettime_ns
 from typing import Any
@@ -48,12 +53,13 @@ _ETHTOOL_STXCSUM = 0x17
 _IPV4, _IPV6 = b"\x08\x00", b"\x86\xdd"
 _NO_PREFIX_ROUTE = 0x200
 _SCOPE_LINK = 253
+_NUD_STATIC, _NTF_MASTER = 0x40, 0x04  # NUD_NOARP: an entry that the switch never forgets
 _RECEIVE_BUFFER = 64 << 20
 _NEIGHBOUR_TYPES = range(130, 138)  # ICMPv6: multicast listeners and neighbour discovery
 _LISTENER_REPORT = 143
 
 _ETH0, _ETH1 = bytes.fromhex("020000000001"), bytes.fromhex("020000000002")
-_ROUTER, _SERVERS = bytes.fromhex("0200000000fe"), bytes.fromhex("020000000100")
+_ROUTER = bytes.fromhex("0200000000fe")
 
 # Inherited from the first namespace (IPv4) or a kernel's default: said explicitly, so that every host gives the same.
 _SYSCTLS = (
@@ -72,6 +78,12 @@ _SYSCTLS_IPV6 = (
     ("net.ipv6.conf.all.forwarding", "1"),
     ("net.ipv6.icmp.ratelimit", "0"),
 )
+_SYSCTLS_SERVER_IPV6 = (
+    ("net.ipv6.conf.default.disable_ipv6", "0"),
+    ("net.ipv6.conf.eth0.disable_ipv6", "0"),
+    ("net.ipv6.conf.eth0.accept_dad", "0"),
+    ("net.ipv6.conf.eth0.accept_ra", "0"),
+)
 
 
 class Bench:
@@ -85,21 +97,24 @@ class Bench:
 
     def __init__(self, vips: tuple[str, ...], servers: tuple[str, ...]) -> None:
         self._home = os.open("/proc/self/ns/net", os.O_RDONLY)
+        self._held = contextlib.ExitStack()  # the namespaces
+        self._wires: dict[str, socket.socket] = {}  # place -> its packet socket; clients first
         try:
-            self._build(vips, servers)
+            _build(self._held, vips, servers, self._wires)
         except BaseException:
-            self._leave()
+            self.close()
             raise
-        self._names = {_mac(i): server(address) for i, address in enumerate(servers)}
-        self._source = {server(address): _ETH1 + _mac(i) for i, address in enumerate(servers)}
+        self._places = {wire.fileno(): place for place, wire in self._wires.items()}
+        self._heads = {server(address): _ETH1 + _mac(i) for i, address in enumerate(servers)}
+        self._heads[CLIENT] = _ETH0 + _ROUTER
+        self._poll = select.poll()
+        for wire in self._wires.values():
+            self._poll.register(wire, select.POLLIN)
 
     def send(self, side: str, packet: bytes) -> None:
         """Put an IP packet onto the clients' wire (``c``) or a real server's (``r:ADDRESS``)."""
         kind = _IPV6 if packet[0] >> 4 == 6 else _IPV4
-        if side == CLIENT:
-            self._client.send(_ETH0 + _ROUTER + kind + packet)
-        else:
-            self._server.send(self._source[side] + kind + packet)
+        self._wires[side].send(self._heads[side] + kind + packet)
 
     def arrivals(self, start: int, quiet: float) -> list[Arrival]:
         """What has left the director since the last call; waits ``quiet`` seconds if that is nothing.
@@ -107,85 +122,129 @@ class Bench:
         A packet passes the director within the call that sends it, as far as one processor does both; what is
         deferred shows up within the wait or, at the latest, in the next call.
         """
-        found: list[Arrival] = []
-        self._drain(start, found)
-        if not found and quiet and self._poll.poll(quiet * 1000):
-            self._drain(start, found)
-        return found
+        return self._ready(start, 0) or (self._ready(start, quiet) if quiet else [])
 
     def close(self) -> None:
         """Leave the namespaces; the kernel removes them with everything in them."""
-        self._client.close()
-        self._server.close()
-        self._leave()
-
-    def _drain(self, start: int, found: list[Arrival]) -> None:
-        for wire in (self._client, self._server):
-            while True:
-                try:
-                    frame = wire.recv(65600)
-                except BlockingIOError:
-                    break
-                kind = frame[12:14]
-                if kind == _IPV4 or (kind == _IPV6 and not _is_housekeeping(frame)):
-                    where = CLIENT if wire is self._client else self._names.get(frame[:6], "r:?")
-                    found.append(Arrival(where, frame[14:], clock_gettime_ns(CLOCK_MONOTONIC) - start))
-
-    def _build(self, vips: tuple[str, ...], servers: tuple[str, ...]) -> None:
-        ipv6 = any(":" in address for address in (*vips, *servers))
-        _call(_libc.unshare, _CLONE_NEWNET)
-        outside = os.open("/proc/self/ns/net", os.O_RDONLY)
-        try:
-            set_sysctl("net.ipv6.conf.default.disable_ipv6", "1")
-            _call(_libc.unshare, _CLONE_NEWNET)
-            inside = os.open("/proc/self/ns/net", os.O_RDONLY)
-            try:
-                for name, value in (*_SYSCTLS, *(_SYSCTLS_IPV6 if ipv6 else ())):
-                    set_sysctl(name, value)
-                if not ipv6:
-                    set_sysctl("net.ipv6.conf.default.disable_ipv6", "1")
-                self._links(outside, vips, servers, ipv6)
-                _call(_libc.setns, outside, _CLONE_NEWNET)
-                _bring_up("c0", "s0")
-                self._client, self._server = _wire("c0"), _wire("s0")
-                _call(_libc.setns, inside, _CLONE_NEWNET)
-            finally:
-                os.close(inside)
-        finally:
-            os.close(outside)
-        self._poll = select.poll()
-        self._poll.register(self._client, select.POLLIN)
-        self._poll.register(self._server, select.POLLIN)
-
-    def _links(self, outside: int, vips: tuple[str, ...], servers: tuple[str, ...], ipv6: bool) -> None:
-        with ip_route() as ip:
-            for name, mac, peer, other in (("eth0", _ETH0, "c0", _ROUTER), ("eth1", _ETH1, "s0", _SERVERS)):
-                ip.link("add", ifname=name, kind="veth", address=mac.hex(":"),
-                        peer={"ifname": peer, "address": other.hex(":"), "net_ns_fd": outside})  # fmt: skip
-                _checksums_on_the_wire(name)
-            lo, eth0, eth1 = (socket.if_nametoindex(name) for name in ("lo", "eth0", "eth1"))
-            for index in (lo, eth0, eth1):
-                ip.link("set", index=index, state="up")
-            own = [(eth0, "192.168.1.1", 24), (eth1, "10.0.0.1", 24)]
-            own += [(eth0, "2001:db8:1::1", 64), (eth1, "fd00::1", 64)] if ipv6 else []
-            own += [(eth0, vip, _bits(vip)) for vip in vips if vip not in {row[1] for row in own}]
-            for index, address, bits in own:
-                # No route to the subnet: whoever is not a known server is reached through the router.
-                ip.addr("add", index=index, address=address, prefixlen=bits, flags=_NO_PREFIX_ROUTE)
-            for index, address, mac in [
-                (eth0, "192.168.1.254", _ROUTER),
-                *([(eth0, "2001:db8:1::fe", _ROUTER)] if ipv6 else []),
-                *((eth1, address, _mac(i)) for i, address in enumerate(servers)),
-            ]:
-                ip.route("add", dst=f"{address}/{_bits(address)}", oif=index, scope=_SCOPE_LINK)
-                ip.neigh("add", dst=address, lladdr=mac.hex(":"), ifindex=index, state="permanent")
-            ip.route("add", dst="default", gateway="192.168.1.254", oif=eth0)
-            if ipv6:
-                ip.route("add", dst="::/0", gateway="2001:db8:1::fe", oif=eth0)
-
-    def _leave(self) -> None:
-        _call(_libc.setns, self._home, _CLONE_NEWNET)
+        for wire in self._wires.values():
+            wire.close()
+        _enter(self._home)
         os.close(self._home)
+        self._held.close()
+
+    def _ready(self, start: int, quiet: float) -> list[Arrival]:
+        found: list[Arrival] = []
+        for number, _ in self._poll.poll(quiet * 1000):
+            place = self._places[number]
+            for content in _contents(self._wires[place]):
+                found.append(Arrival(place, content, clock_gettime_ns(CLOCK_MONOTONIC) - start))
+        return found
+
+
+def _contents(wire: socket.socket) -> Iterator[bytes]:
+    """The IP packets that wait on a wire."""
+    while True:
+        try:
+            frame = wire.recv(65600)
+        except BlockingIOError:
+            return
+        kind = frame[12:14]
+        if kind == _IPV4 or (kind == _IPV6 and not _is_housekeeping(frame)):
+            yield frame[14:]
+
+
+def _build(
+    held: contextlib.ExitStack, vips: Sequence[str], servers: Sequence[str], wires: dict[str, socket.socket]
+) -> None:
+    """Make the namespaces, wire them up and enter the director's; each place's packet socket goes to ``wires``."""
+    ipv6 = any(":" in address for address in (*vips, *servers))
+    clients, switch, *hosts = [_namespace(held, ipv6=False) for _ in range(2 + len(servers))]
+    director = _namespace(held, ipv6=ipv6)
+    for name, value in (*_SYSCTLS, *(_SYSCTLS_IPV6 if ipv6 else ())):
+        set_sysctl(name, value)
+    _director(clients, switch, vips, servers, ipv6=ipv6)
+    _enter(clients)
+    _bring_up("c0")
+    wires[CLIENT] = _wire("c0")
+    _enter(switch)
+    _switch(hosts)
+    for host, address in zip(hosts, servers, strict=True):
+        _enter(host)
+        _real_server(address)
+        wires[server(address)] = _wire("eth0")
+    _enter(director)
+
+
+def _namespace(held: contextlib.ExitStack, *, ipv6: bool) -> int:
+    """A new namespace, entered; held open as long as ``held`` is."""
+    _call(_libc.unshare, _CLONE_NEWNET)
+    number = os.open("/proc/self/ns/net", os.O_RDONLY)
+    held.callback(os.close, number)
+    if not ipv6:
+        set_sysctl("net.ipv6.conf.default.disable_ipv6", "1")
+    return number
+
+
+def _enter(namespace: int) -> None:
+    _call(_libc.setns, namespace, _CLONE_NEWNET)
+
+
+def _director(clients: int, switch: int, vips: Sequence[str], servers: Sequence[str], *, ipv6: bool) -> None:
+    """Links, addresses, routes and neighbours of the namespace that this process is in."""
+    with ip_route() as ip:
+        for name, mac, peer in (
+            ("eth0", _ETH0, {"ifname": "c0", "address": _ROUTER.hex(":"), "net_ns_fd": clients}),
+            ("eth1", _ETH1, {"ifname": "uplink", "net_ns_fd": switch}),
+        ):
+            ip.link("add", ifname=name, kind="veth", address=mac.hex(":"), peer=peer)
+            _checksums_on_the_wire(name)
+        lo, eth0, eth1 = (socket.if_nametoindex(name) for name in ("lo", "eth0", "eth1"))
+        for index in (lo, eth0, eth1):
+            ip.link("set", index=index, state="up")
+        own = [(eth0, "192.168.1.1", 24), (eth1, "10.0.0.1", 24)]
+        own += [(eth0, "2001:db8:1::1", 64), (eth1, "fd00::1", 64)] if ipv6 else []
+        own += [(eth0, vip, _bits(vip)) for vip in vips if vip not in {row[1] for row in own}]
+        for index, address, bits in own:
+            # No route to the subnet: whoever is not a known server is reached through the router.
+            ip.addr("add", index=index, address=address, prefixlen=bits, flags=_NO_PREFIX_ROUTE)
+        for index, address, mac in [
+            (eth0, "192.168.1.254", _ROUTER),
+            *([(eth0, "2001:db8:1::fe", _ROUTER)] if ipv6 else []),
+            *((eth1, address, _mac(i)) for i, address in enumerate(servers)),
+        ]:
+            ip.route("add", dst=f"{address}/{_bits(address)}", oif=index, scope=_SCOPE_LINK)
+            ip.neigh("add", dst=address, lladdr=mac.hex(":"), ifindex=index, state="permanent")
+        ip.route("add", dst="default", gateway="192.168.1.254", oif=eth0)
+        if ipv6:
+            ip.route("add", dst="::/0", gateway="2001:db8:1::fe", oif=eth0)
+
+
+def _switch(hosts: Sequence[int]) -> None:
+    """A switch with a wire to the director and one to each real server, which knows who sits where from the start."""
+    with ip_route() as ip:
+        ip.link("add", ifname="switch", kind="bridge", br_mcast_snooping=0)
+        bridge, uplink = socket.if_nametoindex("switch"), socket.if_nametoindex("uplink")
+        for i, host in enumerate(hosts):
+            ip.link("add", ifname=f"port{i}", kind="veth", peer={"ifname": "eth0", "net_ns_fd": host})
+        ports = [socket.if_nametoindex(f"port{i}") for i in range(len(hosts))]
+        for index in (uplink, *ports):
+            ip.link("set", index=index, master=bridge, state="up")
+        ip.link("set", index=bridge, state="up")
+        for index, mac in ((uplink, _ETH1), *((port, _mac(i)) for i, port in enumerate(ports))):
+            ip.fdb("append", ifindex=index, lladdr=mac.hex(":"), state=_NUD_STATIC, flags=_NTF_MASTER)
+
+
+def _real_server(address: str) -> None:
+    """Address and default route of the namespace that this process is in."""
+    ipv6 = ":" in address
+    if ipv6:
+        for name, value in _SYSCTLS_SERVER_IPV6:
+            set_sysctl(name, value)
+    _bring_up("eth0")
+    with ip_route() as ip:
+        eth0 = socket.if_nametoindex("eth0")
+        ip.addr("add", index=eth0, address=address, prefixlen=64 if ipv6 else 24)
+        ip.route("add", dst="::/0" if ipv6 else "default", gateway="fd00::1" if ipv6 else "10.0.0.1", oif=eth0)
 
 
 def set_sysctl(name: str, value: str) -> None:
@@ -210,7 +269,8 @@ def ip_route() -> Any:
 
 
 def _mac(i: int) -> bytes:
-    return _SERVERS[:3] + (0x000101 + i).to_bytes(3, "big")
+    """The link-layer address by which the director knows the i-th real server."""
+    return bytes.fromhex("020000") + (0x000101 + i).to_bytes(3, "big")
 
 
 def _bits(address: str) -> int:

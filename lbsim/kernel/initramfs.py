@@ -36,7 +36,7 @@ _INIT = b"#!/bin/python3 -S\nfrom lbsim.kernel.agent import main\n\nmain()\n"
 _FOLDERS = ("dev", "proc", "sys", "run", "tmp", "var", "etc")
 _SBIN = ("/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/bin", "/bin", "/usr/local/bin")
 _WANTED = (
-    "ip_vs", "ip_vs_*", "veth",
+    "ip_vs", "ip_vs_*", "veth", "bridge",
     "iptable_filter", "iptable_nat", "ip6table_filter", "ip6table_nat", "xt_MASQUERADE", "xt_conntrack", "xt_mark",
     "xt_tcpudp", "nf_tables", "nft_compat", "nft_chain_nat", "nft_masq",
 )  # fmt: skip

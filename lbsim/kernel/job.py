@@ -141,9 +141,13 @@ class CommandSeen:
 
 @dataclass(frozen=True, slots=True)
 class ShowSeen:
-    """The tables: ``ipvsadm -Ln``, ``ipvsadm -Ln --stats`` ("" if not asked for), ``/proc/net/ip_vs_conn``."""
+    """The tables: ``ipvsadm -Ln``, ``ipvsadm -Ln --stats`` ("" if not asked for), ``/proc/net/ip_vs_conn``.
+
+    They were read between ``at`` and ``until``.
+    """
 
     at: int
+    until: int
     listing: str
     stats: str
     conns: str
@@ -225,7 +229,7 @@ def _seen_row(seen: Seen) -> list[Any]:
         case CommandSeen():
             return ["command", seen.at, arrivals, seen.argv, seen.status, seen.output]
         case ShowSeen():
-            return ["show", seen.at, arrivals, seen.listing, seen.stats, seen.conns]
+            return ["show", seen.at, arrivals, seen.until, seen.listing, seen.stats, seen.conns]
 
 
 def _seen(row: list[Any]) -> Seen:
@@ -236,5 +240,5 @@ def _seen(row: list[Any]) -> Seen:
     if kind == "command":
         return CommandSeen(at, tuple(rest[0]), rest[1], rest[2], arrivals)
     if kind == "show":
-        return ShowSeen(at, rest[0], rest[1], rest[2], arrivals)
+        return ShowSeen(at, rest[0], rest[1], rest[2], rest[3], arrivals)
     raise ValueError(f"not an observation: {row}")

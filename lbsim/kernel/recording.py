@@ -158,7 +158,7 @@ def _seen(job: Job, number: int, row: list[Any] | str) -> tuple[Step, PacketSeen
         answer = status, " ".join(output.split())
         return Step(at, _arrivals(job, words), answer=answer), CommandSeen(at, event.argv, status, output)
     listing, stats, conns = ("".join(f"{line}\n" for line in lines) for lines in row[1:4])
-    shown = ShowSeen(at, listing, stats, conns)
+    shown = ShowSeen(at, at + 20_000_000, listing, stats, conns)
     return Step(at, _arrivals(job, row[4:]), listing=listing_of(shown)), shown
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from copy import deepcopy
 
 from lbsim.config import parse_command
-from lbsim.kernel.job import CLIENT, REPLY, Arrival, Command, Job, Observation, Packet, Show, server
+from lbsim.kernel.job import CLIENT, REPLY, Arrival, Command, Job, Observation, Packet, Seen, Show, ShowSeen, server
 from lbsim.kernel.reply import Responders
 from lbsim.kernel.seen import Listing, Step, as_shown, comparable
 from lbsim.live import Director
@@ -18,8 +18,6 @@ __all__ = ["OWN_ADDRESSES", "rehearse", "setup_answers"]
 OWN_ADDRESSES = ("192.168.1.1", "10.0.0.1", "2001:db8:1::1", "fd00::1")
 SECOND = 1_000_000_000
 TICK = 4_000_000  # ns, at HZ=250
-READING_TICKS = 5  # how long the real tools may take to read a short table,
-ROWS_PER_TICK = 200  # and how fast they read a long one under emulation
 
 
 def rehearse(job: Job, seen: Observation, *, profile: str) -> Iterator[Step]:
@@ -42,7 +40,7 @@ def rehearse(job: Job, seen: Observation, *, profile: str) -> Iterator[Step]:
                 answer = director.run(parse_command(" ".join(argv)), at=at)
                 yield Step(what.at, answer=(answer.status, " ".join(answer.message.split())))
             case Show(stats=stats):
-                yield _look(director, last, what.at, next_at, stats=stats)
+                yield _look(director, last, what.at, _read_until(what), next_at, stats=stats)
             case Packet():
                 arrivals = _received(director, event, at, job, responders)
                 yield Step(what.at, arrivals=tuple(comparable(Arrival(*one, 0)) for one in arrivals))
@@ -72,17 +70,21 @@ def _set_up(director: Director, job: Job) -> Iterator[tuple[int, str]]:
             yield 0, ""
 
 
-def _look(director: Director, last: int, at: int, next_at: int | None, *, stats: bool) -> Step:
-    """The tables at a moment, and at the ticks around it.
+def _read_until(what: Seen) -> int:
+    return what.until if isinstance(what, ShowSeen) else what.at
 
-    The kernel's tick at time 0 is known, but not the moment within that tick; and reading a long table takes the real
-    tools some milliseconds.
+
+def _look(director: Director, last: int, at: int, until: int, next_at: int | None, *, stats: bool) -> Step:
+    """The tables at a moment, and at the ticks at which the kernel's may have been read.
+
+    Reading takes the real tools from ``at`` to ``until``. The kernel's tick at time 0 is known, but not the moment
+    within that tick: hence one tick more on both sides.
     """
     director.advance(to=max(last, at - TICK) / SECOND)
     near = [_listing(director, stats=stats)]
     director.advance(to=at / SECOND)
     now = _listing(director, stats=stats)
-    ticks = READING_TICKS + len(now.conns) // ROWS_PER_TICK
+    ticks = (until - at) // TICK + 2
     undisturbed = next_at is None or next_at >= at + (ticks + 1) * TICK  # the next look is back by a tick
     later = director if undisturbed else deepcopy(director)
     for tick in range(1, ticks + 1):

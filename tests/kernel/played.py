@@ -66,7 +66,9 @@ def _seen(event: Event, step: Step) -> Seen:
             return CommandSeen(step.at, argv, *step.answer)
         case _:
             assert step.listing
-            return ShowSeen(step.at, listing_text(step.listing), _stats_text(step.listing), _conns_text(step.listing))
+            return ShowSeen(
+                step.at, step.at, listing_text(step.listing), _stats_text(step.listing), _conns_text(step.listing)
+            )
 
 
 def listing_text(listing: Listing) -> str:

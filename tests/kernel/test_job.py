@@ -31,7 +31,7 @@ ARRIVALS = st.lists(st.builds(Arrival, st.sampled_from(["c", "r:?"]), BYTES, TIM
 SEEN = st.one_of(
     st.builds(PacketSeen, TIMES, ARRIVALS, st.none() | BYTES),
     st.builds(CommandSeen, TIMES, WORDS, st.integers(0, 255), st.text(max_size=9), ARRIVALS),
-    st.builds(ShowSeen, TIMES, st.text(max_size=9), st.text(max_size=9), st.text(max_size=9), ARRIVALS),
+    st.builds(ShowSeen, TIMES, TIMES, st.text(max_size=9), st.text(max_size=9), st.text(max_size=9), ARRIVALS),
 )
 
 

@@ -52,7 +52,7 @@ def test_the_kernels_clock_and_the_set_up_come_back(path: Path) -> None:
 
 # CRC-32 of "123456789" is cbf43926: the algorithm's well-known check value.
 def test_bytes_become_their_crc_32() -> None:
-    (step,) = steps_of(replace(played(JOB), events=(ShowSeen(0, "", "", "", (Arrival("c", b"123456789", 0),)),)))
+    (step,) = steps_of(replace(played(JOB), events=(ShowSeen(0, 0, "", "", "", (Arrival("c", b"123456789", 0),)),)))
     (kept,) = recording.checksummed((step,))
     assert kept.arrivals == (("c", bytes.fromhex("cbf43926")),)
 

@@ -15,6 +15,7 @@ from lbsim.kernel.job import (
     Packet,
     PacketSeen,
     Show,
+    ShowSeen,
     server,
 )
 from lbsim.kernel.rehearsal import rehearse, setup_answers
@@ -30,6 +31,7 @@ SETUP = (
 )
 CLIENTS_IP = "198.51.100.1"
 MS, SECOND = 10**6, 10**9
+READING = 13 * MS  # how long a look takes
 JIFFIES = 4294893568  # a multiple of 4096
 SYN, ACK, SYN_ACK = 2, 16, 18
 
@@ -43,9 +45,13 @@ def reply(at: int, flags: int = SYN_ACK, port: int = 1001) -> Packet:
     return Packet(at, port, REPLY, build_packet(src=VIP, sport=80, dst=CLIENTS_IP, dport=port, flags=flags))
 
 
+def seen_at(event: Event, at: int) -> PacketSeen | ShowSeen:
+    return ShowSeen(at, at + READING, "", "", "") if isinstance(event, Show) else PacketSeen(at)
+
+
 def steps(*events: Event, setup: tuple[tuple[str, ...], ...] = SETUP, late: int = 0, **options: object) -> list[Step]:
     job = Job("j", (VIP,), ("10.0.0.11", "10.0.0.12"), setup, events=events, **options)  # type: ignore[arg-type]
-    seen = Observation("j", "6.1.0", JIFFIES, events=tuple(PacketSeen(event.at + late) for event in events))
+    seen = Observation("j", "6.1.0", JIFFIES, events=tuple(seen_at(event, event.at + late) for event in events))
     return list(rehearse(job, seen, profile="linux-6.1.192"))
 
 
@@ -154,6 +160,7 @@ def test_an_observed_command_needs_no_words_of_its_own() -> None:
     assert [step.answer for step in rehearse(job, seen, profile="linux-6.1.192")] == [(0, "")]
 
 
+# The tick before, that of the look, three more in 13 ms of reading (a tick is 4 ms), and the one after.
 @pytest.mark.parametrize("gap", range(0, 40, 3))
 def test_looks_may_follow_each_other_at_any_distance(gap: int) -> None:
     shows = [Show(MS + n * gap * MS) for n in range(4)]

@@ -43,7 +43,7 @@ ERROR = IP(src="192.168.1.10", dst="198.51.100.1", ttl=64, id=4711) / ICMP(type=
 
 
 def test_services_have_their_scheduler_and_flags() -> None:
-    assert listing_of(ShowSeen(0, LISTING, "", "")).services == {
+    assert listing_of(ShowSeen(0, 0, LISTING, "", "")).services == {
         HTTP: ("sh", ("sh-fallback", "sh-port")),
         DNS: ("rr", ()),
         HTTP6: ("lc", ()),
@@ -51,7 +51,7 @@ def test_services_have_their_scheduler_and_flags() -> None:
 
 
 def test_destinations_have_weight_active_and_inactive_connections() -> None:
-    assert listing_of(ShowSeen(0, LISTING, "", "")).dests == {
+    assert listing_of(ShowSeen(0, 0, LISTING, "", "")).dests == {
         (HTTP, "10.0.0.11:8080"): (1, 2, 30),
         (HTTP, "10.0.0.12:8080"): (0, 0, 0),
         (HTTP6, "[fd00::11]:80"): (100, 1, 0),
@@ -60,18 +60,18 @@ def test_destinations_have_weight_active_and_inactive_connections() -> None:
 
 def test_an_empty_table_has_no_rows() -> None:
     head = "".join(f"{line}\n" for line in LISTING.splitlines()[:3])
-    seen = listing_of(ShowSeen(0, head, "", CONNS.splitlines()[0]))
+    seen = listing_of(ShowSeen(0, 0, head, "", CONNS.splitlines()[0]))
     assert (seen.services, seen.dests, seen.conns) == ({}, {}, ())
 
 
 def test_counters_are_those_of_services_and_of_destinations() -> None:
-    counters = listing_of(ShowSeen(0, LISTING, STATS, "")).counters
+    counters = listing_of(ShowSeen(0, 0, LISTING, STATS, "")).counters
     row = Counters(3, 12, 9, 624, 123_456_000)
     assert counters == {(HTTP, ""): row, (HTTP, "10.0.0.11:8080"): row}
 
 
 def test_counters_that_were_not_asked_for_are_none() -> None:
-    assert listing_of(ShowSeen(0, LISTING, "", "")).counters is None
+    assert listing_of(ShowSeen(0, 0, LISTING, "", "")).counters is None
 
 
 # facts, ipvsadm.md section 3.4: thousands from 10^8 on, millions from 10^9, 10^9s from 10^11, 10^12s from 10^14
@@ -112,7 +112,7 @@ def test_each_event_becomes_a_step() -> None:
     seen = (
         PacketSeen(1, (Arrival("c", b"\x00", 2),)),
         CommandSeen(3, ("ipvsadm",), 2, "No such\n  service\n"),
-        ShowSeen(4, LISTING, "", CONNS),
+        ShowSeen(4, 4, LISTING, "", CONNS),
     )
     packet, command, show = steps_of(Observation("j", "6.1.0", events=seen))
     assert (packet, command) == (Step(1, (("c", b"\x00"),)), Step(3, answer=(2, "No such service")))

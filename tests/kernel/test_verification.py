@@ -103,7 +103,7 @@ def shown(old: str, new: str) -> Change:
         assert isinstance(seen, ShowSeen)
         listing, stats, conns = (text.replace(old, new, 1) for text in (seen.listing, seen.stats, seen.conns))
         assert (listing, stats, conns) != (seen.listing, seen.stats, seen.conns)
-        return ShowSeen(seen.at, listing, stats, conns)
+        return ShowSeen(seen.at, seen.until, listing, stats, conns)
 
     return change
 
