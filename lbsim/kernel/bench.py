@@ -21,7 +21,6 @@ it ends. They have no names that could be left behind.
 from __future__ import annotations
 
 import array
-import contextlib
 import ctypes
 import errno
 import fcntl
@@ -32,6 +31,7 @@ import socket
 import struct
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from time import CLOCK_MONOTONIC, clock_gettime_ns
 from typing import Any
@@ -97,10 +97,10 @@ class Bench:
 
     def __init__(self, vips: tuple[str, ...], servers: tuple[str, ...]) -> None:
         self._home = os.open("/proc/self/ns/net", os.O_RDONLY)
-        self._held = contextlib.ExitStack()  # the namespaces
+        self.namespaces: dict[str, int] = {}  # place, "switch", "director" -> file descriptor that holds it
         self._wires: dict[str, socket.socket] = {}  # place -> its packet socket; clients first
         try:
-            _build(self._held, vips, servers, self._wires)
+            _build(self.namespaces, vips, servers, self._wires)
         except BaseException:
             self.close()
             raise
@@ -130,7 +130,8 @@ class Bench:
             wire.close()
         _enter(self._home)
         os.close(self._home)
-        self._held.close()
+        for namespace in self.namespaces.values():
+            os.close(namespace)
 
     def _ready(self, start: int, quiet: float) -> list[Arrival]:
         found: list[Arrival] = []
@@ -154,32 +155,33 @@ def _contents(wire: socket.socket) -> Iterator[bytes]:
 
 
 def _build(
-    held: contextlib.ExitStack, vips: Sequence[str], servers: Sequence[str], wires: dict[str, socket.socket]
+    namespaces: dict[str, int], vips: Sequence[str], servers: Sequence[str], wires: dict[str, socket.socket]
 ) -> None:
     """Make the namespaces, wire them up and enter the director's; each place's packet socket goes to ``wires``."""
     ipv6 = any(":" in address for address in (*vips, *servers))
-    clients, switch, *hosts = [_namespace(held, ipv6=False) for _ in range(2 + len(servers))]
-    director = _namespace(held, ipv6=ipv6)
+    hosts = {server(address): address for address in servers}
+    for place in (CLIENT, "switch", *hosts):
+        namespaces[place] = _namespace(ipv6=False)
+    namespaces["director"] = _namespace(ipv6=ipv6)
     for name, value in (*_SYSCTLS, *(_SYSCTLS_IPV6 if ipv6 else ())):
         set_sysctl(name, value)
-    _director(clients, switch, vips, servers, ipv6=ipv6)
-    _enter(clients)
+    _director(namespaces[CLIENT], namespaces["switch"], vips, servers, ipv6=ipv6)
+    _enter(namespaces[CLIENT])
     _bring_up("c0")
     wires[CLIENT] = _wire("c0")
-    _enter(switch)
-    _switch(hosts)
-    for host, address in zip(hosts, servers, strict=True):
-        _enter(host)
+    _enter(namespaces["switch"])
+    _switch([namespaces[host] for host in hosts])
+    for host, address in hosts.items():
+        _enter(namespaces[host])
         _real_server(address)
-        wires[server(address)] = _wire("eth0")
-    _enter(director)
+        wires[host] = _wire("eth0")
+    _enter(namespaces["director"])
 
 
-def _namespace(held: contextlib.ExitStack, *, ipv6: bool) -> int:
-    """A new namespace, entered; held open as long as ``held`` is."""
+def _namespace(*, ipv6: bool) -> int:
+    """A new namespace, entered, and held by a file descriptor."""
     _call(_libc.unshare, _CLONE_NEWNET)
     number = os.open("/proc/self/ns/net", os.O_RDONLY)
-    held.callback(os.close, number)
     if not ipv6:
         set_sysctl("net.ipv6.conf.default.disable_ipv6", "1")
     return number
@@ -288,7 +290,8 @@ def _is_housekeeping(frame: bytes) -> bool:
 def _wire(name: str) -> socket.socket:
     wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     wire.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
-    wire.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
+    with suppress(PermissionError):  # root of a container only: the buffer stays small, and it is emptied often
+        wire.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
     wire.setblocking(False)
     wire.bind((name, _ETH_P_ALL))
     return wire

@@ -30,6 +30,7 @@ JOBS = "jobs"  # the file with the jobs, one per line, in the root folder
 _FORMAT = 1  # counts changes of this file that the digest would not see
 _AGENT = "lbsim.kernel.agent"
 _IMPORTED_LATER = ("encodings.ascii", "encodings.latin_1", "encodings.idna", "stringprep", "traceback", "linecache")
+_FOR_A_HOST = ("site", "runpy", "lbsim.kernel.run")  # the guest can do what a host does, too
 _TOOLS = ("ipvsadm", "ip", "iptables", "ip6tables")
 _NEEDED_TOOLS = ("ipvsadm",)
 _INIT = b"#!/bin/python3 -S\nfrom lbsim.kernel.agent import main\n\nmain()\n"
@@ -143,7 +144,7 @@ def _python() -> dict[str, _Entry]:
     home = str(Path(lbsim.__file__).parent.parent)
     environment = {"PYTHONPATH": os.pathsep.join([home, *(part for part in sys.path if part)]), "PATH": "/usr/bin:/bin"}
     found = subprocess.run(
-        [sys.executable, "-c", _COLLECT, _AGENT, *_IMPORTED_LATER],
+        [sys.executable, "-c", _COLLECT, _AGENT, *_IMPORTED_LATER, *_FOR_A_HOST],
         env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if found.returncode:
@@ -157,7 +158,7 @@ def _python() -> dict[str, _Entry]:
     extensions = []
     for name, (origin, is_package) in imported.items():
         place = f"{library}/{name.replace('.', '/')}"
-        if name in ("__main__", "site", "sitecustomize") or not origin:
+        if name in ("__main__", "sitecustomize") or not origin:
             continue
         if origin.endswith(tuple(EXTENSION_SUFFIXES)):
             extensions.append(origin)

@@ -161,7 +161,7 @@ Seen = PacketSeen | CommandSeen | ShowSeen
 class Observation:
     """What a kernel did with a job; all times are nanoseconds after the job's time 0.
 
-    release : of the kernel, as ``uname -r`` says it.
+    release : the kernel's version, ``6.1.192``; for kernels that do not tell it, what ``uname -r`` says.
     jiffies : the kernel's tick counter at time 0 (-1: not known).
     setup : the outcome of each set-up command.
     events : one row per event of the job, in its order.

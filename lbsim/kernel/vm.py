@@ -38,6 +38,7 @@ def run(
     jobs: Sequence[Job],
     *,
     real_time: bool = False,
+    as_host: bool = False,
     silence: float = _SILENCE,
     progress: channel.Progress | None = None,
 ) -> list[Observation]:
@@ -45,6 +46,7 @@ def run(
 
     Parameters
     ----------
+    as_host : the guest does the jobs as a host does them that has ``ip_vs`` (the way ``netns``).
     silence : seconds without news after which the guest counts as hung.
 
     Raises
@@ -67,7 +69,7 @@ def run(
             *(() if real_time else _TIME_TRAVEL),
             "-serial", f"file:{console}", "-chardev", "stdio,id=results,signal=off", "-serial", "chardev:results",
             "-kernel", str(image.vmlinuz), "-initrd", str(initrd),
-            "-append", _COMMAND_LINE + ("" if real_time else " LBSIM_ALIGNED=1"),
+            "-append", " ".join([_COMMAND_LINE, *_switches(real_time, as_host)]),
         ]  # fmt: skip
 
         def why() -> str:
@@ -81,3 +83,8 @@ def run(
 
         with channel.started(argv, errors) as process:
             return channel.follow(process, jobs, what=what, silence=silence, why=why, progress=progress)
+
+
+def _switches(real_time: bool, as_host: bool) -> list[str]:
+    """What the guest's agent finds in its environment."""
+    return [*([] if real_time else ["LBSIM_ALIGNED=1"]), *(["LBSIM_NETNS=1"] if as_host else [])]
