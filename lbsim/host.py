@@ -29,6 +29,7 @@ from lbsim.engine.records import (
     Packet,
     Service,
     Tables,
+    Timer,
 )
 from lbsim.engine.records import Director as DirectorRow
 from lbsim.engine.schedulers import NUMBERS
@@ -116,10 +117,11 @@ class EngineHost:
             "services": lane.table(Service, 8),
             "dests": lane.table(Dest, 64),
             "conns": lane.table(Conn, 64),
+            "timers": lane.table(Timer, 64),
             "flows": lane.table(Flow, 1),
             "service_heads": lane.integers([0] * index_size),
             "dest_heads": lane.integers([0] * index_size),
-            "conn_heads": lane.integers([0] * 1024),
+            "conn_heads": lane.heads(1024),
             "wheel_heads": lane.integers([0] * (LEVELS * SLOTS)),
             "sh_buckets": lane.integers([0] * 512),
             "tcp_next": lane.integers(tcp.next_states()),
@@ -210,12 +212,13 @@ class EngineHost:
         """Make room for one new connection entry per packet, and keep the buckets short."""
         row = self.tables.director[0]
         wanted = int(row.conns_used) + packets + 1
+        self._room("timers", wanted)
         t = self._room("conns", wanted)
         buckets = len(t.conn_heads)
         if wanted > buckets:
             old = t.conn_heads
             larger = 1 << (wanted - 1).bit_length()
-            self.tables = replaced(self.lane, t, conn_heads=self.lane.integers([0] * larger))
+            self.tables = replaced(self.lane, t, conn_heads=self.lane.heads(larger))
             row.conn_mask = larger - 1
             self._call(conntable.rehash_conns, old, buckets)
 

@@ -10,10 +10,35 @@ from __future__ import annotations
 
 from lbsim.engine.hashing import row_bucket
 from lbsim.engine.lanes import kernel
-from lbsim.engine.records import Packet, Tables
+from lbsim.engine.records import IN, Packet, Tables
 from lbsim.engine.timers import arm, disarm
 
-__all__ = ["expire", "expire_now", "find_in", "find_out", "new_conn", "put", "rehash_conns", "sweep_removed"]
+MOST_SERIALS = 0x7FFFFFFF  # what fits into the field
+
+__all__ = [
+    "client_bucket",
+    "expire",
+    "expire_now",
+    "find_in",
+    "find_out",
+    "new_conn",
+    "put",
+    "rehash_conns",
+    "sweep_removed",
+]
+
+
+@kernel
+def client_bucket(p: Packet, mask: int) -> int:
+    """The bucket in which the packet's entry is, if there is one: that of its client end.
+
+    Source
+    ------
+    lbsim's own; see :func:`find_in`, :func:`find_out`.
+    """
+    if p.direction == IN:
+        return row_bucket(p.src, p.sport, p.proto, mask)
+    return row_bucket(p.dst, p.dport, p.proto, mask)
 
 
 @kernel
@@ -91,7 +116,7 @@ def new_conn(t: Tables, p: Packet, d: int) -> int:
     director.conns_made += 1
     dest = t.dests[d]
     conn = t.conns[c]
-    conn.serial = director.conns_made
+    conn.serial = 1 + (director.conns_made - 1) % MOST_SERIALS
     conn.proto = p.proto
     conn.caddr = p.src
     conn.cport = p.sport

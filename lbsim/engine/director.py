@@ -10,9 +10,9 @@ forwards. Not yet: ICMP errors, fragments, local clients and servers, persistenc
 
 from __future__ import annotations
 
-from lbsim.engine.conntable import expire, expire_now, find_in, find_out, new_conn, put, sweep_removed
+from lbsim.engine.conntable import client_bucket, expire, expire_now, find_in, find_out, new_conn, put, sweep_removed
 from lbsim.engine.forwarding import decide, masquerade, unmasquerade
-from lbsim.engine.lanes import kernel
+from lbsim.engine.lanes import COMPILED, kernel, prefetch
 from lbsim.engine.reasons import (
     DEST_REMOVED,
     DROP,
@@ -69,6 +69,7 @@ from lbsim.engine.udp import step_udp
 __all__ = ["advance", "receive", "receive_block"]
 
 FTP_DATA = 20
+AHEAD = 8  # packets
 
 
 @kernel
@@ -82,7 +83,27 @@ def receive_block(t: Tables, packets: list[Packet], outcomes: list[Outcome], sta
     lbsim's own.
     """
     for i in range(start, stop):
+        if COMPILED:
+            look_ahead(t, packets, i, stop)
         receive(t, packets[i], outcomes[i])
+
+
+@kernel
+def look_ahead(t: Tables, packets: list[Packet], i: int, stop: int) -> None:
+    """Let the processor fetch what packets a little after packet ``i`` will need: with many connections that is not
+    at hand, and waiting for it would take longer than all the rest.
+
+    Source
+    ------
+    lbsim's own.
+    """
+    mask = t.director[0].conn_mask
+    if i + 2 * AHEAD < stop:
+        p = packets[i + 2 * AHEAD]
+        prefetch(t.conn_heads, client_bucket(p, mask))
+        prefetch(t.flows, p.flow)
+    if i + AHEAD < stop:
+        prefetch(t.conns, t.conn_heads[client_bucket(packets[i + AHEAD], mask)])
 
 
 @kernel

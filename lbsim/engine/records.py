@@ -19,6 +19,8 @@ i8: TypeAlias = Annotated[int, "i8"]
 i4: TypeAlias = Annotated[int, "i4"]
 i2: TypeAlias = Annotated[int, "i2"]
 i1: TypeAlias = Annotated[int, "i1"]
+u2: TypeAlias = Annotated[int, "u2"]
+u1: TypeAlias = Annotated[int, "u1"]
 
 # Protocols
 TCP = 6
@@ -137,27 +139,33 @@ class Dest:
 
 @dataclass(slots=True, eq=False)
 class Conn:
-    """A connection entry."""
+    """A connection entry: what every packet of it needs, in the 64 bytes that a processor fetches at once."""
 
-    caddr: i4 = 0
-    vaddr: i4 = 0
-    daddr: i4 = 0
-    cport: i4 = 0
-    vport: i4 = 0
-    dport: i4 = 0
-    proto: i2 = 0
-    state: i2 = 0
-    inactive: i1 = 0  # 1: counted as inactive at its destination
-    dest: i4 = 0
-    next_same_hash: i4 = 0  # in its bucket, newest first; in the free list likewise
-    timeout: i8 = 0  # ticks; what the timer is armed with at the next put
     expires: i8 = 0  # tick asked for: what listings count down to
     armed: i8 = 0  # tick at which the timer was set
     queued: i8 = 0  # tick of the wheel slot it waits in; 0: not in the wheel
-    slot: i4 = 0
-    timer_next: i4 = 0
-    timer_prev: i4 = 0
-    serial: i8 = 0  # 1 for the first entry ever made, and so on; 0: this row is free
+    caddr: i4 = 0
+    vaddr: i4 = 0
+    daddr: i4 = 0
+    dest: i4 = 0
+    next_same_hash: i4 = 0  # in its bucket, newest first; in the free list likewise
+    timeout: i4 = 0  # ticks; what the timer is armed with at the next put
+    serial: i4 = 0  # 1 for the first entry ever made, and so on; 0: this row is free
+    cport: u2 = 0
+    vport: u2 = 0
+    dport: u2 = 0
+    proto: u1 = 0
+    state: i1 = 0
+    inactive: i1 = 0  # 1: counted as inactive at its destination
+
+
+@dataclass(slots=True, eq=False)
+class Timer:
+    """Where the timer of the entry with the same row number waits in the wheel."""
+
+    next: i4 = 0  # in its slot, newest first
+    prev: i4 = 0
+    slot: i2 = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -165,7 +173,7 @@ class Flow:
     """Who answers in a flow of the trace: the end that got its last IN packet."""
 
     addr: i4 = 0
-    port: i4 = 0
+    port: u2 = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -211,6 +219,7 @@ class Tables:
     services: list[Service]
     dests: list[Dest]
     conns: list[Conn]
+    timers: list[Timer]
     flows: list[Flow]
     service_heads: list[int]  # bucket -> newest service
     dest_heads: list[int]  # bucket -> newest destination

@@ -79,22 +79,22 @@ def disarm(t: Tables, c: int) -> None:
     ------
     timer.c detach_timer().
     """
-    conn = t.conns[c]
-    if conn.timer_prev != 0:
-        t.conns[conn.timer_prev].timer_next = conn.timer_next
+    timer = t.timers[c]
+    if timer.prev != 0:
+        t.timers[timer.prev].next = timer.next
     else:
-        t.wheel_heads[conn.slot] = conn.timer_next
-    if conn.timer_next != 0:
-        t.conns[conn.timer_next].timer_prev = conn.timer_prev
-    conn.timer_next = 0
-    conn.timer_prev = 0
-    conn.queued = 0
+        t.wheel_heads[timer.slot] = timer.next
+    if timer.next != 0:
+        t.timers[timer.next].prev = timer.prev
+    timer.next = 0
+    timer.prev = 0
+    t.conns[c].queued = 0
 
 
 @kernel
 def _enqueue(t: Tables, c: int, fire: int) -> None:
     """Put the entry into the slot of tick ``fire``: the finest level that reaches it holds it exactly."""
-    conn = t.conns[c]
+    timer = t.timers[c]
     director = t.director[0]
     shift = 0
     level = 0
@@ -103,11 +103,11 @@ def _enqueue(t: Tables, c: int, fire: int) -> None:
         level += SLOTS
     slot = level + ((fire >> shift) & (SLOTS - 1))
     first = t.wheel_heads[slot]
-    conn.slot = slot
-    conn.queued = fire
-    conn.timer_next = first
+    timer.slot = slot
+    timer.next = first
     if first != 0:
-        t.conns[first].timer_prev = c
+        t.timers[first].prev = c
+    t.conns[c].queued = fire
     t.wheel_heads[slot] = c
     if director.wheel_next == 0 or fire < director.wheel_next:
         director.wheel_next = fire
@@ -133,7 +133,7 @@ def take_due(t: Tables) -> int:
         slot = level * SLOTS + ((now >> shift) & (SLOTS - 1))
         c = t.wheel_heads[slot]
         while c != 0:
-            following = t.conns[c].timer_next
+            following = t.timers[c].next
             disarm(t, c)
             fire = fire_tick(t.conns[c].expires, t.conns[c].armed)
             if fire <= now:

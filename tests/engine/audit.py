@@ -52,11 +52,11 @@ def _timers_are_in_the_wheel_once(t: Tables, used: list[int]) -> None:
     for slot, head in enumerate(t.wheel_heads):
         before, c = 0, head
         while c != 0:
-            assert (t.conns[c].slot, t.conns[c].timer_prev) == (slot, before)
+            assert (t.timers[c].slot, t.timers[c].prev) == (slot, before)
             assert t.conns[c].queued > t.director[0].now
             assert t.conns[c].queued >= t.director[0].wheel_next > 0
             found.append(c)
-            before, c = c, t.conns[c].timer_next
+            before, c = c, t.timers[c].next
     assert sorted(found) == used
 
 

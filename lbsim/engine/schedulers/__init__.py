@@ -46,7 +46,7 @@ def _passing_on(hook: str) -> Callable[..., Any]:
             lines += [f"    if number == {number}:", f"        {give_back}{scheduler}_{hook}({arguments})"]
     if hook == "schedule":
         lines.append("    return 0")
-    exec("\n".join(lines), names)
+    exec(compile("\n".join(lines), __file__, "exec"), names)  # of this file: compiled code is kept by file
     made: Callable[..., Any] = kernel(names[hook])
     return made
 

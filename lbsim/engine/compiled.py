@@ -1,0 +1,193 @@
+"""The compiled lane: the engine's own functions, compiled by numba, on numpy record arrays.
+
+Each marked function gets a *twin*: the same code object with globals in which every marked name stands for the twin of
+that function. Twins are compiled when they are first called, and kept in the user's cache folder under a digest of all
+sources that they are made of: a changed line anywhere makes them anew (numba itself looks at one file only).
+
+Kernel counterpart: none. Imported only when the compiled lane is asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+import shutil
+import sys
+from collections import namedtuple
+from contextlib import suppress
+from dataclasses import fields
+from pathlib import Path
+from types import FunctionType
+from typing import Any, TypeVar, cast
+
+import llvmlite
+import numba
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.core.extending import intrinsic
+
+from lbsim.engine.lanes import marked_functions, prefetch
+from lbsim.engine.records import Tables, field_types
+
+__all__ = ["Compiled", "cache_folder"]
+
+F = TypeVar("F")
+
+_LARGE = 1 << 20  # bytes from which on a table has pages of its own
+_SOURCES = ("engine", "packet", "traffic")  # the parts of lbsim that mark functions
+_KEPT = 3  # digests whose compiled code stays in the cache
+
+# Of the module, not of the lane: kept compiled code knows its argument's type by this name.
+_FIELDS = [field.name for field in fields(Tables)]
+TablesTuple: Any = namedtuple("TablesTuple", _FIELDS)  # type: ignore[misc]
+
+
+class Compiled:
+    """The lane; see :class:`lbsim.engine.lanes.Lane`.
+
+    Parameters
+    ----------
+    checked : every index is checked.
+    """
+
+    name = "compiled"
+
+    def __init__(self, *, checked: bool) -> None:
+        self._twins: dict[Any, Any] = {prefetch: _fetch}
+        self._worlds: dict[int, dict[str, Any]] = {}
+        self.kept_in = _prepared(cache_folder(Path(__file__).parent.parent, checked=checked))
+        if self.kept_in:
+            numba.config.CACHE_DIR = str(self.kept_in)
+        # No reference counting and no calls: passing a dozen tables on would cost more than what is done with them.
+        self._njit = numba.njit(
+            _nrt=False, forceinline=True, nogil=True, boundscheck=checked, cache=self.kept_in is not None
+        )
+
+    def tables(self, parts: dict[str, Any]) -> Tables:
+        made: Any = TablesTuple(**parts)
+        return cast("Tables", made)
+
+    def table(self, record: type[Any], rows: int) -> Any:
+        return _zeros(rows, np.dtype(field_types(record), align=True)).view(np.recarray)
+
+    def integers(self, values: list[int]) -> Any:
+        return np.array(values, dtype=np.int64)
+
+    def heads(self, rows: int) -> Any:
+        return _zeros(rows, np.dtype("i4"))
+
+    def grown(self, table: Any, rows: int) -> Any:
+        if rows <= len(table):
+            return table
+        larger = _zeros(rows, table.dtype)
+        larger[: len(table)] = table
+        return larger.view(type(table))
+
+    def rows(self, record: type[Any], columns: dict[str, Any]) -> Any:
+        table = self.table(record, len(columns[field_types(record)[0][0]]))
+        for name, column in columns.items():
+            table[name] = column
+        return table
+
+    def read(self, table: Any, names: tuple[str, ...], rows: int) -> dict[str, Any]:
+        return {name: table[name][:rows] for name in names}
+
+    def function(self, marked: F) -> F:
+        if marked not in self._twins:
+            self._make_twins()
+        twin: F = self._twins[marked]
+        return twin
+
+    def _make_twins(self) -> None:
+        """Twins of all functions that were marked since; nothing is compiled before a twin is first called."""
+        for function in marked_functions():
+            if function in self._twins:
+                continue
+            world = self._worlds.setdefault(id(function.__globals__), dict(function.__globals__))
+            copy = FunctionType(function.__code__, world, function.__name__, function.__defaults__)
+            copy.__module__ = function.__module__
+            self._twins[function] = _forgiving(self._njit(copy))
+        for world in self._worlds.values():
+            world["COMPILED"] = True
+            world.update({
+                name: self._twins[value]
+                for name, value in world.items()
+                if isinstance(value, FunctionType) and value in self._twins
+            })  # fmt: skip
+
+
+def _forgiving(twin: Any) -> Any:
+    """The twin, for which a full disk is no reason to stop: then it is compiled again next time."""
+    keep: Any = getattr(twin, "_cache", None)
+    save: Any = getattr(keep, "save_overload", None)
+
+    def save_if_possible(*arguments: Any) -> None:
+        with suppress(OSError):
+            save(*arguments)
+
+    if save:
+        keep.save_overload = save_if_possible
+    return twin
+
+
+def _zeros(rows: int, kind: Any) -> Any:
+    """Zeros that begin at a page, in large pages if there are: rows of 64 bytes then cost one fetch each.
+
+    What is never written takes no memory.
+    """
+    size = rows * kind.itemsize
+    if size < _LARGE:
+        return np.zeros(rows, dtype=kind)
+    memory = mmap.mmap(-1, size)
+    with suppress(AttributeError, OSError):  # an advice only
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(memory, dtype=kind)
+
+
+@intrinsic
+def _fetch(_context: Any, table: Any, row: Any) -> Any:
+    """:func:`prefetch` for numba: the processor's own instruction for it."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = signature.args[0]
+        array = context.make_array(kind)(context, builder, arguments[0])
+        index = context.cast(builder, arguments[1], signature.args[1], types.intp)
+        place = cgutils.get_item_pointer(context, builder, kind, array, [index], wraparound=False)
+        place = builder.bitcast(place, ir.IntType(8).as_pointer())
+        number = ir.IntType(32)
+        does = ir.FunctionType(ir.VoidType(), [place.type, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, does, "llvm.prefetch.p0")
+        builder.call(function, [place, number(0), number(3), number(1)])  # to read, keep it, data
+        return context.get_dummy_value()
+
+    return types.void(table, row), code
+
+
+def cache_folder(package: Path, *, checked: bool = False) -> Path:
+    """Where compiled code of exactly these sources is kept, by this numba, in the user's cache folder.
+
+    Source
+    ------
+    lbsim's own.
+    """
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    digest = hashlib.sha256(repr((sys.version, numba.__version__, llvmlite.__version__, np.__version__)).encode())
+    for part in _SOURCES:
+        for path in sorted((package / part).rglob("*.py")):
+            digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
+    return home / "lbsim" / "compiled" / (digest.hexdigest()[:16] + ("-checked" if checked else ""))
+
+
+def _prepared(folder: Path) -> Path | None:
+    """The folder, made if it is not there, older ones removed; None if nothing can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        os.utime(folder)
+        others = sorted(folder.parent.iterdir(), key=lambda path: path.stat().st_mtime)
+        for old in others[:-_KEPT]:
+            shutil.rmtree(old, ignore_errors=True)
+    except OSError:
+        return None
+    return folder if os.access(folder, os.W_OK | os.X_OK) else None
