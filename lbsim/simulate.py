@@ -1,14 +1,19 @@
 """A result from a config and a trace: the engine's side of the contract that a real kernel answers as well.
 
 At equal times commands come before packets, and tables are shown after them.
+
+A trace may come in blocks (see ``model.trace``). Then no more than one block of it is held at a time, and of its result
+as much as is asked for.
 """
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from heapq import merge
+from itertools import islice
+from typing import TypeAlias
 
 import numpy as np
 
@@ -17,20 +22,39 @@ from lbsim.config import refusal
 from lbsim.engine.lanes import Lane
 from lbsim.engine.records import IN, Outcome, Packet
 from lbsim.host import EngineHost
-from lbsim.model.config import AdminCommand, DirectorConfig, TimedCommand
+from lbsim.model.aggregates import Aggregates, Aggregator
+from lbsim.model.config import Address, AdminCommand, DirectorConfig, TimedCommand
 from lbsim.model.finding import Finding
-from lbsim.model.result import RESULT_COLUMNS, Moment, Provenance, Result, Series
+from lbsim.model.result import (
+    FIRST_CONNECTIONS,
+    RESULT_COLUMNS,
+    Moment,
+    Provenance,
+    Result,
+    ResultBlock,
+    Series,
+    Sink,
+)
 from lbsim.model.trace import IntColumn, Trace
 
-__all__ = ["simulate"]
+__all__ = ["KEPT_PACKETS", "simulate"]
+
+#: Up to so many packets, a result keeps its per-packet columns unless it is told what to do.
+KEPT_PACKETS = 2_000_000
 
 BLOCK = 8192  # packets between two looks at room, progress and interrupts
+TRACE_BLOCK = 16 * BLOCK  # packets of a whole trace that are dealt with as one block
 MOST_SAMPLED_CELLS = 1_000_000  # samples times destinations: bounds what a figure may cost
+FINEST_SAMPLES = 1_000_000  # ns between samples as long as nobody knows how long the run will be
+
+_Event: TypeAlias = "tuple[int, int, AdminCommand | None]"
+_COMMAND, _SAMPLE, _MOMENT = 0, 1, 2  # the order of events of one instant; packets come after its commands
+_Sample: TypeAlias = "tuple[int, list[tuple[int, int]]]"
 
 
 def simulate(
     config: DirectorConfig,
-    trace: Trace,
+    trace: Trace | Iterable[Trace],
     *,
     timeline: Sequence[TimedCommand] = (),
     moments: Sequence[int] = (),
@@ -42,6 +66,9 @@ def simulate(
     digest: str = "",
     seed: int = 0,
     samples: int = 200,
+    columns: bool | None = None,
+    first: int = FIRST_CONNECTIONS,
+    sinks: Sequence[Sink] = (),
     progress: Callable[[int, int], None] | None = None,
     lane: Lane | None = None,
 ) -> Result:
@@ -49,34 +76,47 @@ def simulate(
 
     Parameters
     ----------
+    trace : a whole one, or its blocks in time order, each of which is forgotten before the next one is taken.
     timeline : commands in mid-run, each at its time (ns).
     moments : times (ns) at which the tables are wanted.
     until : when the run ends (ns); default: at the last packet, command or moment. Later packets are not sent.
-    samples : how many times, evenly spread, the active and inactive connections are noted.
-    progress : called with (packets done, packets in all) now and then.
+    samples : how many times, evenly spread, the active and inactive connections are noted; at most so many, and at
+        least half, if the trace comes in blocks and ``until`` is not given.
+    columns : keep the per-packet columns; default: if there are no more than KEPT_PACKETS packets.
+    first : how many first connections of each service the result knows if the columns are not kept.
+    sinks : each gets every block and what became of it.
+    progress : called with (packets done, packets in all; 0 if nobody knows) now and then.
 
     Returns
     -------
     Result : columns in the trace's order. Commands that the kernel refuses are findings; the run goes on.
     """
-    run = _Run(config, trace, profile, sysctls, start_jiffies, lane)
-    end = _end_of(trace, timeline, moments) if until is None else until
+    taken = _Taken(columns, first, sinks)
+    run = _Run(config, _Traffic(trace), profile, sysctls, start_jiffies, lane, taken, progress)
+    agenda = _agenda(timeline, moments, until)
+    sampler = _sampler(config, samples, run.traffic.duration, agenda, until)
     shown: list[Moment] = []
-    noted: list[tuple[int, list[tuple[int, int]]]] = []
     with _without_garbage_collection():
-        for at, order, what in _events(timeline, moments, _sample_times(config, end, samples), end):
-            run.feed(int(np.searchsorted(trace["time"], at, side="left" if order == 0 else "right")), progress)
+        for at, order, command in merge(agenda, sampler.events(), key=lambda event: event[:2]):
+            run.feed(at, before=order == _COMMAND)
+            if until is None and order == _SAMPLE and at > max(run.horizon, _last(agenda)):
+                break
             run.host.advance(at)
-            if order == 0:
-                run.command(what)
-            elif order == 1:
-                noted.append((at, run.host.activity()))
+            if command is not None:
+                run.command(command)
+            elif order == _SAMPLE:
+                sampler.note(at, run.host.activity())
             else:
                 shown.append(run.moment(at))
+        run.feed(until)
+        end = max(run.horizon, _last(agenda)) if until is None else until
+        run.host.advance(end)
+        sampler.finish(end, run.host.activity())
+        final = run.moment(end)
     return run.result(
-        shown[:-1],
-        shown[-1],
-        noted,
+        shown,
+        final,
+        sampler.noted,
         Provenance(
             lbsim=__version__,
             side="engine",
@@ -103,39 +143,182 @@ def _without_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _end_of(trace: Trace, timeline: Sequence[TimedCommand], moments: Sequence[int]) -> int:
-    return max([trace.duration, *(timed.at for timed in timeline), *moments])
+# What happens besides packets
 
 
-def _sample_times(config: DirectorConfig, end: int, samples: int) -> list[int]:
+def _agenda(timeline: Sequence[TimedCommand], moments: Sequence[int], until: int | None) -> list[_Event]:
+    """Commands and asked moments up to the end, in their order."""
+    events: list[_Event] = [(timed.at, _COMMAND, timed.command) for timed in timeline]
+    events += [(at, _MOMENT, None) for at in set(moments)]
+    return sorted((event for event in events if until is None or event[0] <= until), key=lambda event: event[:2])
+
+
+def _last(agenda: Sequence[_Event]) -> int:
+    return agenda[-1][0] if agenda else 0
+
+
+class _EvenSamples:
+    """Samples at even distances over a run whose end is known."""
+
+    def __init__(self, wanted: int, end: int) -> None:
+        self.noted: list[_Sample] = []
+        self._times = sorted({end * i // (wanted - 1) for i in range(wanted)}) if wanted > 1 else []
+
+    def events(self) -> Iterator[_Event]:
+        return ((at, _SAMPLE, None) for at in self._times)
+
+    def note(self, at: int, activity: list[tuple[int, int]]) -> None:
+        self.noted.append((at, activity))
+
+    def finish(self, end: int, activity: list[tuple[int, int]]) -> None:
+        """The last sample was that of the end."""
+
+
+class _GrowingSamples(_EvenSamples):
+    """Samples of a run that may end at any time: when there are too many, every other one is dropped."""
+
+    def __init__(self, wanted: int) -> None:
+        super().__init__(0, 0)
+        self._wanted = wanted
+        self._step = FINEST_SAMPLES
+
+    def events(self) -> Iterator[_Event]:
+        at = 0
+        while self._wanted > 1:
+            yield at, _SAMPLE, None
+            if len(self.noted) >= self._wanted:
+                self._step *= 2
+                self.noted = [sample for sample in self.noted if sample[0] % self._step == 0]
+            at = self.noted[-1][0] // self._step * self._step + self._step
+
+    def finish(self, end: int, activity: list[tuple[int, int]]) -> None:
+        """The end is a sample, too."""
+        if self._wanted > 1 and self.noted[-1][0] < end:
+            self.note(end, activity)
+
+
+def _sampler(
+    config: DirectorConfig, samples: int, duration: int | None, agenda: Sequence[_Event], until: int | None
+) -> _EvenSamples:
     dests = max(1, sum(len(service.dests) for service in config.services()))
     wanted = min(samples, MOST_SAMPLED_CELLS // dests)
-    return sorted({end * i // (wanted - 1) for i in range(wanted)}) if wanted > 1 else []
+    if until is not None:
+        return _EvenSamples(wanted, until)
+    return _GrowingSamples(wanted) if duration is None else _EvenSamples(wanted, max(duration, _last(agenda)))
 
 
-def _events(
-    timeline: Sequence[TimedCommand], moments: Sequence[int], samples: Sequence[int], end: int
-) -> list[tuple[int, int, Any]]:
-    """(time, order, what): commands (0) before packets of their instant, samples (1) and moments (2) after them."""
-    events: list[tuple[int, int, Any]] = [(timed.at, 0, timed.command) for timed in timeline if timed.at <= end]
-    events += [(at, 1, None) for at in samples]
-    events += [(at, 2, None) for at in sorted(set(moments)) if at <= end]
-    return [*sorted(events, key=lambda event: event[:2]), (end, 2, None)]
+# Where packets come from, and where their outcomes go
+
+
+class _Traffic:
+    """A trace's blocks, and what is known of all of it before it has come.
+
+    Attributes
+    ----------
+    packets, duration : of the whole; 0 and None if nobody knows.
+    """
+
+    def __init__(self, trace: Trace | Iterable[Trace]) -> None:
+        self.packets = 0
+        self.duration: int | None = None
+        self.left_out: dict[str, int] = {}
+        self._damage: list[str] = []
+        if isinstance(trace, Trace):
+            self.packets, self.duration = len(trace), trace.duration
+            self._note(trace)
+        self._blocks = _parts(trace) if isinstance(trace, Trace) else iter(trace)
+
+    def next_block(self) -> Trace | None:
+        """The next block; None if there are no more."""
+        block = next(self._blocks, None)
+        if block is not None and self.duration is None:
+            self._note(block)
+        return block
+
+    def _note(self, trace: Trace) -> None:
+        for reason, count in trace.left_out.items():
+            self.left_out[reason] = self.left_out.get(reason, 0) + count
+        if trace.damage:
+            self._damage.append(trace.damage)
+
+    @property
+    def damage(self) -> str | None:
+        return "; ".join(self._damage) or None
+
+
+def _parts(trace: Trace) -> Iterator[Trace]:
+    """All packets of a trace in blocks, at least one."""
+    return (_part(trace, start, start + TRACE_BLOCK) for start in range(0, max(len(trace), 1), TRACE_BLOCK))
+
+
+def _part(trace: Trace, start: int, stop: int) -> Trace:
+    """Some packets of a trace."""
+    columns = {name: column[start:stop] for name, column in trace.columns.items()}
+    return Trace(columns, trace.addresses, trace.flows, trace.raw)
+
+
+class _Taken:
+    """What is taken of the answers: whole columns as long as they are wanted, else sums. Sinks get all of them."""
+
+    def __init__(self, columns: bool | None, first: int, sinks: Sequence[Sink]) -> None:
+        self._most = {None: KEPT_PACKETS, True: None, False: -1}[columns]
+        self._sinks = sinks
+        self._kept: list[ResultBlock] = []
+        self._packets = 0
+        self._aggregator: Aggregator | None = None
+        self._first = first
+
+    def add(self, trace: Trace, answers: ResultBlock) -> None:
+        for sink in self._sinks:
+            sink.add(trace, answers)
+        self._packets += len(answers)
+        self._kept.append(answers)
+        if self._most is not None and self._packets > self._most:
+            self._sum_up()
+
+    def _sum_up(self) -> None:
+        """What was kept so far is counted and forgotten, and the same will happen to what comes."""
+        self._aggregator = self._aggregator or Aggregator(self._first)
+        for answers in self._kept:
+            self._aggregator.add(answers.columns, [service for service, _ in answers.destinations])
+        self._kept.clear()
+
+    def columns(self) -> dict[str, IntColumn]:
+        """The whole columns; none if they were left out."""
+        if self._aggregator:
+            return {}
+        return {
+            name: np.concatenate([np.zeros(0, dtype=kind), *(answers[name] for answers in self._kept)])
+            for name, kind in RESULT_COLUMNS.items()
+        }
+
+    def aggregates(self, addresses: Sequence[object], destinations: int) -> Aggregates | None:
+        """What the packets add up to, if the columns were left out."""
+        return self._aggregator.done(addresses, destinations) if self._aggregator else None
 
 
 class _Run:
-    """A host, the trace that is fed to it, and what came out so far."""
+    """A host, the packets that are fed to it, and what came out so far.
+
+    Attributes
+    ----------
+    horizon : time (ns) of the last packet that is known to come.
+    """
 
     def __init__(
         self,
         config: DirectorConfig,
-        trace: Trace,
+        traffic: _Traffic,
         profile: str,
         sysctls: Mapping[str, int] | None,
         start_jiffies: int | None,
         lane: Lane | None,
+        taken: _Taken,
+        progress: Callable[[int, int], None] | None,
     ) -> None:
-        self.trace = trace
+        self.traffic = traffic
+        self.taken = taken
+        self.progress = progress
         self.findings: list[Finding] = []
         self.host = EngineHost(
             profile=profile,
@@ -146,18 +329,14 @@ class _Run:
         )
         for command in config.commands:
             self.command(command)
-        self.host.room_for_flows(len(trace.flows))
-        ids = np.array([self.host.intern(address) for address in trace.addresses], dtype="i4")
-        empty = np.zeros(0, dtype="i4")
-        self.inputs: dict[str, IntColumn] = {
-            "tick": self.host.start_jiffies + _ticks(trace["time"], self.host.profile.hz),
-            "src": ids[trace["src"]] if len(trace) else empty,
-            "dst": ids[trace["dst"]] if len(trace) else empty,
-            "tcp_flags": trace["flags"],
-        } | {name: trace[name] for name in _SAME_IN_BOTH}
-        self.outputs = {name: np.zeros(len(trace), dtype="i4") for name in _READ_BACK}
-        self.done = 0
+        self.horizon = traffic.duration or 0
+        self.fed = 0  # packets of earlier blocks
+        self.ids = np.zeros(0, dtype="i4")  # address of the trace -> id
         self.outcomes = self.host.lane.table(Outcome, BLOCK)
+        self.addresses: list[Address | None] = []
+        self.destinations: Sequence[tuple[str, str]] = ()
+        self.dest_index = np.array([-1], dtype="i4")  # row of the engine's table -> destination of the result
+        self._take_block()
 
     def command(self, command: AdminCommand) -> None:
         """Apply a command; a refusal is a finding with the tool's own text."""
@@ -167,8 +346,41 @@ class _Run:
             text = f"{command.text or command}: {message} (exit {status})"
             self.findings.append(Finding("error", str(command.place), text, f"the kernel refuses: {error}"))
 
-    def feed(self, stop: int, progress: Callable[[int, int], None] | None) -> None:
-        """Let the director receive the packets up to number ``stop``."""
+    # Packets in
+
+    def feed(self, at: int | None, *, before: bool = False) -> None:
+        """Let the director receive the packets up to a moment, or before it; None: all there are."""
+        while self.block is not None:
+            stop = len(self.block)
+            if at is not None:
+                stop = int(np.searchsorted(self.block["time"], at, side="left" if before else "right"))
+            self._receive(stop)
+            if stop < len(self.block):
+                return
+            self._hand_over()
+            self._take_block()
+
+    def _take_block(self) -> None:
+        """Make the next block of the traffic ready for the engine."""
+        block = self.block = self.traffic.next_block()
+        self.done = 0  # packets of this block
+        if block is None:
+            return
+        self.horizon = max(self.horizon, block.duration)
+        self.host.room_for_flows(len(block.flows))
+        new = [self.host.intern(address) for address in block.addresses[len(self.ids) :]]
+        self.ids = np.append(self.ids, np.array(new, dtype="i4"))
+        empty = np.zeros(0, dtype="i4")
+        self.inputs: dict[str, IntColumn] = {
+            "tick": self.host.start_jiffies + _ticks(block["time"], self.host.profile.hz),
+            "src": self.ids[block["src"]] if len(block) else empty,
+            "dst": self.ids[block["dst"]] if len(block) else empty,
+            "tcp_flags": block["flags"],
+        } | {name: block[name] for name in _SAME_IN_BOTH}
+        self.outputs = {name: np.zeros(len(block), dtype="i4") for name in _READ_BACK}
+
+    def _receive(self, stop: int) -> None:
+        """Let the director receive the packets of this block up to number ``stop``."""
         lane = self.host.lane
         while self.done < stop:
             count = min(BLOCK, stop - self.done)
@@ -179,42 +391,66 @@ class _Run:
                 for name, values in lane.read(table, names, count).items():
                     self.outputs[name][part] = values
             self.done += count
-            if progress:
-                progress(self.done, len(self.trace))
+            if self.progress:
+                self.progress(self.fed + self.done, self.traffic.packets)
+
+    # Answers out
+
+    def _hand_over(self) -> None:
+        """Give away what became of this block's packets; of a run that has ended, only of those that were sent."""
+        assert self.block is not None
+        if self.done:
+            sent = self.block if self.done == len(self.block) else _part(self.block, 0, self.done)
+            self.taken.add(sent, self._answers(sent))
+        self.fed += self.done
+
+    def _answers(self, trace: Trace) -> ResultBlock:
+        out, n = self.outputs, len(trace)
+        self._learn_names()
+        columns = {name: trace[name] for name in ("time", "flow", "proto", "length", "dport")}
+        columns |= {name: out[name][:n] for name in ("sport", "verdict", "reason", "new_sport", "new_dport")}
+        columns |= {"src": out["src"][:n] - 1, "dst": self.inputs["dst"][:n] - 1}
+        columns |= {"new_src": out["new_src"][:n] - 1, "new_dst": out["new_dst"][:n] - 1}
+        columns |= {"direction": trace["direction"] != IN, "dest": self.dest_index[out["dest"][:n]]}
+        return ResultBlock(
+            columns={name: columns[name].astype(kind, copy=False) for name, kind in RESULT_COLUMNS.items()},
+            addresses=self.addresses,
+            destinations=self.destinations,
+        )
+
+    def _learn_names(self) -> None:
+        """Learn addresses and destinations that were added; ids and rows of the engine's tables keep their meaning."""
+        self.addresses += islice(self.host.addresses, 1 + len(self.addresses), None)
+        if self.host.tables.director[0].dests_used >= len(self.dest_index):
+            destinations, index = self.host.destinations()
+            self.destinations = [(row.service, row.dest) for row in destinations]
+            self.dest_index = np.array(index, dtype="i4")
 
     def moment(self, at: int) -> Moment:
         """The tables as they are."""
         return Moment(at, self.host.services(), self.host.connections())
 
     def result(
-        self,
-        shown: Sequence[Moment],
-        final: Moment,
-        noted: Sequence[tuple[int, list[tuple[int, int]]]],
-        provenance: Provenance,
+        self, shown: Sequence[Moment], final: Moment, noted: Sequence[_Sample], provenance: Provenance
     ) -> Result:
         """Everything that came out. Packets after the end of the run are not in it."""
-        trace, out, n = self.trace, self.outputs, self.done
+        if self.block is not None:
+            self._hand_over()
         destinations, index = self.host.destinations()
-        columns = {name: trace[name][:n] for name in ("time", "flow", "proto", "length", "dport")}
-        columns |= {name: out[name][:n] for name in ("sport", "verdict", "reason", "new_sport", "new_dport")}
-        columns |= {"src": out["src"][:n] - 1, "dst": self.inputs["dst"][:n] - 1}
-        columns |= {"new_src": out["new_src"][:n] - 1, "new_dst": out["new_dst"][:n] - 1}
-        columns |= {
-            "direction": (trace["direction"][:n] != IN),
-            "dest": np.array(index, dtype="i4")[out["dest"][:n]],
-        }
+        self._learn_names()
+        summed = self.taken.aggregates(self.addresses, len(destinations))
         return Result(
             provenance=provenance,
-            addresses=tuple(str(address) for address in self.host.addresses[1:]),
+            addresses=tuple(map(str, self.addresses)) if summed is None else (),
             destinations=destinations,
-            columns={name: columns[name].astype(kind) for name, kind in RESULT_COLUMNS.items()},
+            columns=self.taken.columns(),
             moments=tuple(shown),
             final=final,
             series=_series(noted, index, len(destinations)),
             findings=tuple(self.findings),
-            left_out=dict(trace.left_out),
-            damage=trace.damage,
+            left_out=self.traffic.left_out,
+            damage=self.traffic.damage,
+            summed=summed,
         )
 
 

@@ -7,10 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from lbsim.engine.records import IN
-from lbsim.model.verdict import Verdict
+from lbsim.model.aggregates import SINGLE_CLIENTS
 from lbsim.model.wording import counted
 
 if TYPE_CHECKING:
@@ -18,14 +15,11 @@ if TYPE_CHECKING:
 
     from lbsim.model.config import DirectorConfig
     from lbsim.model.result import Destination, Result
-    from lbsim.model.trace import IntColumn
 
 __all__ = ["CLIENTS", "DIRECTOR", "SINGLE_CLIENTS", "graph"]
 
 DIRECTOR = "director"
 CLIENTS = "clients"
-#: Up to this many client addresses are a node each; more of them are one node together.
-SINGLE_CLIENTS = 12
 
 
 def graph(config: DirectorConfig, result: Result | None = None) -> networkx.DiGraph:
@@ -33,7 +27,8 @@ def graph(config: DirectorConfig, result: Result | None = None) -> networkx.DiGr
 
     Nodes have ``kind`` and ``label``:
 
-    * ``client``: one address, named by it; or all of them together, named ``clients``; ``count`` addresses
+    * ``client``: one address, named by it; with more than ``SINGLE_CLIENTS`` of them all together, named ``clients``;
+      ``count`` addresses
     * ``director``: one node, ``director``
     * ``service``: named ``tcp 192.168.1.10:80``, with ``scheduler`` and ``flags``
     * ``destination``: named ``10.0.0.11:80``; a real server under two services is one node with two edges
@@ -97,21 +92,8 @@ def _clients(result: Result | None) -> list[tuple[str, str, int, int, int]]:
     """(name, label, number of addresses, packets, connections) per client node."""
     if result is None:
         return [(CLIENTS, CLIENTS, 0, 0, 0)]
-    packets, connections = _packets_per_address(result)
-    (addresses,) = np.nonzero(packets)
-    if 0 < len(addresses) <= SINGLE_CLIENTS:
-        singles = [(result.addresses[i], int(packets[i]), int(connections[i])) for i in addresses]
-        return [(name, name, 1, sent, made) for name, sent, made in singles]
-    label = counted(len(addresses), "client") if len(addresses) else "no clients"
-    return [(CLIENTS, label, len(addresses), int(packets.sum()), int(connections.sum()))]
-
-
-def _packets_per_address(result: Result) -> tuple[IntColumn, IntColumn]:
-    """Packets from and to each address that sent something as a client, and the connections it opened."""
-    size = len(result.addresses)
-    inward = result["direction"] == IN
-    sent = np.bincount(result["src"][inward], minlength=size)
-    answered = ~inward & (result["verdict"] != Verdict.NONE)
-    received = np.bincount(result["dst"][answered], minlength=size)
-    opened = np.bincount(result["src"][result.connection_packets()], minlength=size)
-    return np.where(sent > 0, sent + received, 0), opened
+    clients = result.aggregates.clients
+    if clients.single:
+        return [(row.address, row.address, 1, row.packets, row.connections) for row in clients.single]
+    label = counted(clients.addresses, "client") if clients.addresses else "no clients"
+    return [(CLIENTS, label, clients.addresses, clients.packets, clients.connections)]

@@ -8,21 +8,26 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 import numpy as np
 
 from lbsim.errors import LbsimError
+from lbsim.model.aggregates import Aggregates, Aggregator, made_connection, reason_counts
 from lbsim.model.finding import Finding
-from lbsim.model.verdict import REASONS, Verdict
+from lbsim.model.verdict import REASONS, Verdict, reason_of
+from lbsim.model.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from lbsim.model.trace import IntColumn
+    from lbsim.model.config import Address
+    from lbsim.model.trace import IntColumn, Trace
 
 __all__ = [
+    "FIRST_CONNECTIONS",
     "RESULT_COLUMNS",
     "ConnRow",
     "Counters",
@@ -31,8 +36,10 @@ __all__ = [
     "Moment",
     "Provenance",
     "Result",
+    "ResultBlock",
     "Series",
     "ServiceRow",
+    "Sink",
 ]
 
 FORMAT = "lbsim-result/1"
@@ -59,6 +66,9 @@ RESULT_COLUMNS: Mapping[str, str] = {
 
 
 _ADDRESS_COLUMNS = ("src", "dst", "new_src", "new_dst")
+
+#: How many first connections of each service are known even if the columns are left out.
+FIRST_CONNECTIONS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +175,45 @@ class Series:
     inactive: tuple[tuple[int, ...], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class ResultBlock:
+    """What a run answered to one block of its trace, while it goes on.
+
+    Attributes
+    ----------
+    columns : those of :data:`RESULT_COLUMNS`, one element per packet of the block.
+    addresses : what ``src``, ``dst``, ``new_src`` and ``new_dst`` index. It grows from block to block; rows that
+        are there never change. Likewise:
+    destinations : (service, destination) names that ``dest`` indexes.
+    """
+
+    columns: Mapping[str, IntColumn]
+    addresses: Sequence[Address | None]
+    destinations: Sequence[tuple[str, str]]
+
+    def __len__(self) -> int:
+        return len(self.columns["time"])
+
+    def __getitem__(self, name: str) -> IntColumn:
+        return self.columns[name]
+
+
+class Sink(Protocol):
+    """Takes a run's packets block by block, in their order, so that nobody has to keep them."""
+
+    def add(self, trace: Trace, answers: ResultBlock) -> None:
+        """Take a block of the trace and what became of its packets; both are equally long."""
+
+
 @dataclass(frozen=True)
 class Result:
-    """What a director did with a trace."""
+    """What a director did with a trace.
+
+    Of a run with very many packets the columns are left out: then ``columns`` and ``addresses`` are empty, and
+    ``summed`` holds what the packets add up to. Questions that can be answered from that (``len()``,
+    :attr:`aggregates`, :meth:`reason_counts`, :meth:`first_connections`, :meth:`made_connections`) do not depend on it;
+    whatever needs columns raises an LbsimError that says so.
+    """
 
     provenance: Provenance
     addresses: tuple[str, ...]
@@ -179,27 +225,68 @@ class Result:
     findings: tuple[Finding, ...] = ()
     left_out: Mapping[str, int] | None = None  # packets of the source that are not in the columns, by reason
     damage: str | None = None  # what was wrong with the source, if it could be read only in part
+    summed: Aggregates | None = None  # in place of the columns, if those were left out
 
     def __len__(self) -> int:
-        return len(self.columns["time"])
+        return len(self.columns["time"]) if self.summed is None else self.summed.packets
 
     def __getitem__(self, name: str) -> IntColumn:
+        """A column; LbsimError if the columns were left out."""
+        self.need_columns()
         return self.columns[name]
+
+    def need_columns(self) -> None:
+        """Do nothing if the columns are there.
+
+        Raises
+        ------
+        LbsimError : they were left out; run again and keep them.
+        """
+        if self.summed is not None:
+            name = self.provenance.scenario or "the result"
+            raise LbsimError(
+                f"{name} has no per-packet columns, they were left out of a run with {counted(len(self), 'packet')}; "
+                "expected one with --keep-columns (in Python: simulate(..., columns=True))"
+            )
+
+    @cached_property
+    def aggregates(self) -> Aggregates:
+        """What the packets add up to."""
+        if self.summed is not None:
+            return self.summed
+        aggregator = Aggregator(FIRST_CONNECTIONS)
+        aggregator.add(self.columns, [row.service for row in self.destinations])
+        return aggregator.done(self.addresses, len(self.destinations))
 
     def reason_counts(self) -> dict[str, int]:
         """Reason name -> number of packets, those that occurred, most frequent first."""
-        counts = np.bincount(self["reason"], minlength=max(r.code for r in REASONS) + 1)
-        rows = [(r.name, int(counts[r.code])) for r in REASONS if counts[r.code]]
-        return dict(sorted(rows, key=lambda row: -row[1]))
+        counts = reason_counts(self["reason"]) if self.summed is None else self.summed.reasons
+        return {reason_of(code).name: count for code, count in sorted(counts.items(), key=lambda row: -row[1])}
 
     def connection_packets(self) -> IntColumn:
         """Indices of the forwarded packets that made a connection entry, in order.
 
         One that makes an entry and then dies of its TTL is not among them.
         """
-        made = [r.code for r in REASONS if r.name in ("new", "rescheduled")]
-        (indices,) = np.nonzero(np.isin(self["reason"], made))
-        return indices
+        return made_connection(self["reason"])
+
+    def first_connections(self, service: str, count: int) -> list[int]:
+        """Destinations (indices) of a service's first connections, in the order in which they began.
+
+        Raises
+        ------
+        LbsimError : the columns were left out, and not so many first connections were noted.
+        """
+        if self.summed is not None and count <= self.summed.first:
+            return list(self.summed.first_connections.get(service, ())[:count])
+        made = self["dest"][self.connection_packets()]
+        own = np.array([row.service == service for row in self.destinations] + [False])  # the last one for -1
+        return made[own[made]][:count].tolist()  # type: ignore[no-any-return]
+
+    def made_connections(self, service: str) -> int:
+        """How many packets of a service made a connection entry."""
+        made = self.aggregates.connections
+        return sum(count for row, count in zip(self.destinations, made, strict=True) if row.service == service)
 
     def endpoint(self, address: int, port: int) -> str:
         """``10.0.0.11:80`` or ``[fd00::11]:80``."""
@@ -222,17 +309,24 @@ class Result:
             "left_out": dict(self.left_out or {}),
             "damage": self.damage,
         }
+        if self.summed is not None:
+            document |= {"columns": None, "aggregates": self.summed.to_document()}
         part = path.with_name(path.name + ".part")
         try:
             with part.open("w", encoding="utf-8") as out:
                 # In pieces: dump() would not use the fast encoder, dumps() of all would need the text in memory.
                 out.write(json.dumps(document, separators=(",", ":"))[:-1])
-                for name, before in zip(RESULT_COLUMNS, [',"columns":{', *[","] * len(RESULT_COLUMNS)], strict=False):
-                    out.write(f'{before}"{name}":{json.dumps(self.columns[name].tolist(), separators=(",", ":"))}')
-                out.write("}}\n")
+                if self.summed is None:
+                    self._write_columns(out)
+                out.write("}\n")
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
+
+    def _write_columns(self, out: TextIO) -> None:
+        for name, before in zip(RESULT_COLUMNS, [',"columns":{', *[","] * len(RESULT_COLUMNS)], strict=False):
+            out.write(f'{before}"{name}":{json.dumps(self.columns[name].tolist(), separators=(",", ":"))}')
+        out.write("}")
 
     @classmethod
     def from_json(cls, path: Path) -> Result:
@@ -257,13 +351,11 @@ class Result:
 
     @classmethod
     def _from_document(cls, document: dict[str, Any]) -> Result:
-        columns = {name: np.array(document["columns"][name], dtype=kind) for name, kind in RESULT_COLUMNS.items()}
-        if len({len(column) for column in columns.values()}) > 1:
-            raise ValueError("columns of different lengths")
-        for names, size in ((_ADDRESS_COLUMNS, len(document["addresses"])), (["dest"], len(document["destinations"]))):
-            for name in names:
-                if len(columns[name]) and not -1 <= columns[name].min() <= columns[name].max() < size:
-                    raise ValueError(f"column {name} names rows that do not exist")
+        left_out = document["columns"] is None
+        columns = {} if left_out else _columns_of(document)
+        summed = Aggregates.from_document(document["aggregates"]) if left_out else None
+        if summed is not None and len(summed.connections) != len(document["destinations"]):
+            raise ValueError("aggregates of other destinations")
         series = document["series"]
         return cls(
             provenance=Provenance(**document["provenance"]),
@@ -282,7 +374,20 @@ class Result:
             findings=tuple(Finding(**row) for row in document["findings"]),
             left_out=document["left_out"],
             damage=document["damage"],
+            summed=summed,
         )
+
+
+def _columns_of(document: dict[str, Any]) -> dict[str, IntColumn]:
+    """The columns of a document; ValueError if they do not fit together."""
+    columns = {name: np.array(document["columns"][name], dtype=kind) for name, kind in RESULT_COLUMNS.items()}
+    if len({len(column) for column in columns.values()}) > 1:
+        raise ValueError("columns of different lengths")
+    for names, size in ((_ADDRESS_COLUMNS, len(document["addresses"])), (["dest"], len(document["destinations"]))):
+        for name in names:
+            if len(columns[name]) and not -1 <= columns[name].min() <= columns[name].max() < size:
+                raise ValueError(f"column {name} names rows that do not exist")
+    return columns
 
 
 def _moment(row: dict[str, Any]) -> Moment:

@@ -8,7 +8,7 @@
 * ``table_rows``    expected rows of the connection table
 """
 
-from lbsim.scenario.expectations import check, moments_needed
+from lbsim.scenario.expectations import check, first_connections_needed, moments_needed
 from lbsim.scenario.load import Loaded, SourceText, load
 
-__all__ = ["Loaded", "SourceText", "check", "load", "moments_needed"]
+__all__ = ["Loaded", "SourceText", "check", "first_connections_needed", "load", "moments_needed"]

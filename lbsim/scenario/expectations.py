@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lbsim.model.config import DestId, ServiceId
 from lbsim.model.outcome import Outcome
+from lbsim.model.result import FIRST_CONNECTIONS
 from lbsim.model.scenario import (
     Expectation,
     ReasonsExpectation,
@@ -24,15 +25,24 @@ if TYPE_CHECKING:
     from lbsim.model.result import Destination, Moment, Result
     from lbsim.scenario.load import Loaded
 
-__all__ = ["check", "moments_needed"]
+__all__ = ["check", "first_connections_needed", "moments_needed"]
 
 _SHOWN = 3  # how many differences a detail spells out
+_AROUND = 3  # how many connections a detail shows from the first different one on
 
 
 def moments_needed(loaded: Loaded) -> tuple[int, ...]:
     """The moments (ns) at which tables must be kept, in order: those to show and those that are expected."""
     asked = {expected.table for expected in loaded.scenario.expect if isinstance(expected, TableExpectation)}
     return tuple(sorted(asked | set(loaded.scenario.show)))
+
+
+def first_connections_needed(loaded: Loaded) -> int:
+    """How many first connections of each service must be known so that every expectation can be checked."""
+    sequences = [
+        len(expected.sequence) for expected in loaded.scenario.expect if isinstance(expected, SequenceExpectation)
+    ]
+    return max([FIRST_CONNECTIONS, *(length + _AROUND for length in sequences)])
 
 
 def check(loaded: Loaded, result: Result) -> list[Outcome]:
@@ -76,30 +86,24 @@ def _few(misses: Sequence[str]) -> str:
 
 def _sequence(expected: SequenceExpectation, service: str, result: Result) -> tuple[str, list[str], str]:
     wanted = [str(dest) for dest in expected.sequence]
-    found = _destinations_in_order(service, result)
+    found = [result.destinations[at].dest for at in result.first_connections(service, len(wanted) + _AROUND)]
+    total = result.made_connections(service)
     count = counted(len(wanted), "connection")
     title = f"{service}: the {'' if expected.complete else 'first '}{count}, in order"
-    compared = max(len(wanted), len(found)) if expected.complete else len(wanted)
+    compared = max(len(wanted), total) if expected.complete else len(wanted)
     differ = (at for at in range(compared) if wanted[at : at + 1] != found[at : at + 1])
     at = next(differ, None)
-    misses = [] if at is None else [_first_difference(at, wanted, found)]
+    misses = [] if at is None else [_first_difference(at, wanted, found, total)]
     return title, misses, f"{count} as expected"
 
 
-def _destinations_in_order(service: str, result: Result) -> list[str]:
-    """The destination of each connection of a service, in the order in which they began."""
-    made = result["dest"][result.connection_packets()]
-    names = [row.dest if row.service == service else "" for row in result.destinations]
-    return [names[at] for at in made.tolist() if at >= 0 and names[at]]
-
-
-def _first_difference(at: int, wanted: Sequence[str], found: Sequence[str]) -> str:
+def _first_difference(at: int, wanted: Sequence[str], found: Sequence[str], total: int) -> str:
     """``connection 7: expected A, got B; 5 to 9: expected C D A B C, got C D B A C``."""
     want, got = (side[at] if at < len(side) else "none" for side in (wanted, found))
     difference = f"connection {at + 1}: expected {want}, got {got}"
     if "none" in (want, got):
-        return f"{difference}; expected {counted(len(wanted), 'connection')}, got {len(found):,}"
-    first, last = max(0, at - 2), min(max(len(wanted), len(found)), at + 3)
+        return f"{difference}; expected {counted(len(wanted), 'connection')}, got {total:,}"
+    first, last = max(0, at - 2), min(max(len(wanted), total), at + _AROUND)
     around = f"expected {' '.join(wanted[first:last])}, got {' '.join(found[first:last])}"
     return f"{difference}; {first + 1} to {last}: {around}"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from matplotlib.ticker import FixedLocator
 
 from lbsim.model.wording import and_more, counted
@@ -73,8 +72,7 @@ def rows_of(result: Result, service: str, first: int) -> tuple[list[str], list[i
     to, and one row for all the others.
     """
     own = [i for i, row in enumerate(result.destinations) if row.service == service]
-    made = result["dest"][result.connection_packets()]
-    got = made[np.isin(made, own)][:first].tolist()
+    got = result.first_connections(service, first)
     shown = own if len(own) <= SHOWN else list(dict.fromkeys(got))[:SHOWN]
     shown = sorted(shown, key=lambda i: by_address(result.destinations[i].dest))
     rows = [result.destinations[i].dest for i in shown]
