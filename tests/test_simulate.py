@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import ip_address
 
@@ -17,13 +18,13 @@ from lbsim.config import parse_command
 from lbsim.engine.records import CUT_HEADER, IN, NO_PORTS, OUT, REPLY, TCP, WHOLE
 from lbsim.host import EngineHost
 from lbsim.model.config import DirectorConfig, TimedCommand
-from lbsim.model.result import RESULT_COLUMNS, Result
+from lbsim.model.result import RESULT_COLUMNS, Result, ResultBlock
 from lbsim.model.trace import Flow, Trace
 from lbsim.model.verdict import Verdict, reason_of
 from lbsim.packet.build import build_packet
 from lbsim.packet.headers import parse as parse_headers
 from lbsim.simulate import BLOCK, _ticks, simulate
-from tests.traces import EVERY_SHAPE, config_text, random_trace
+from tests.traces import EVERY_SHAPE, config_text, in_blocks, random_trace
 
 SECOND = 1_000_000_000
 WEB = parse("-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.11:80 -m\n-a -t 192.0.2.1:80 -r 10.0.0.12:80 -m")
@@ -108,6 +109,136 @@ def test_where_one_block_ends_and_the_next_begins_does_not_show(monkeypatch: pyt
     pieces = simulate(config, trace)
     assert all((whole[name] == pieces[name]).all() for name in RESULT_COLUMNS)
     assert whole.final == pieces.final
+
+
+@pytest.mark.parametrize("cuts", [[], [1, 2, 3], [0, 400, 400, 799, 800], list(range(0, 800, 50))])
+def test_a_trace_in_blocks_gives_what_the_whole_trace_gives(cuts: list[int]) -> None:
+    trace = random_trace(6, 800, shapes=EVERY_SHAPE)
+    config = parse(config_text(4, "lc"))
+    options = {"timeline": [TimedCommand(100 * SECOND, DELETE_12)], "moments": [50 * SECOND], "until": 500 * SECOND}
+    whole = simulate(config, trace, **options)
+    assert_equal(simulate(config, in_blocks(trace, cuts), **options), whole)
+
+
+def assert_equal(a: Result, b: Result) -> None:
+    """Every column and everything else is the same."""
+    assert {name: column.tolist() for name, column in a.columns.items()} == {
+        name: column.tolist() for name, column in b.columns.items()
+    }
+    assert replace(a, columns={}) == replace(b, columns={})
+
+
+def test_a_run_may_end_in_the_middle_of_a_block() -> None:
+    trace = random_trace(6, 800)
+    config = parse(config_text(4, "rr"))
+    for until in (0, int(trace["time"][399]), int(trace["time"][400]) + 1):
+        whole = simulate(config, trace, until=until)
+        assert_equal(simulate(config, in_blocks(trace, [400]), until=until), whole)
+        assert len(whole) == int((trace["time"] <= until).sum())
+
+
+def test_of_blocks_that_come_after_the_end_at_most_one_is_taken() -> None:
+    taken: list[int] = []
+
+    def blocks() -> Iterator[Trace]:
+        for n in range(10):
+            taken.append(n)
+            yield made((n, "in", 1000 + n, 2))
+
+    simulate(WEB, blocks(), until=2 * SECOND)
+    assert taken == [0, 1, 2, 3]
+
+
+def test_no_blocks_at_all_are_a_run_without_packets() -> None:
+    result = simulate(WEB, iter(()), timeline=[TimedCommand(SECOND, DELETE_12)])
+    assert (len(result), result.final.at, result.columns["time"].dtype) == (0, SECOND, np.dtype("i8"))
+
+
+def test_what_blocks_left_out_adds_up_and_damage_is_said() -> None:
+    blocks = [replace(EMPTY, left_out={"arp": 3}), replace(EMPTY, left_out={"arp": 1, "icmp": 2}, damage="cut")]
+    result = simulate(WEB, blocks)
+    assert (result.left_out, result.damage) == ({"arp": 4, "icmp": 2}, "cut")
+
+
+def test_of_blocks_nobody_knows_how_many_packets_will_come() -> None:
+    told: list[tuple[int, int]] = []
+    trace = made((0, "in", 1000, 2), (1, "in", 1001, 2), (2, "in", 1002, 2))
+    simulate(WEB, in_blocks(trace, [2]), progress=lambda done, total: told.append((done, total)))
+    assert (told[0], told[-1], {total for _, total in told}) == ((1, 0), (3, 0), {0})
+
+
+# What is kept of the packets
+
+
+@pytest.mark.parametrize(("most", "columns", "kept"), [
+    (400, None, True), (399, None, False), (0, True, True), (1000, False, False),
+])  # fmt: skip
+def test_columns_are_kept_if_asked_for_or_if_there_are_few_packets(
+    most: int, columns: bool | None, kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(simulate.__globals__, "KEPT_PACKETS", most)
+    result = simulate(parse(config_text(4, "rr")), random_trace(8, 400), columns=columns)
+    assert (result.summed is None, bool(result.columns), bool(result.addresses)) == (kept, kept, kept)
+    assert len(result) == 400
+
+
+@pytest.mark.parametrize("cuts", [[], [399], [100, 200, 300]])
+def test_sums_are_those_of_the_columns_whenever_they_are_left_out(
+    cuts: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, trace = parse(config_text(4, "rr")), random_trace(8, 400, shapes=EVERY_SHAPE)
+    with_columns = simulate(config, trace, columns=True)
+    monkeypatch.setitem(simulate.__globals__, "KEPT_PACKETS", 250)
+    summed = simulate(config, in_blocks(trace, cuts), until=with_columns.final.at)
+    assert summed.summed == with_columns.aggregates
+    assert replace(summed, summed=None, columns={}) == replace(with_columns, columns={}, addresses=())
+
+
+def test_as_many_first_connections_are_known_as_asked_for() -> None:
+    result = simulate(WEB, made(*((n, "in", 1000 + n, 2) for n in range(9))), columns=False, first=5)
+    names = [result.destinations[at].dest for at in result.first_connections("tcp 192.0.2.1:80", 5)]
+    assert names == ["10.0.0.12:80", "10.0.0.11:80"] * 2 + ["10.0.0.12:80"]
+
+
+class Collector:
+    """A sink that keeps everything."""
+
+    def __init__(self) -> None:
+        self.blocks: list[tuple[Trace, ResultBlock]] = []
+
+    def add(self, trace: Trace, answers: ResultBlock) -> None:
+        self.blocks.append((trace, answers))
+
+
+def test_sinks_get_every_packet_and_what_became_of_it() -> None:
+    config, trace = parse(config_text(4, "lc")), random_trace(9, 500, shapes=EVERY_SHAPE)
+    sinks = [Collector(), Collector()]
+    until = int(trace["time"][450])
+    whole = simulate(config, in_blocks(trace, [100, 300]), until=until, sinks=sinks)
+    for sink in sinks:
+        assert [len(answers) for _, answers in sink.blocks] == [100, 200, 151]
+        assert all(len(sent) == len(answers) for sent, answers in sink.blocks)
+        for name in RESULT_COLUMNS:
+            assert np.concatenate([answers[name] for _, answers in sink.blocks]).tolist() == whole[name].tolist()
+        assert np.concatenate([sent["seq"] for sent, _ in sink.blocks]).tolist() == trace["seq"][:451].tolist()
+
+
+def test_a_block_of_answers_names_what_its_columns_index() -> None:
+    sink = Collector()
+    timeline = [TimedCommand(SECOND, parse_command("-a -t 192.0.2.1:80 -r 10.0.0.13:80 -m"))]
+    trace = made((0, "in", 1000, 2), (2, "in", 1001, 2))
+    result = simulate(WEB, in_blocks(trace, [1]), timeline=timeline, sinks=[sink])
+    assert [[len(answers.destinations) for _, answers in sink.blocks][-1], len(result.destinations)] == [3, 3]
+    for _, answers in sink.blocks:
+        (dest,), (new_dst,) = answers["dest"].tolist(), answers["new_dst"].tolist()
+        assert answers.destinations[dest] == ("tcp 192.0.2.1:80", f"{answers.addresses[new_dst]}:80")
+
+
+def test_long_traces_are_handed_over_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(simulate.__globals__, "TRACE_BLOCK", 150)
+    sink = Collector()
+    simulate(parse(config_text(4, "rr")), random_trace(9, 400), sinks=[sink])
+    assert [len(sent) for sent, _ in sink.blocks] == [150, 150, 100]
 
 
 def test_looking_at_the_tables_changes_nothing() -> None:
@@ -249,6 +380,35 @@ def test_a_run_without_length_is_sampled_once() -> None:
 def test_with_many_destinations_samples_get_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(simulate.__globals__, "MOST_SAMPLED_CELLS", 20)
     assert len(simulate(WEB, EMPTY, until=SECOND, samples=200).series.times) == 10
+
+
+def test_a_run_of_unknown_length_is_sampled_as_often_and_evenly() -> None:
+    # 100 s in at most 20 samples: every 2**13 ms is 13 of them, every 2**12 would be 25; and one of the end
+    trace = made((0, "in", 1000, 2), (100, "in", 1001, 2))
+    result = simulate(WEB, in_blocks(trace, [1]), samples=20)
+    assert result.series.times == (*(n * 2**13 * 1_000_000 for n in range(13)), 100 * SECOND)
+    by_name = dict(zip([row.dest for row in result.destinations], result.series.active, strict=True))
+    # the first connection is active for its 60 s of SYN_RECV (and the wheel's 0.384 s)
+    assert by_name == {"10.0.0.12:80": (1,) * 8 + (0,) * 6, "10.0.0.11:80": (0,) * 13 + (1,)}
+
+
+@given(cuts=st.lists(st.integers(0, 200), max_size=5))
+def test_samples_of_a_run_of_unknown_length_do_not_depend_on_its_blocks(cuts: list[int]) -> None:
+    trace = random_trace(2, 200)
+    config = parse(config_text(4, "rr"))
+    assert simulate(config, in_blocks(trace, cuts)).series == simulate(config, in_blocks(trace, [])).series
+
+
+@pytest.mark.parametrize("samples", [0, 1])
+def test_fewer_than_two_samples_are_none_for_blocks_too(samples: int) -> None:
+    assert simulate(WEB, in_blocks(made((5, "in", 1000, 2)), []), samples=samples).series.times == ()
+
+
+def test_a_command_after_the_last_packet_makes_a_run_of_unknown_length_longer() -> None:
+    trace = made((0, "in", 1000, 2))
+    result = simulate(WEB, in_blocks(trace, []), timeline=[TimedCommand(10 * SECOND, DELETE_12)], samples=4)
+    assert (result.final.at, result.series.times[-1]) == (10 * SECOND, 10 * SECOND)
+    assert len(result.series.times) <= 4
 
 
 def test_a_destination_that_was_forgotten_and_came_back_is_one_line() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from ipaddress import ip_address
+from itertools import pairwise
 from random import Random
 
 from lbsim.engine.records import (
@@ -20,7 +23,7 @@ from lbsim.engine.records import (
 )
 from lbsim.model.trace import Flow, Trace
 
-__all__ = ["EVERY_SHAPE", "config_text", "random_trace"]
+__all__ = ["EVERY_SHAPE", "config_text", "in_blocks", "random_trace"]
 
 VIPS = {4: "192.0.2.1", 6: "2001:db8::1"}
 SERVER = {4: "10.0.0.{}", 6: "fd00::{}"}
@@ -81,3 +84,17 @@ def random_trace(
         for name, value in row.items():
             columns[name][i] = value
     return Trace(columns, tuple(ip_address(a) for a in addresses), tuple(flows))
+
+
+def in_blocks(trace: Trace, cuts: Sequence[int]) -> Iterator[Trace]:
+    """The trace in blocks that end at the cuts; each knows only the addresses and flows that have occurred so far."""
+    for start, stop in pairwise([0, *sorted(cuts), len(trace)]):
+        last = stop == len(trace)
+        addresses = 1 + max((int(trace[name][:stop].max()) for name in ("src", "dst") if stop), default=-1)
+        flows = 1 + (int(trace["flow"][:stop].max()) if stop else -1)
+        yield replace(
+            trace,
+            columns={name: column[start:stop] for name, column in trace.columns.items()},
+            addresses=trace.addresses if last else trace.addresses[:addresses],
+            flows=trace.flows if last else trace.flows[:flows],
+        )

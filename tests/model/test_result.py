@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from lbsim import LbsimError, parse
+from lbsim.compare import compare
 from lbsim.config import parse_command
 from lbsim.model.config import TimedCommand
 from lbsim.model.result import RESULT_COLUMNS, Counters, Result
@@ -73,6 +75,83 @@ def test_an_end_has_brackets_for_ipv6(result: Result) -> None:
 def test_counters_add_both_directions_up() -> None:
     counters = Counters(connections=1, in_packets=2, out_packets=3, in_bytes=40, out_bytes=500)
     assert (counters.packets, counters.bytes) == (5, 540)
+
+
+def test_first_connections_are_a_services_own_in_order(result: Result) -> None:
+    at = result.connection_packets()
+    made = [result.destinations[dest] for dest in result["dest"][at].tolist()]
+    for service in ("tcp 192.0.2.1:80", "udp 192.0.2.1:53"):
+        own = [row.dest for row in made if row.service == service]
+        assert [result.destinations[i].dest for i in result.first_connections(service, 5)] == own[:5]
+        assert result.made_connections(service) == len(own) > 5
+
+
+def test_an_unknown_service_made_no_connections(result: Result) -> None:
+    for found in (result, without_columns(result)):
+        assert (found.first_connections("tcp 192.0.2.77:80", 5), found.made_connections("tcp 192.0.2.77:80")) == ([], 0)
+
+
+# A result whose columns were left out
+
+
+def without_columns(result: Result) -> Result:
+    return replace(result, columns={}, addresses=(), summed=result.aggregates)
+
+
+def test_what_packets_add_up_to_is_known_without_columns(result: Result) -> None:
+    summed = without_columns(result)
+    assert (len(summed), summed.reason_counts()) == (len(result), result.reason_counts())
+    assert summed.aggregates == result.aggregates
+    assert summed.first_connections("tcp 192.0.2.1:80", 7) == result.first_connections("tcp 192.0.2.1:80", 7)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        lambda result: result["time"],
+        lambda result: result.connection_packets(),
+        lambda result: result.first_connections("tcp 192.0.2.1:80", 101),
+        lambda result: compare(result, result),
+    ],
+)
+def test_whatever_needs_columns_says_so_in_one_line(question: Callable[[Result], object], result: Result) -> None:
+    with pytest.raises(LbsimError) as caught:
+        question(without_columns(result))
+    assert str(caught.value) == (
+        "all of it has no per-packet columns, they were left out of a run with 400 packets; "
+        "expected one with --keep-columns (in Python: simulate(..., columns=True))"
+    )
+
+
+def test_a_result_without_columns_comes_back_from_its_file(result: Result, tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    summed = without_columns(result)
+    summed.to_json(path)
+    assert Result.from_json(path) == summed
+    document = json.loads(path.read_text())
+    assert (document["columns"], document["addresses"], document["aggregates"]["packets"]) == (None, [], 400)
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        (("aggregates",), None),
+        (("aggregates",), {}),
+        (("aggregates", "connections"), [1]),
+        (("aggregates", "reasons"), {"x": 1}),
+        (("aggregates", "clients", "single"), [{}]),
+        (("aggregates", "bins"), {"width": 1}),
+        (("destinations",), []),
+    ],
+)
+def test_damaged_aggregates_are_one_clear_line(
+    where: tuple[str, ...], value: object, result: Result, tmp_path: Path
+) -> None:
+    path = tmp_path / "r.json"
+    without_columns(result).to_json(path)
+    path.write_text(json.dumps(damaged(json.loads(path.read_text()), *where, value=value)))
+    with pytest.raises(LbsimError, match="damaged result: "):
+        Result.from_json(path)
 
 
 # The file
