@@ -11,8 +11,8 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from heapq import merge
-from itertools import islice
 from typing import TypeAlias
 
 import numpy as np
@@ -23,7 +23,7 @@ from lbsim.engine.lanes import Lane
 from lbsim.engine.records import IN, Outcome, Packet
 from lbsim.host import EngineHost
 from lbsim.model.aggregates import Aggregates, Aggregator
-from lbsim.model.config import Address, AdminCommand, DirectorConfig, TimedCommand
+from lbsim.model.config import AdminCommand, DirectorConfig, TimedCommand
 from lbsim.model.finding import Finding
 from lbsim.model.result import (
     FIRST_CONNECTIONS,
@@ -35,7 +35,7 @@ from lbsim.model.result import (
     Series,
     Sink,
 )
-from lbsim.model.trace import IntColumn, Trace
+from lbsim.model.trace import AddressTable, IntColumn, Trace
 
 __all__ = ["KEPT_PACKETS", "simulate"]
 
@@ -226,7 +226,7 @@ class _Traffic:
         if isinstance(trace, Trace):
             self.packets, self.duration = len(trace), trace.duration
             self._note(trace)
-        self._blocks = _parts(trace) if isinstance(trace, Trace) else iter(trace)
+        self._blocks = trace.blocks(TRACE_BLOCK) if isinstance(trace, Trace) else iter(trace)
 
     def next_block(self) -> Trace | None:
         """The next block; None if there are no more."""
@@ -246,15 +246,9 @@ class _Traffic:
         return "; ".join(self._damage) or None
 
 
-def _parts(trace: Trace) -> Iterator[Trace]:
-    """All packets of a trace in blocks, at least one."""
-    return (_part(trace, start, start + TRACE_BLOCK) for start in range(0, max(len(trace), 1), TRACE_BLOCK))
-
-
-def _part(trace: Trace, start: int, stop: int) -> Trace:
-    """Some packets of a trace."""
-    columns = {name: column[start:stop] for name, column in trace.columns.items()}
-    return Trace(columns, trace.addresses, trace.flows, trace.raw)
+def _first_packets(trace: Trace, count: int) -> Trace:
+    columns = {name: column[:count] for name, column in trace.columns.items()}
+    return replace(trace, columns=columns)
 
 
 class _Taken:
@@ -333,7 +327,7 @@ class _Run:
         self.fed = 0  # packets of earlier blocks
         self.ids = np.zeros(0, dtype="i4")  # address of the trace -> id
         self.outcomes = self.host.lane.table(Outcome, BLOCK)
-        self.addresses: list[Address | None] = []
+        self.addresses = AddressTable()
         self.destinations: Sequence[tuple[str, str]] = ()
         self.dest_index = np.array([-1], dtype="i4")  # row of the engine's table -> destination of the result
         self._take_block()
@@ -400,7 +394,7 @@ class _Run:
         """Give away what became of this block's packets; of a run that has ended, only of those that were sent."""
         assert self.block is not None
         if self.done:
-            sent = self.block if self.done == len(self.block) else _part(self.block, 0, self.done)
+            sent = self.block if self.done == len(self.block) else _first_packets(self.block, self.done)
             self.taken.add(sent, self._answers(sent))
         self.fed += self.done
 
@@ -420,7 +414,7 @@ class _Run:
 
     def _learn_names(self) -> None:
         """Learn addresses and destinations that were added; ids and rows of the engine's tables keep their meaning."""
-        self.addresses += islice(self.host.addresses, 1 + len(self.addresses), None)
+        self.addresses.extend(address for address in self.host.addresses[1 + len(self.addresses) :] if address)
         if self.host.tables.director[0].dests_used >= len(self.dest_index):
             destinations, index = self.host.destinations()
             self.destinations = [(row.service, row.dest) for row in destinations]

@@ -23,8 +23,7 @@ from lbsim.model.wording import counted
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from lbsim.model.config import Address
-    from lbsim.model.trace import IntColumn, Trace
+    from lbsim.model.trace import AddressTable, IntColumn, Trace
 
 __all__ = [
     "FIRST_CONNECTIONS",
@@ -188,7 +187,7 @@ class ResultBlock:
     """
 
     columns: Mapping[str, IntColumn]
-    addresses: Sequence[Address | None]
+    addresses: AddressTable
     destinations: Sequence[tuple[str, str]]
 
     def __len__(self) -> int:
