@@ -105,6 +105,11 @@ def main() -> None:
     metavar="DIRECTORY",
     help="Write what each destination and the clients received; with several scenarios, into a folder each.",
 )
+@click.option(
+    "--keep-columns",
+    is_flag=True,
+    help="Keep every packet in result.json, also of more than 2,000,000; lbsim compare needs them.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document per scenario, one per line.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only expectations that failed.")
 @_exits
@@ -114,6 +119,7 @@ def run(
     out: Path,
     no_figures: bool,
     pcap_out: Path | None,
+    keep_columns: bool,
     as_json: bool,
     quiet: bool,
 ) -> int:
@@ -140,7 +146,14 @@ def run(
             names[name] = path
             captures = pcap_out / name if pcap_out and len(files) > 1 else pcap_out
             with _meter(name, silent=quiet) as progress:
-                done = run_loaded(loaded, out=out, figures=not no_figures, pcap_out=captures, progress=progress)
+                done = run_loaded(
+                    loaded,
+                    out=out,
+                    figures=not no_figures,
+                    pcap_out=captures,
+                    keep_columns=keep_columns,
+                    progress=progress,
+                )
         except LbsimError as error:
             status = _complain(error)
             continue

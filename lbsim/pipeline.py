@@ -28,7 +28,7 @@ from lbsim.model.config import parse_endpoint
 from lbsim.model.result import Counters
 from lbsim.model.scenario import CaptureTraffic, PacketTraffic, SyntheticTraffic
 from lbsim.model.trace import Trace
-from lbsim.scenario import Loaded, check, load, moments_needed
+from lbsim.scenario import Loaded, check, first_connections_needed, load, moments_needed
 from lbsim.simulate import simulate
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ def run(
     out: Path | None = None,
     figures: bool = True,
     pcap_out: Path | None = None,
+    keep_columns: bool = False,
     progress: Progress | None = None,
 ) -> Run:
     """What a scenario file leads to, from its text to its report.
@@ -112,7 +113,9 @@ def run(
 
     The parameters are those of :func:`run_loaded`.
     """
-    return run_loaded(load(path), out=out, figures=figures, pcap_out=pcap_out, progress=progress)
+    return run_loaded(
+        load(path), out=out, figures=figures, pcap_out=pcap_out, keep_columns=keep_columns, progress=progress
+    )
 
 
 def run_loaded(
@@ -121,6 +124,7 @@ def run_loaded(
     out: Path | None = None,
     figures: bool = True,
     pcap_out: Path | None = None,
+    keep_columns: bool = False,
     progress: Progress | None = None,
 ) -> Run:
     """What a loaded scenario leads to: traffic, simulation, expectations, report, captures.
@@ -130,6 +134,7 @@ def run_loaded(
     out : the report goes to the folder ``out/<name of the scenario>``; None: no report is written.
     figures : the report has figures.
     pcap_out : folder for what each destination and the clients received, as captures; None: none are written.
+    keep_columns : the result holds every packet, however many there are.
     progress : told how far the run is.
 
     Raises
@@ -142,7 +147,7 @@ def run_loaded(
         refuse_unwritable(target)
     tell("traffic", 0, 0)
     trace = trace_of(loaded)
-    result = _simulate(loaded, trace, tell)
+    result = _simulate(loaded, trace, tell, columns=keep_columns or pcap_out is not None or None)
     outcomes = tuple(check(loaded, result))
     shown = _as_asked(loaded, result)
     captures: tuple[Path, ...] = ()
@@ -410,7 +415,7 @@ def _placed(loaded: Loaded, at: int) -> Iterator[None]:
         raise
 
 
-def _simulate(loaded: Loaded, trace: Trace, tell: Progress) -> Result:
+def _simulate(loaded: Loaded, trace: Trace, tell: Progress, *, columns: bool | None) -> Result:
     scenario = loaded.scenario
     return simulate(
         loaded.config,
@@ -424,6 +429,8 @@ def _simulate(loaded: Loaded, trace: Trace, tell: Progress) -> Result:
         scenario=scenario.name,
         digest=loaded.digest,
         seed=scenario.seed,
+        columns=columns,
+        first=first_connections_needed(loaded),
         progress=partial(tell, "simulate"),
     )
 

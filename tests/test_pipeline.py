@@ -11,7 +11,9 @@ from scapy.utils import wrpcap
 from lbsim.errors import LbsimError, ScenarioError, TraceError
 from lbsim.model.result import Result
 from lbsim.pipeline import run, trace_of
+from lbsim.report.terminal import plain_text
 from lbsim.scenario import load
+from lbsim.simulate import simulate
 from tests.scenario.texts import changed, line_with, write
 
 HEAD = """\
@@ -66,6 +68,52 @@ def test_only_the_shown_moments_are_reported(tmp_path: Path) -> None:
     assert [moment.at for moment in done.result.moments] == [2 * SECOND]
     kept = Result.from_json(tmp_path / "reports" / "piped" / "result.json")
     assert [moment.at for moment in kept.moments] == [2 * SECOND]
+
+
+LONG = (
+    HEAD
+    + "traffic:\n"
+    + MADE_UP.replace("5", "150", 1)
+    + f"show: [1s]\nexpect:\n  - sequence: [{', '.join(['10.0.0.12:80', '10.0.0.11:80'] * 75)}]\n    complete: true\n"
+    + "  - reasons: {new: 150}\n  - share: {10.0.0.11:80: 0.5}\n    of: packets\n  - table: 2s\n    complete: false\n"
+)
+
+
+def test_a_report_without_columns_shows_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, LONG)
+    whole = run(path, out=tmp_path / "whole")
+    monkeypatch.setitem(simulate.__globals__, "KEPT_PACKETS", 0)
+    summed = run(path, out=tmp_path / "summed")
+    assert (whole.result.summed, summed.result.columns) == (None, {})
+    assert summed.outcomes == whole.outcomes
+    assert summed.passed
+    for name in ("summary.md", "share.png", "first.png", "connections.png", "topology.png"):
+        assert (tmp_path / "summed" / "piped" / name).read_bytes() == (tmp_path / "whole" / "piped" / name).read_bytes()
+    assert summed.summary() | {"report": ""} == whole.summary() | {"report": ""}
+    assert plain_text(summed.result) == plain_text(whole.result)
+
+
+def test_a_sequence_that_differs_late_is_shown_without_columns_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [changed("'10.0.0.11:80']", "'10.0.0.12:80']", LONG.replace("10.0.0.11:80]", "'10.0.0.11:80']"))]
+    texts.append(LONG.replace("connections: 150", "connections: 149"))
+    texts.append(LONG.replace("connections: 150", "connections: 160"))
+    for text in texts:
+        path = write(tmp_path, text)
+        whole = run(path)
+        monkeypatch.setitem(simulate.__globals__, "KEPT_PACKETS", 0)
+        summed = run(path)
+        monkeypatch.undo()
+        assert not whole.outcomes[0].passed
+        assert summed.outcomes[0] == whole.outcomes[0]
+
+
+def test_columns_are_kept_for_whoever_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, LONG)
+    monkeypatch.setitem(simulate.__globals__, "KEPT_PACKETS", 0)
+    assert run(path, keep_columns=True).result.columns
+    assert run(path, pcap_out=tmp_path / "captures").captures
 
 
 def test_one_missed_expectation_fails_the_run(tmp_path: Path) -> None:
