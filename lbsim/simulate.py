@@ -21,9 +21,10 @@ from lbsim import __version__
 from lbsim.config import refusal
 from lbsim.engine.lanes import Lane
 from lbsim.engine.records import IN, Outcome, Packet
-from lbsim.host import EngineHost
+from lbsim.host import PROTOCOL_NAMES, STATES, EngineHost
 from lbsim.model.aggregates import Aggregates, Aggregator
 from lbsim.model.config import AdminCommand, DirectorConfig, TimedCommand
+from lbsim.model.conn_table import CONN_COLUMNS, ConnTable
 from lbsim.model.finding import Finding
 from lbsim.model.result import (
     FIRST_CONNECTIONS,
@@ -44,6 +45,7 @@ KEPT_PACKETS = 2_000_000
 
 BLOCK = 8192  # packets between two looks at room, progress and interrupts
 TRACE_BLOCK = 16 * BLOCK  # packets of a whole trace that are dealt with as one block
+MANY_ENTRIES = 10_000  # longer connection tables are kept as columns
 MOST_SAMPLED_CELLS = 1_000_000  # samples times destinations: bounds what a figure may cost
 FINEST_SAMPLES = 1_000_000  # ns between samples as long as nobody knows how long the run will be
 
@@ -421,8 +423,25 @@ class _Run:
             self.dest_index = np.array(index, dtype="i4")
 
     def moment(self, at: int) -> Moment:
-        """The tables as they are."""
-        return Moment(at, self.host.services(), self.host.connections())
+        """The tables as they are; long ones as columns."""
+        many = self.host.tables.director[0].conns_used > MANY_ENTRIES
+        return Moment(at, self.host.services(), self._conn_table() if many else self.host.connections())
+
+    def _conn_table(self) -> ConnTable:
+        """The connection table, as :meth:`EngineHost.connections` lists it."""
+        t, lane = self.host.tables, self.host.lane
+        rows = lane.read(t.conns, tuple(CONN_COLUMNS), int(t.director[0].conns_used) + 1)
+        (used,) = np.nonzero(rows["serial"])
+        columns = {name: np.asarray(rows[name])[used] for name in CONN_COLUMNS}
+        columns |= {name: columns[name] - 1 for name in ("caddr", "vaddr", "daddr")}
+        columns["expires"] = np.maximum(columns["expires"] - t.director[0].now, 0) // self.host.profile.hz
+        self._learn_names()
+        return ConnTable(
+            columns={name: columns[name].astype(kind, copy=False) for name, kind in CONN_COLUMNS.items()},
+            addresses=self.addresses,
+            protocols=PROTOCOL_NAMES,
+            states=STATES,
+        )
 
     def result(
         self, shown: Sequence[Moment], final: Moment, noted: Sequence[_Sample], provenance: Provenance

@@ -66,6 +66,9 @@ RESULT_COLUMNS: Mapping[str, str] = {
 
 _ADDRESS_COLUMNS = ("src", "dst", "new_src", "new_dst")
 
+#: Longer connection tables are not written to the file of a result whose columns were left out.
+FILED_ENTRIES = 100_000
+
 #: How many first connections of each service are known even if the columns are left out.
 FIRST_CONNECTIONS = 100
 
@@ -162,7 +165,8 @@ class Moment:
 
     at: int  # ns
     services: tuple[ServiceRow, ...]
-    connections: tuple[ConnRow, ...]
+    connections: Sequence[ConnRow]
+    left_out: int = 0  # entries that are not in ``connections``, because a file would have become too long
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,8 +305,8 @@ class Result:
             "reasons": {r.code: r.name for r in REASONS},
             "addresses": self.addresses,
             "destinations": [asdict(d) for d in self.destinations],
-            "moments": [asdict(m) for m in self.moments],
-            "final": asdict(self.final),
+            "moments": [self._moment_document(m) for m in self.moments],
+            "final": self._moment_document(self.final),
             "series": asdict(self.series),
             "findings": [asdict(f) for f in self.findings],
             "left_out": dict(self.left_out or {}),
@@ -321,6 +325,16 @@ class Result:
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
+
+    def _moment_document(self, moment: Moment) -> dict[str, Any]:
+        """A moment as plain values; if the columns are left out, so are very many connection entries."""
+        document: dict[str, Any] = {"at": moment.at, "services": [asdict(row) for row in moment.services]}
+        left_out = moment.left_out
+        if self.summed is not None and len(moment.connections) > FILED_ENTRIES:
+            left_out += len(moment.connections)
+            return document | {"connections": [], "left_out": left_out}
+        document["connections"] = [asdict(row) for row in moment.connections]
+        return document | ({"left_out": left_out} if left_out else {})
 
     def _write_columns(self, out: TextIO) -> None:
         for name, before in zip(RESULT_COLUMNS, [',"columns":{', *[","] * len(RESULT_COLUMNS)], strict=False):
@@ -400,4 +414,5 @@ def _moment(row: dict[str, Any]) -> Moment:
         )
         for s in row["services"]
     )
-    return Moment(row["at"], services, tuple(ConnRow(**c) for c in row["connections"]))
+    connections = tuple(ConnRow(**c) for c in row["connections"])
+    return Moment(row["at"], services, connections, row.get("left_out", 0))
