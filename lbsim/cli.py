@@ -106,6 +106,12 @@ def main() -> None:
     help="Write what each destination and the clients received; with several scenarios, into a folder each.",
 )
 @click.option(
+    "--columns-out",
+    type=A_PATH,
+    metavar="FILE",
+    help="Write every packet's row to a .npz, .arrow or .parquet file; of several scenarios, FILE.NAME.npz and so on.",
+)
+@click.option(
     "--keep-columns",
     is_flag=True,
     help="Keep every packet in result.json, also of more than 2,000,000; lbsim compare needs them.",
@@ -119,6 +125,7 @@ def run(
     out: Path,
     no_figures: bool,
     pcap_out: Path | None,
+    columns_out: Path | None,
     keep_columns: bool,
     as_json: bool,
     quiet: bool,
@@ -127,16 +134,21 @@ def run(
 
     SCENARIO is a file, or a directory: then all *.lbsim.yaml files below it.
     """
+    from lbsim.export import check_target
     from lbsim.pipeline import refuse_unwritable, run_loaded
     from lbsim.scenario import load
 
     refuse_unwritable(out)
     refuse_unwritable(pcap_out)
+    if columns_out:
+        check_target(columns_out)
+        refuse_unwritable(columns_out.parent)
     status = PASSED
     files, missing = _scenario_files(scenarios)
     for error in missing:
         status = _complain(error)
     names: dict[str, Path] = {}
+    several = len(files) > 1
     for path in files:
         try:
             loaded = load(path)
@@ -144,13 +156,17 @@ def run(
             if name in names:
                 raise LbsimError(f"name {name!r} is that of {names[name]}, too", file=str(path))
             names[name] = path
-            captures = pcap_out / name if pcap_out and len(files) > 1 else pcap_out
+            captures = pcap_out / name if pcap_out and several else pcap_out
+            columns = (
+                columns_out.with_suffix(f".{name}{columns_out.suffix}") if columns_out and several else columns_out
+            )
             with _meter(name, silent=quiet) as progress:
                 done = run_loaded(
                     loaded,
                     out=out,
                     figures=not no_figures,
                     pcap_out=captures,
+                    columns_out=columns,
                     keep_columns=keep_columns,
                     progress=progress,
                 )
@@ -342,6 +358,11 @@ def _scenarios_below(directory: Path, errors: list[LbsimError]) -> list[Path]:
     return found
 
 
+def _with_name(path: Path, name: str) -> Path:
+    """``packets.demo.npz`` of ``packets.npz``."""
+    return path.with_name(f"{path.stem}.{name}{path.suffix}")
+
+
 def _show(done: Run, *, as_json: bool, quiet: bool) -> None:
     if as_json:
         _print_json(done.summary())
@@ -355,6 +376,8 @@ def _show(done: Run, *, as_json: bool, quiet: bool) -> None:
             click.echo(f"\nreport: {done.folder}")
         if done.captures:
             click.echo(f"captures: {done.captures[0].parent}")
+        if done.columns:
+            click.echo(f"columns: {done.columns}")
 
 
 def _print_json(document: object, *, indent: int | None = None) -> None:

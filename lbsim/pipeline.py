@@ -4,7 +4,7 @@
 
     scenario.yaml --> load --> Loaded
                                Loaded --> trace_of --> Trace
-                               Loaded, Trace --> simulate --> Result
+                               Loaded, Trace --> simulate --> Result, columns_file
                                Loaded, Result --> check --> outcomes
                                Result, outcomes --> report --> reports/<name>/
                                Trace, Result --> write_received --> captures
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lbsim import report
 from lbsim.errors import KernelUnavailable, LbsimError
+from lbsim.export import columns_file
 from lbsim.model.config import parse_endpoint
 from lbsim.model.result import Counters
 from lbsim.model.scenario import CaptureTraffic, PacketTraffic, SyntheticTraffic
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from lbsim.kernel.seen import Step
     from lbsim.kernel.verification import Verification
     from lbsim.model.outcome import Outcome
-    from lbsim.model.result import Result
+    from lbsim.model.result import Result, Sink
 
 __all__ = [
     "Complain",
@@ -70,6 +71,7 @@ class Run:
     outcomes: tuple[Outcome, ...]
     folder: Path | None = None
     captures: tuple[Path, ...] = ()
+    columns: Path | None = None
 
     @property
     def passed(self) -> bool:
@@ -93,6 +95,7 @@ class Run:
             "provenance": asdict(result.provenance),
             "report": str(self.folder) if self.folder else None,
             "captures": [str(path) for path in self.captures],
+            "columns": str(self.columns) if self.columns else None,
         }
 
 
@@ -102,6 +105,7 @@ def run(
     out: Path | None = None,
     figures: bool = True,
     pcap_out: Path | None = None,
+    columns_out: Path | None = None,
     keep_columns: bool = False,
     progress: Progress | None = None,
 ) -> Run:
@@ -114,7 +118,13 @@ def run(
     The parameters are those of :func:`run_loaded`.
     """
     return run_loaded(
-        load(path), out=out, figures=figures, pcap_out=pcap_out, keep_columns=keep_columns, progress=progress
+        load(path),
+        out=out,
+        figures=figures,
+        pcap_out=pcap_out,
+        columns_out=columns_out,
+        keep_columns=keep_columns,
+        progress=progress,
     )
 
 
@@ -124,6 +134,7 @@ def run_loaded(
     out: Path | None = None,
     figures: bool = True,
     pcap_out: Path | None = None,
+    columns_out: Path | None = None,
     keep_columns: bool = False,
     progress: Progress | None = None,
 ) -> Run:
@@ -134,6 +145,7 @@ def run_loaded(
     out : the report goes to the folder ``out/<name of the scenario>``; None: no report is written.
     figures : the report has figures.
     pcap_out : folder for what each destination and the clients received, as captures; None: none are written.
+    columns_out : file for every packet and what became of it; its ending says what is written (``lbsim.export``).
     keep_columns : the result holds every packet, however many there are.
     progress : told how far the run is.
 
@@ -143,11 +155,14 @@ def run_loaded(
     """
     tell = progress or _silent
     folder = out / loaded.scenario.name if out else None
-    for target in (folder, pcap_out):
+    for target in (folder, pcap_out, columns_out.parent if columns_out else None):
         refuse_unwritable(target)
-    tell("traffic", 0, 0)
-    trace = trace_of(loaded)
-    result = _simulate(loaded, trace, tell, columns=keep_columns or pcap_out is not None or None)
+    with ExitStack() as files:
+        sinks = [files.enter_context(columns_file(columns_out))] if columns_out else []
+        tell("traffic", 0, 0)
+        trace = trace_of(loaded)
+        columns = keep_columns or pcap_out is not None or None
+        result = _simulate(loaded, trace, tell, columns=columns, sinks=sinks)
     outcomes = tuple(check(loaded, result))
     shown = _as_asked(loaded, result)
     captures: tuple[Path, ...] = ()
@@ -158,7 +173,7 @@ def run_loaded(
         from lbsim.packet.received import write_received
 
         captures = tuple(write_received(trace, result, pcap_out, partial(tell, "captures")))
-    return Run(loaded, shown, outcomes, folder, captures)
+    return Run(loaded, shown, outcomes, folder, captures, columns_out)
 
 
 def job_from(loaded: Loaded) -> Job:
@@ -415,7 +430,7 @@ def _placed(loaded: Loaded, at: int) -> Iterator[None]:
         raise
 
 
-def _simulate(loaded: Loaded, trace: Trace, tell: Progress, *, columns: bool | None) -> Result:
+def _simulate(loaded: Loaded, trace: Trace, tell: Progress, *, columns: bool | None, sinks: Sequence[Sink]) -> Result:
     scenario = loaded.scenario
     return simulate(
         loaded.config,
@@ -431,6 +446,7 @@ def _simulate(loaded: Loaded, trace: Trace, tell: Progress, *, columns: bool | N
         seed=scenario.seed,
         columns=columns,
         first=first_connections_needed(loaded),
+        sinks=sinks,
         progress=partial(tell, "simulate"),
     )
 

@@ -36,7 +36,7 @@ from lbsim.model.result import (
     Series,
     Sink,
 )
-from lbsim.model.trace import AddressTable, IntColumn, Trace
+from lbsim.model.trace import AddressTable, FlowTable, IntColumn, Trace
 
 __all__ = ["KEPT_PACKETS", "simulate"]
 
@@ -93,8 +93,22 @@ def simulate(
     -------
     Result : columns in the trace's order. Commands that the kernel refuses are findings; the run goes on.
     """
-    taken = _Taken(columns, first, sinks)
-    run = _Run(config, _Traffic(trace), profile, sysctls, start_jiffies, lane, taken, progress)
+    host = EngineHost(
+        profile=profile, sysctls=sysctls, start_jiffies=start_jiffies, lane=lane, expected_rows=len(config.commands)
+    )
+    provenance = Provenance(
+        lbsim=__version__,
+        side="engine",
+        lane=host.lane.name,
+        kernel=profile,
+        scenario=scenario,
+        digest=digest,
+        seed=seed,
+        hz=host.profile.hz,
+        start_jiffies=host.start_jiffies,
+    )
+    run = _Run(host, _Traffic(trace), _Taken(columns, first, sinks), provenance, progress)
+    run.begin(config)
     agenda = _agenda(timeline, moments, until)
     sampler = _sampler(config, samples, run.traffic.duration, agenda, until)
     shown: list[Moment] = []
@@ -103,34 +117,18 @@ def simulate(
             run.feed(at, before=order == _COMMAND)
             if until is None and order == _SAMPLE and at > max(run.horizon, _last(agenda)):
                 break
-            run.host.advance(at)
+            host.advance(at)
             if command is not None:
                 run.command(command)
             elif order == _SAMPLE:
-                sampler.note(at, run.host.activity())
+                sampler.note(at, host.activity())
             else:
                 shown.append(run.moment(at))
         run.feed(until)
         end = max(run.horizon, _last(agenda)) if until is None else until
-        run.host.advance(end)
-        sampler.finish(end, run.host.activity())
-        final = run.moment(end)
-    return run.result(
-        shown,
-        final,
-        sampler.noted,
-        Provenance(
-            lbsim=__version__,
-            side="engine",
-            lane=run.host.lane.name,
-            kernel=profile,
-            scenario=scenario,
-            digest=digest,
-            seed=seed,
-            hz=run.host.profile.hz,
-            start_jiffies=run.host.start_jiffies,
-        ),
-    )
+        host.advance(end)
+        sampler.finish(end, host.activity())
+        return run.result(shown, run.moment(end), sampler.noted)
 
 
 @contextmanager
@@ -229,10 +227,14 @@ class _Traffic:
             self.packets, self.duration = len(trace), trace.duration
             self._note(trace)
         self._blocks = trace.blocks(TRACE_BLOCK) if isinstance(trace, Trace) else iter(trace)
+        self._begun = False
 
     def next_block(self) -> Trace | None:
-        """The next block; None if there are no more."""
+        """The next block; None if there are no more. Of no blocks at all, the first is empty."""
         block = next(self._blocks, None)
+        if block is None and not self._begun:
+            block = Trace(Trace.empty_columns(0), AddressTable(), FlowTable())
+        self._begun = True
         if block is not None and self.duration is None:
             self._note(block)
         return block
@@ -303,35 +305,30 @@ class _Run:
 
     def __init__(
         self,
-        config: DirectorConfig,
+        host: EngineHost,
         traffic: _Traffic,
-        profile: str,
-        sysctls: Mapping[str, int] | None,
-        start_jiffies: int | None,
-        lane: Lane | None,
         taken: _Taken,
+        provenance: Provenance,
         progress: Callable[[int, int], None] | None,
     ) -> None:
+        self.host = host
         self.traffic = traffic
         self.taken = taken
+        self.provenance = provenance
         self.progress = progress
         self.findings: list[Finding] = []
-        self.host = EngineHost(
-            profile=profile,
-            sysctls=sysctls,
-            start_jiffies=start_jiffies,
-            lane=lane,
-            expected_rows=len(config.commands),
-        )
-        for command in config.commands:
-            self.command(command)
         self.horizon = traffic.duration or 0
         self.fed = 0  # packets of earlier blocks
         self.ids = np.zeros(0, dtype="i4")  # address of the trace -> id
-        self.outcomes = self.host.lane.table(Outcome, BLOCK)
+        self.outcomes = host.lane.table(Outcome, BLOCK)
         self.addresses = AddressTable()
         self.destinations: Sequence[tuple[str, str]] = ()
         self.dest_index = np.array([-1], dtype="i4")  # row of the engine's table -> destination of the result
+
+    def begin(self, config: DirectorConfig) -> None:
+        """Configure the director and take the first block of the traffic."""
+        for command in config.commands:
+            self.command(command)
         self._take_block()
 
     def command(self, command: AdminCommand) -> None:
@@ -395,8 +392,8 @@ class _Run:
     def _hand_over(self) -> None:
         """Give away what became of this block's packets; of a run that has ended, only of those that were sent."""
         assert self.block is not None
-        if self.done:
-            sent = self.block if self.done == len(self.block) else _first_packets(self.block, self.done)
+        sent = self.block if self.done == len(self.block) else _first_packets(self.block, self.done)
+        if self.done or not self.fed:
             self.taken.add(sent, self._answers(sent))
         self.fed += self.done
 
@@ -412,6 +409,7 @@ class _Run:
             columns={name: columns[name].astype(kind, copy=False) for name, kind in RESULT_COLUMNS.items()},
             addresses=self.addresses,
             destinations=self.destinations,
+            provenance=self.provenance,
         )
 
     def _learn_names(self) -> None:
@@ -443,9 +441,7 @@ class _Run:
             states=STATES,
         )
 
-    def result(
-        self, shown: Sequence[Moment], final: Moment, noted: Sequence[_Sample], provenance: Provenance
-    ) -> Result:
+    def result(self, shown: Sequence[Moment], final: Moment, noted: Sequence[_Sample]) -> Result:
         """Everything that came out. Packets after the end of the run are not in it."""
         if self.block is not None:
             self._hand_over()
@@ -453,7 +449,7 @@ class _Run:
         self._learn_names()
         summed = self.taken.aggregates(self.addresses, len(destinations))
         return Result(
-            provenance=provenance,
+            provenance=self.provenance,
             addresses=tuple(map(str, self.addresses)) if summed is None else (),
             destinations=destinations,
             columns=self.taken.columns(),

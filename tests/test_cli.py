@@ -19,6 +19,7 @@ from click.testing import CliRunner, Result
 
 import lbsim
 from lbsim.cli import main
+from lbsim.simulate import simulate
 from tests.scenario.texts import WHOLE, changed, line_with, write
 
 ROOT = str(Path(lbsim.__file__).parents[1])
@@ -258,6 +259,63 @@ def test_captures_of_several_scenarios_go_into_a_folder_each(tmp_path: Path) -> 
     second = write(tmp_path, changed("name: demo", "name: second"), "second.lbsim.yaml")
     run("--pcap-out", "captures", write(tmp_path), second)
     assert {path.name for path in (tmp_path / "captures").iterdir()} == {"demo", "second"}
+
+
+@pytest.mark.parametrize("ending", ["npz", "arrow", "parquet"])
+def test_columns_of_one_scenario_go_into_the_file_itself(tmp_path: Path, ending: str) -> None:
+    result = run("--columns-out", f"packets.{ending}", write(tmp_path))
+    assert (result.exit_code, result.stdout.splitlines()[-1]) == (0, f"columns: packets.{ending}")
+    assert (tmp_path / f"packets.{ending}").stat().st_size > 1000
+
+
+def test_columns_of_several_scenarios_go_into_a_file_each(tmp_path: Path) -> None:
+    second = write(tmp_path, changed("name: demo", "name: second"), "second.lbsim.yaml")
+    result = run("--json", "--columns-out", "new/packets.npz", write(tmp_path), second)
+    files = [json.loads(line)["columns"] for line in result.stdout.splitlines()]
+    assert files == ["new/packets.demo.npz", "new/packets.second.npz"]
+    assert sorted(str(path.relative_to(tmp_path)) for path in (tmp_path / "new").iterdir()) == files
+
+
+@pytest.mark.parametrize(
+    ("file", "says"),
+    [
+        ("x.csv", "x.csv: ending '.csv'; expected one of: .arrow, .npz, .parquet"),
+        ("file/x.npz", "file: cannot write: file is a file, expected a folder"),
+        ("folder.npz", "folder.npz: cannot write the columns: it is a folder, expected a file"),
+    ],
+)
+def test_columns_that_cannot_be_written_exit_2_before_anything_is_read(tmp_path: Path, file: str, says: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.npz").mkdir()
+    result = run("--columns-out", file, "missing.lbsim.yaml")
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", says + "\n")
+
+
+@pytest.mark.parametrize("ending", ["npz", "arrow", "parquet"])
+def test_columns_for_which_there_is_no_room_exit_2_with_one_line_and_leave_nothing(tmp_path: Path, ending: str) -> None:
+    write(tmp_path, changed("connections: 6", "connections: 2000"))
+    command = f"{shlex.quote(sys.executable)} -m lbsim run demo.lbsim.yaml --columns-out packets.{ending}"
+    done = subprocess.run(
+        ["bash", "-c", f"ulimit -f 20; {command}"],  # no file of more than 20 KiB
+        env={**os.environ, "PYTHONPATH": ROOT, "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"packets.{ending}: cannot write the columns: File too large\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["demo.lbsim.yaml"]
+
+
+def test_columns_are_kept_on_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(simulate.__globals__, "KEPT_PACKETS", 3)
+    run("--quiet", write(tmp_path))
+    result = cli("compare", "reports/demo", "reports/demo")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("demo has no per-packet columns, they were left out of a run with ")
+    assert result.stderr.count("\n") == 1
+    run("--quiet", "--keep-columns", write(tmp_path))
+    assert cli("compare", "reports/demo", "reports/demo").exit_code == 0
 
 
 def two_reports(folder: Path, old: str, new: str) -> None:

@@ -188,11 +188,13 @@ class ResultBlock:
     addresses : what ``src``, ``dst``, ``new_src`` and ``new_dst`` index. It grows from block to block; rows that
         are there never change. Likewise:
     destinations : (service, destination) names that ``dest`` indexes.
+    provenance : that of the result.
     """
 
     columns: Mapping[str, IntColumn]
     addresses: AddressTable
     destinations: Sequence[tuple[str, str]]
+    provenance: Provenance
 
     def __len__(self) -> int:
         return len(self.columns["time"])
@@ -202,7 +204,10 @@ class ResultBlock:
 
 
 class Sink(Protocol):
-    """Takes a run's packets block by block, in their order, so that nobody has to keep them."""
+    """Takes a run's packets block by block, in their order, so that nobody has to keep them.
+
+    Every run hands over at least one block, if need be an empty one.
+    """
 
     def add(self, trace: Trace, answers: ResultBlock) -> None:
         """Take a block of the trace and what became of its packets; both are equally long."""
@@ -295,6 +300,17 @@ class Result:
         """``10.0.0.11:80`` or ``[fd00::11]:80``."""
         text = self.addresses[address]
         return f"[{text}]:{port}" if ":" in text else f"{text}:{port}"
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """The packets as Arrow columns (see ``model.arrow``): ``pyarrow.table(result)``, ``polars.DataFrame(result)``.
+
+        Raises
+        ------
+        LbsimError : the columns were left out, or pyarrow is not installed.
+        """
+        from lbsim.model.arrow import result_batches
+
+        return result_batches(self).__arrow_c_stream__(requested_schema)
 
     def to_json(self, path: Path) -> None:
         """Write the whole result; the file is complete or not there at all."""

@@ -1,0 +1,28 @@
+"""Addresses as text, very many at once."""
+
+from __future__ import annotations
+
+from ipaddress import IPv6Address
+from socket import AF_INET6, inet_ntoa, inet_ntop
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lbsim.model.trace import AddressTable
+
+__all__ = ["address_texts"]
+
+
+def address_texts(addresses: AddressTable) -> list[str]:
+    """``str()`` of every address, several times as fast."""
+    packed = addresses.words.astype(">u4").tobytes()
+    return [
+        inet_ntoa(packed[at + 12 : at + 16]) if family == 4 else _ipv6_text(packed[at : at + 16])
+        for at, family in zip(range(0, len(packed), 16), addresses.family.tolist(), strict=True)
+    ]
+
+
+def _ipv6_text(packed: bytes) -> str:
+    """As the ipaddress module writes it. The C library writes IPv4 addresses inside with dots."""
+    if packed[:10] == bytes(10):
+        return str(IPv6Address(packed))
+    return inet_ntop(AF_INET6, packed)
