@@ -294,8 +294,8 @@ def _sysctl(command: Command, now: int) -> CommandSeen:
 
 def _show(event: Show, start: int, now: int) -> ShowSeen:
     conns = Path("/proc/net/ip_vs_conn").read_text(encoding="ascii")
-    listing = _output("ipvsadm", "-Ln")
-    stats = _output("ipvsadm", "-Ln", "--stats") if event.stats else ""
+    listing = _output("ipvsadm", "-Ln", "--nosort")
+    stats = _output("ipvsadm", "-Ln", "--nosort", "--stats", "--exact") if event.stats else ""
     return ShowSeen(now, time.monotonic_ns() - start, listing, stats, conns)
 
 

@@ -143,7 +143,7 @@ class CommandSeen:
 class ShowSeen:
     """The tables: ``ipvsadm -Ln``, ``ipvsadm -Ln --stats`` ("" if not asked for), ``/proc/net/ip_vs_conn``.
 
-    They were read between ``at`` and ``until``.
+    They were read between ``at`` and ``until``; destinations are in the kernel's order, counters have all digits.
     """
 
     at: int

@@ -8,7 +8,7 @@ from copy import deepcopy
 from lbsim.config import parse_command
 from lbsim.kernel.job import CLIENT, REPLY, Arrival, Command, Job, Observation, Packet, Seen, Show, ShowSeen, server
 from lbsim.kernel.reply import Responders
-from lbsim.kernel.seen import Listing, Step, as_shown, comparable
+from lbsim.kernel.seen import Listing, Step, comparable
 from lbsim.live import Director
 from lbsim.model.result import ConnRow
 
@@ -113,8 +113,8 @@ def _received(
 
 def _listing(director: Director, *, stats: bool) -> Listing:
     rows = director.services()
-    counters = {(row.service, ""): as_shown(row.counters) for row in rows}
-    counters |= {(row.service, dest.dest): as_shown(dest.counters) for row in rows for dest in row.dests}
+    counters = {(row.service, ""): row.counters for row in rows}
+    counters |= {(row.service, dest.dest): dest.counters for row in rows for dest in row.dests}
     return Listing(
         services={row.service: (row.scheduler, row.flags) for row in rows},
         dests={(row.service, d.dest): (d.weight, d.active, d.inactive) for row in rows for d in row.dests},

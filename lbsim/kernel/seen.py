@@ -6,28 +6,35 @@ Sources: facts, ipvsadm.md sections 3.2 to 3.4, packet-path.md section 19.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address
 
 from lbsim.kernel.job import Arrival, CommandSeen, Observation, PacketSeen, ShowSeen
-from lbsim.model.config import format_endpoint
+from lbsim.model.config import Address, format_endpoint
 from lbsim.model.result import ConnRow, Counters
 from lbsim.packet.headers import ICMP, parse
 
-__all__ = ["Listing", "Step", "as_shown", "comparable", "conn_rows", "listing_of", "steps_of"]
+__all__ = [
+    "Listing",
+    "Step",
+    "comparable",
+    "conn_rows",
+    "listing_of",
+    "profile_of",
+    "series_of",
+    "steps_of",
+]
 
 _HEAD_LINES = 3
-_UNITS = {"K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 OWN_TTL = 64  # packets that the director makes itself leave with it, no forwarded packet does
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Services and destinations as ``ipvsadm -Ln`` lists them, without an order; entries of the connection table.
+    """Services and destinations as ``ipvsadm -Ln --nosort`` lists them; entries of the connection table.
 
-    services : "tcp 192.168.1.10:80" -> (scheduler, flags).
-    dests : (service, "10.0.0.11:80") -> (weight, active, inactive).
-    counters : (service, destination), or (service, "") for all of it -> counters, large ones without the digits that
-        ipvsadm leaves out; None if they were not asked for.
+    services : "tcp 192.168.1.10:80" -> (scheduler, flags); their order is that of a random hash.
+    dests : (service, "10.0.0.11:80") -> (weight, active, inactive), those of a service in the kernel's order.
+    counters : (service, destination), or (service, "") for all of it -> counters; None if they were not asked for.
     conns : the entries, sorted.
     """
 
@@ -104,45 +111,31 @@ def _counters(text: str) -> dict[tuple[str, str], Counters]:
         if words[0] != "->":
             service = f"{words[0].lower()} {words[1]}"
         key = service, words[1] if words[0] == "->" else ""
-        counters[key] = Counters(*map(_number, words[2:7]))
+        counters[key] = Counters(*map(int, words[2:7]))
     return counters
 
 
-def _number(word: str) -> int:
-    """A number of ``--stats``: ``123K`` is 123,000."""
-    return int(word[:-1]) * _UNITS[word[-1]] if word[-1] in _UNITS else int(word)
-
-
-def as_shown(counters: Counters) -> Counters:
-    """The counters without the digits that ``ipvsadm -Ln --stats`` leaves out.
-
-    Source: facts, ipvsadm.md section 3.4.
-    """
-    values = (counters.connections, counters.in_packets, counters.out_packets, counters.in_bytes, counters.out_bytes)
-    return Counters(*map(_cut, values))
-
-
-def _cut(number: int) -> int:
-    for limit, unit in ((10**8, 1), (10**9, 10**3), (10**11, 10**6), (10**14, 10**9)):
-        if number < limit:
-            return number - number % unit
-    return number - number % 10**12
-
-
 def conn_rows(text: str) -> tuple[ConnRow, ...]:
-    """The entries of ``/proc/net/ip_vs_conn``, sorted."""
+    """The entries of ``/proc/net/ip_vs_conn``, sorted by protocol and ends."""
     rows = []
     for line in text.splitlines()[1:]:
         protocol, *ends, state, expires = line.split()[:9]
-        client, virtual, destination = (_endpoint(ends[i], ends[i + 1]) for i in (0, 2, 4))
-        rows.append(ConnRow(protocol, client, virtual, destination, state, int(expires)))
-    return tuple(sorted(rows, key=_row_order))
+        (a, b), (c, d), (e, f) = ((_address(ends[i]), int(ends[i + 1], 16)) for i in (0, 2, 4))
+        order = (protocol, int(a), b, int(c), d, int(e), f, state, int(expires))
+        names = format_endpoint(a, b), format_endpoint(c, d), format_endpoint(e, f)
+        rows.append((order, ConnRow(protocol, *names, state, int(expires))))
+    return tuple(row for _, row in sorted(rows, key=lambda pair: pair[0]))
 
 
-def _row_order(row: ConnRow) -> tuple[str, str, str, str, str, int]:
-    return row.protocol, row.client, row.virtual, row.destination, row.state, row.expires
+def _address(text: str) -> Address:
+    return IPv6Address(text) if ":" in text else IPv4Address(int(text, 16))
 
 
-def _endpoint(address: str, port: str) -> str:
-    parsed = IPv6Address(address) if ":" in address else ip_address(int(address, 16))
-    return format_endpoint(parsed, int(port, 16))
+def profile_of(release: str) -> str:
+    """The profile that answers for a kernel: Debian's current one of the same series, or the oldest."""
+    return "linux-6.12.117" if series_of(release) == "6.12" else "linux-6.1.192"
+
+
+def series_of(release: str) -> str:
+    """The first two numbers of a kernel's release: ``6.12`` of ``6.12.117+deb12-cloud-amd64``."""
+    return ".".join(release.split(".")[:2])

@@ -47,7 +47,10 @@ class Divergence:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What was compared, and the first divergence if there is one."""
+    """What was compared, and the first divergence if there is one.
+
+    ``results``: the folder with both sides' results, if they were written.
+    """
 
     scenario: str
     kernel: str
@@ -55,17 +58,20 @@ class Verification:
     connections: int
     counters: int
     divergence: Divergence | None = None
+    results: str | None = None
 
     @property
     def identical(self) -> bool:
         return self.divergence is None
 
     def lines(self) -> list[str]:
-        """What to print: one line if identical."""
+        """What to print: one line if identical, one more if results were written."""
+        written = [f"  results: {self.results}"] if self.results else []
         if self.divergence is None:
             return [
                 f"{self.scenario}: identical: {self.packets:,} packets, {self.connections:,} connection rows, "
-                f"{self.counters:,} counters on {self.kernel}"
+                f"{self.counters:,} counters on {self.kernel}",
+                *written,
             ]
         event = f"at event {self.divergence.event} ({seconds(self.divergence.at)})"
         return [
@@ -73,6 +79,7 @@ class Verification:
             f"first {'in the set-up' if self.divergence.event == IN_SETUP else event}",
             *(f"    {line}" for line in self.divergence.transcript),
             *(f"  ! {line}" for line in self.divergence.differences),
+            *written,
         ]
 
     def to_dict(self) -> dict[str, Any]:
@@ -147,7 +154,15 @@ def _of_listings(real: Listing, ours: Listing, near: Sequence[Listing]) -> list[
             value = theirs.get(key)
             if value != our_rows.get(key) and value not in [(getattr(one, what) or {}).get(key) for one in near]:
                 found.append(f"{what} {key}: kernel {value}, engine {our_rows.get(key)}")
+    for service in real.services:
+        order, our_order = (_order(listing, service) for listing in (real, ours))
+        if order != our_order and set(order) == set(our_order):
+            found.append(f"order of {service}: kernel {', '.join(order)}; engine {', '.join(our_order)}")
     return found + _of_connections(real.conns, [ours.conns, *(one.conns for one in near)])
+
+
+def _order(listing: Listing, service: str) -> list[str]:
+    return [dest for of, dest in listing.dests if of == service]
 
 
 def _of_connections(real: Sequence[ConnRow], ours: Sequence[Sequence[ConnRow]]) -> list[str]:

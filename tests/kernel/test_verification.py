@@ -213,6 +213,15 @@ def test_a_destination_that_only_one_side_has_is_a_divergence() -> None:
         assert not compared(real, ours).identical
 
 
+def test_another_order_of_the_same_destinations_is_a_divergence() -> None:
+    rows = {(HTTP, "10.0.0.11:80"): (1, 1, 0), (HTTP, "10.0.0.12:80"): (1, 0, 0)}
+    found = compared(replace(LISTING, dests=rows), replace(LISTING, dests=dict(reversed(rows.items()))))
+    assert found.divergence
+    assert found.divergence.differences == (
+        f"order of {HTTP}: kernel 10.0.0.11:80, 10.0.0.12:80; engine 10.0.0.12:80, 10.0.0.11:80",
+    )
+
+
 def test_an_entry_that_only_the_kernel_has_is_a_divergence() -> None:
     found = compared(LISTING, with_row())
     assert found.divergence
@@ -255,6 +264,13 @@ def test_the_counts_of_a_tick_around_will_do_as_well() -> None:
 def test_only_the_first_divergence_is_told_and_what_comes_before_is_counted() -> None:
     found = verified(3, arrived())
     assert (found.packets, found.connections, found.counters) == (3, 0, 0)
+
+
+@pytest.mark.parametrize("change", [lambda seen: seen, arrived()])
+def test_the_folder_of_the_results_is_named_below_the_verification(change: Change) -> None:
+    found = replace(verified(3, change), results="out/j/linux-6.1")
+    assert found.lines() == [*replace(found, results=None).lines(), "  results: out/j/linux-6.1"]
+    assert found.to_dict()["results"] == "out/j/linux-6.1"
 
 
 def test_a_divergence_is_shown_behind_what_led_to_it() -> None:
