@@ -2,9 +2,8 @@
 
     python -m tests.kernel.differential --cases 200 --kernel vm:6.1 [--scheduler rr] [--first-seed 1] [--save FOLDER]
 
-Prints one line per scheduler; a mismatch is shrunk (events are left out as long as both still differ) and saved as a
-scenario. Exit 0
-only if nothing differs.
+Prints one line per scheduler. Every mismatch, up to --save-most per scheduler and kernel, is saved as a scenario: as
+it is at once, then shrunk (events are left out as long as both still differ). Exit 0 only if nothing differs.
 """
 
 from __future__ import annotations
@@ -18,12 +17,13 @@ from pathlib import Path
 from lbsim.kernel.job import REPLY, Command, Event, Job, Observation, Packet, Show
 from lbsim.kernel.rehearsal import rehearse
 from lbsim.kernel.run import run as run_jobs
-from lbsim.kernel.seen import steps_of
+from lbsim.kernel.seen import profile_of, series_of, steps_of
 from lbsim.kernel.verification import Verification, compare_steps, setup_differences
 from lbsim.packet.headers import parse
 from tests.kernel.random_jobs import random_job
 
 PER_BOOT = 50
+SAVED = 10
 
 Ask = Callable[[Sequence[Job]], list[Observation]]
 
@@ -32,7 +32,7 @@ def verified(job: Job, seen: Observation) -> Verification:
     """Engine against kernel for one job."""
     if seen.error:
         raise SystemExit(f"{job.name}: the kernel's side broke off: {seen.error}")
-    profile = "linux-6.12.117" if seen.release.startswith("6.12.") else "linux-6.1.192"
+    profile = profile_of(seen.release)
     return compare_steps(
         job,
         steps_of(seen),
@@ -107,8 +107,8 @@ def decisions(events: Sequence[Event]) -> int:
     )
 
 
-def compare_all(scheduler: str, cases: int, first_seed: int, ask: Ask, save: Path) -> int:
-    """Run the cases of one scheduler; how many differ."""
+def compare_all(scheduler: str, cases: int, first_seed: int, ask: Ask, save: Path, most: int = SAVED) -> int:
+    """Run the cases of one scheduler; how many differ. The first ``most`` of these are saved."""
     wrong = asked = packets = rows = 0
     release = "?"
     for begin in range(0, cases, PER_BOOT):
@@ -122,17 +122,23 @@ def compare_all(scheduler: str, cases: int, first_seed: int, ask: Ask, save: Pat
             if not found.identical:
                 wrong += 1
                 print("\n".join(found.lines()), flush=True)
-                if wrong == 1:
-                    save.mkdir(parents=True, exist_ok=True)
-                    path = save / f"{job.name.lower()}.lbsim.yaml"
-                    path.write_text(as_scenario(shrunk(job, ask)), encoding="utf-8")
-                    print(f"shrunk to {path}", flush=True)
+                if wrong <= most:
+                    _save(job, release, ask, save)
     print(
         f"{scheduler} on linux-{release}: {cases} cases, {asked:,} scheduling decisions, {packets:,} packets, "
         f"{rows:,} connection rows: {wrong} mismatches",
         flush=True,
     )
     return wrong
+
+
+def _save(job: Job, release: str, ask: Ask, folder: Path) -> None:
+    """The job as a scenario, whole until it is shrunk: a run that is broken off leaves the mismatch all the same."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{job.name.lower()}-linux-{series_of(release)}.lbsim.yaml"
+    path.write_text(as_scenario(job), encoding="utf-8")
+    path.write_text(as_scenario(shrunk(job, ask)), encoding="utf-8")
+    print(f"shrunk to {path}", flush=True)
 
 
 def main() -> int:
@@ -143,6 +149,7 @@ def main() -> int:
     parser.add_argument("--scheduler", action="append", help="may be repeated; default: all")
     parser.add_argument("--first-seed", type=int, default=1)
     parser.add_argument("--save", type=Path, default=Path("reports/mismatches"))
+    parser.add_argument("--save-most", type=int, default=SAVED, help="how many mismatches per scheduler and kernel")
     arguments = parser.parse_args()
     wrong = 0
     for way in arguments.kernel or ["vm:6.1", "vm:6.12"]:
@@ -151,7 +158,9 @@ def main() -> int:
             def ask(jobs: Sequence[Job], way: str = way) -> list[Observation]:
                 return run_jobs(jobs, way=way)
 
-            wrong += compare_all(scheduler, arguments.cases, arguments.first_seed, ask, arguments.save)
+            wrong += compare_all(
+                scheduler, arguments.cases, arguments.first_seed, ask, arguments.save, arguments.save_most
+            )
     return 1 if wrong else 0
 
 

@@ -88,17 +88,50 @@ def _deviates(job: Job) -> bool:
     return not differential.verified(job, seen).identical
 
 
-def test_the_first_mismatch_is_saved_as_a_scenario_on_which_both_still_differ(
+def test_every_mismatch_is_saved_as_a_scenario_on_which_both_still_differ(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wrong = compare_all("rr", 4, 1, played_all(loses_resets), tmp_path / "save")
     assert wrong > 1
-    (path,) = (tmp_path / "save").iterdir()
+    paths = list((tmp_path / "save").iterdir())
+    assert len(paths) == wrong
     said = capsys.readouterr().out
-    assert f"shrunk to {path}\n" in said
     assert said.endswith(f"{wrong} mismatches\n")
+    for path in paths:
+        assert f"shrunk to {path}\n" in said
+        job = job_from(load(path))
+        assert len([e for e in job.events if isinstance(e, Packet)]) == 2
+        assert not differential.verified(job, played(job, loses_resets)).identical
+
+
+def test_only_so_many_mismatches_are_saved_and_all_counted(tmp_path: Path) -> None:
+    wrong = compare_all("rr", 4, 1, played_all(loses_resets), tmp_path, most=1)
+    assert wrong > 1
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_both_kernels_mismatches_are_kept(tmp_path: Path) -> None:
+    for release in ("6.1.192", "6.12.117"):
+        compare_all("rr", 1, 1, played_all(loses_resets, release), tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "rr-1-linux-6.1.lbsim.yaml",
+        "rr-1-linux-6.12.lbsim.yaml",
+    ]
+
+
+def test_a_run_that_breaks_off_while_shrinking_leaves_the_mismatch(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def once(jobs: Sequence[Job]) -> list[Observation]:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(len(jobs))
+        return [played(job, loses_resets) for job in jobs]
+
+    with pytest.raises(KeyboardInterrupt):
+        compare_all("rr", 1, 1, once, tmp_path)
+    (path,) = tmp_path.iterdir()
     job = job_from(load(path))
-    assert len([e for e in job.events if isinstance(e, Packet)]) == 2
     assert not differential.verified(job, played(job, loses_resets)).identical
 
 
