@@ -2,6 +2,8 @@
 
 The rows of a result have their own numbers for addresses, destinations and flows, so both sides get common
 numbers first. Flows match by protocol, client end and virtual end.
+
+A side that does not tell its reasons (a real kernel) is compared by what can be seen of each packet.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import numpy as np
 
 from lbsim.compare.comparison import Difference, Section
 from lbsim.engine.records import IN, TCP, UDP
-from lbsim.model.verdict import Verdict, reason_of
+from lbsim.model.verdict import SEEN, Verdict, reason_of
 from lbsim.model.wording import and_more
 
 if TYPE_CHECKING:
@@ -26,6 +28,18 @@ __all__ = ["Sides", "moved", "packets"]
 
 _PROTOCOLS = {TCP: "tcp", UDP: "udp"}
 _Name = TypeVar("_Name")
+_SEEN = [reason.code for reason in SEEN]
+
+#: Verdict -> what it looks like from outside. Of what the director's own stack got, an answer may come or nothing.
+_LOOKS_LIKE = {
+    Verdict.NONE: (Verdict.NONE,),
+    Verdict.FORWARD: (Verdict.FORWARD,),
+    Verdict.ROUTE: (Verdict.ROUTE,),
+    Verdict.DROP: (Verdict.DROP,),
+    Verdict.REJECT: (Verdict.REJECT,),
+    Verdict.LOCAL: (Verdict.LOCAL, Verdict.REJECT, Verdict.DROP),
+    Verdict.UNMODELLED: (),
+}
 
 
 class Flows(NamedTuple):
@@ -44,6 +58,11 @@ class Side:
     dest: IntColumn
     new_src: IntColumn
     new_dst: IntColumn
+
+    @property
+    def tells_why(self) -> bool:
+        """Whether its packets have reasons, and not only what was seen of them."""
+        return not bool(np.isin(self.result["reason"], _SEEN).any())
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +99,10 @@ class Sides:
             and np.array_equal(self.a.flow, self.b.flow)
         )
 
+    def tell_alike(self) -> bool:
+        """Whether both tell why their packets got their verdicts, or neither does."""
+        return self.a.tells_why == self.b.tells_why
+
     def flows_only_in(self) -> tuple[int, int]:
         """How many flows a has and b has not, and the reverse."""
         a, b = np.unique(self.a.flow), np.unique(self.b.flow)
@@ -102,7 +125,8 @@ class Sides:
 
 def moved(sides: Sides, limit: int) -> Section:
     """Flows of both whose connections got other destinations, in the order of their first packet in a."""
-    a, b = _made(sides.a), _made(sides.b)
+    by_reason = sides.a.tells_why and sides.b.tells_why
+    a, b = (_made(side, _new_connections(side) if by_reason else _turns(side)) for side in (sides.a, sides.b))
     most = 1 + max((int(side.rank.max()) for side in (a, b) if len(side.rank)), default=0)
     key_a, key_b = a.flow * most + a.rank, b.flow * most + b.rank
     common, in_a, in_b = np.intersect1d(key_a, key_b, assume_unique=True, return_indices=True)
@@ -126,8 +150,14 @@ def packets(sides: Sides, limit: int) -> Section:
         return Section("packets", columns, 0, ())
     a, b = sides.a, sides.b
     differs = (a.dest != b.dest) | (a.new_src != b.new_src) | (a.new_dst != b.new_dst)
-    for name in ("verdict", "reason", "new_sport", "new_dport"):
+    for name in ("new_sport", "new_dport"):
         differs |= a.result[name] != b.result[name]
+    if sides.tell_alike():
+        differs |= (a.result["verdict"] != b.result["verdict"]) | (a.result["reason"] != b.result["reason"])
+    else:
+        told, seen = (side.result["verdict"] for side in ((a, b) if a.tells_why else (b, a)))
+        differs &= told == Verdict.FORWARD  # who was meant to get what got nowhere cannot be seen
+        differs |= ~_looks()[told, seen]
     (where,) = np.nonzero(differs)
     rows = []
     for i in map(int, where[:limit]):
@@ -135,6 +165,14 @@ def packets(sides: Sides, limit: int) -> Section:
         ends = (client, service) if a.result["direction"][i] == IN else (service, client)
         rows.append(Difference((str(i), *ends), _became(sides, a, i), _became(sides, b, i)))
     return Section("packets", columns, len(where), tuple(rows))
+
+
+def _looks() -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
+    """[verdict, seen]: whether it may look so."""
+    table = np.zeros((len(Verdict), len(Verdict)), dtype=bool)
+    for verdict, seen in _LOOKS_LIKE.items():
+        table[verdict, seen] = True
+    return table
 
 
 def _common_numbers(a: Sequence[_Name], b: Sequence[_Name]) -> tuple[list[_Name], IntColumn, IntColumn]:
@@ -192,11 +230,24 @@ class _Made(NamedTuple):
     dest: IntColumn
 
 
-def _made(side: Side) -> _Made:
-    at = side.result.connection_packets()
+def _made(side: Side, at: IntColumn) -> _Made:
+    """The connections that the packets ``at`` made."""
     at = at[np.argsort(side.flow[at], kind="stable")]
     flow = side.flow[at]
     return _Made(flow, np.arange(len(flow)) - np.searchsorted(flow, flow), side.dest[at])
+
+
+def _new_connections(side: Side) -> IntColumn:
+    return side.result.connection_packets()
+
+
+def _turns(side: Side) -> IntColumn:
+    """Packets from a client that went elsewhere than the one before, for sides that do not tell what is new."""
+    (at,) = np.nonzero((side.result["direction"] == IN) & (side.result["verdict"] == Verdict.FORWARD))
+    at = at[np.argsort(side.flow[at], kind="stable")]
+    turned = np.ones(len(at), dtype=bool)
+    turned[1:] = (np.diff(side.flow[at]) != 0) | (np.diff(side.dest[at]) != 0)
+    return np.sort(at[turned])
 
 
 def _dests_of(sides: Sides, made: _Made, flow: int, limit: int = 3) -> str | None:

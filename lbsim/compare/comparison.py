@@ -80,6 +80,7 @@ class Comparison:
     same_traffic : both got the same packets at the same times; only then packets are compared one by one.
     flows_only_in : how many flows of each the other does not have.
     sections : one per kind of difference, always all of them.
+    not_compared : what one of the results does not tell, or not so exactly.
     """
 
     a: Provenance
@@ -88,6 +89,7 @@ class Comparison:
     same_traffic: bool
     flows_only_in: tuple[int, int]
     sections: tuple[Section, ...]
+    not_compared: tuple[str, ...] = ()
 
     @property
     def identical(self) -> bool:
@@ -101,6 +103,8 @@ class Comparison:
     def lines(self) -> list[str]:
         """The whole comparison as text; in its rows, a stands left of the bar and b right of it."""
         lines = [f"a: {_origin(self.a)}", f"b: {_origin(self.b)}", self._traffic()]
+        if self.not_compared:
+            lines.append(f"not compared: {'; '.join(self.not_compared)}")
         if self.identical:
             return [*lines, "identical"]
         return lines + [line for section in self.sections for line in section.lines()]
@@ -112,6 +116,7 @@ class Comparison:
         return {
             "identical": self.identical,
             "same_traffic": self.same_traffic,
+            "not_compared": list(self.not_compared),
             "a": a,
             "b": b,
             "differences": {section.name: section.to_dict() for section in self.sections},

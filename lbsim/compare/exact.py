@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lbsim.compare import columns, tables
@@ -20,9 +21,15 @@ def compare(a: Result, b: Result, *, limit: int = 20) -> Comparison:
     """What differs between two results: counts complete, at most ``limit`` rows of each kind.
 
     Works for any two results: the same traffic under two schedulers, the engine and a kernel, or different
-    traffic; then flows that both have are compared, and packets not at all.
+    traffic; then flows that both have are compared, and packets not at all. What only one of them tells is left out;
+    the comparison says what that is.
     """
     sides = columns.Sides.of(a, b)
+    reasons = tables.reasons(a, b, limit)
+    not_compared = tables.not_compared(a, b)
+    if not sides.tell_alike():
+        reasons = replace(reasons, total=0, rows=())
+        not_compared = ["reasons", *not_compared]
     return Comparison(
         a=a.provenance,
         b=b.provenance,
@@ -34,10 +41,11 @@ def compare(a: Result, b: Result, *, limit: int = 20) -> Comparison:
             tables.shares(a, b, limit),
             columns.moved(sides, limit),
             columns.packets(sides, limit),
-            tables.reasons(a, b, limit),
+            reasons,
             tables.destinations(a, b, limit),
             tables.moments(a, b, limit),
             tables.listings(a, b, limit),
             tables.connection_entries(a, b, limit),
         ),
+        not_compared=tuple(not_compared),
     )

@@ -1,9 +1,13 @@
-"""Differences of what two results count and list, matched by names."""
+"""Differences of what two results count and list, matched by names.
+
+What one of them does not tell is not compared. Tables of a real kernel are read while its time goes on: seconds that
+pass and entries that end meanwhile are no differences.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from dataclasses import fields
+from collections import Counter, defaultdict
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from lbsim.compare.comparison import Difference, Part, Section, Value
@@ -15,9 +19,19 @@ if TYPE_CHECKING:
 
     from lbsim.model.result import ConnRow, Counters, Destination, DestRow, Moment, Result, ServiceRow
 
-__all__ = ["connection_entries", "destinations", "listings", "moments", "reasons", "services", "shares"]
+__all__ = [
+    "connection_entries",
+    "destinations",
+    "listings",
+    "moments",
+    "not_compared",
+    "reasons",
+    "services",
+    "shares",
+]
 
 Key: TypeAlias = tuple[str, ...]
+SECOND = 1_000_000_000
 _Row = TypeVar("_Row")
 
 
@@ -30,7 +44,8 @@ def services(a: Result, b: Result, limit: int) -> Section:
 def shares(a: Result, b: Result, limit: int) -> Section:
     """Connections per destination, and their part of the service's."""
     left, right = _parts(a), _parts(b)
-    rows = (Difference(key, left.get(key), right.get(key)) for key in {**left, **right})
+    unknown = {service for service, _ in _untold(a, b)}
+    rows = (Difference(key, left.get(key), right.get(key)) for key in {**left, **right} if key[0] not in unknown)
     changed = (row for row in rows if _share_changed(row.a, row.b))
     return _section("shares", ("service", "destination"), changed, limit)
 
@@ -45,7 +60,7 @@ def reasons(a: Result, b: Result, limit: int) -> Section:
 def destinations(a: Result, b: Result, limit: int) -> Section:
     """Everything the results say about each destination at the end."""
     left, right = _destinations_of(a), _destinations_of(b)
-    differences = _differing(left, right, _destination_values, "destination")
+    differences = _not_ending(_differing(left, right, _destination_values, "destination"), a.final, b.final)
     return _section("destinations", ("service", "destination", "field"), differences, limit)
 
 
@@ -62,12 +77,15 @@ def moments(a: Result, b: Result, limit: int) -> Section:
 
 
 def listings(a: Result, b: Result, limit: int) -> Section:
-    """Services and destinations as listed at the moments of both; at the end, only their order."""
+    """Services and destinations as listed at the moments of both; at the end, their order and what is not told of the
+    destinations otherwise.
+    """
+    untold = _untold(a, b)
     rows = (
         Difference((at, *row.what), row.a, row.b)
         for at, left, right in _common_moments(a, b)
         if left.services != right.services
-        for row in (_order(left, right) if at == "end" else _listed(left, right))
+        for row in (_listed_at_the_end(left, right, untold) if at == "end" else _listed(left, right))
     )
     return _section("tables", ("at", "service", "destination", "field"), rows, limit)
 
@@ -78,9 +96,32 @@ def connection_entries(a: Result, b: Result, limit: int) -> Section:
         Difference((at, *row.what), row.a, row.b)
         for at, left, right in _common_moments(a, b)
         if left.connections != right.connections
-        for row in _entries(left.connections, right.connections)
+        for row in _entries(left.connections, right.connections, max(left.took, right.took))
     )
     return _section("connection entries", ("at", "protocol", "client", "virtual"), rows, limit)
+
+
+def not_compared(a: Result, b: Result) -> list[str]:
+    """What one of the results does not tell, as sentences."""
+    told = []
+    in_the_middle = [at for at, *sides in _common_moments(a, b) if not all(map(_counts_told, sides))]
+    if in_the_middle:
+        told.append(f"counters at {_short(in_the_middle)}")
+    told += [f"counters of {dest} of {service}" for service, dest in sorted(_untold(a, b))]
+    took = max((moment.took for side in (a, b) for moment in (*side.moments, side.final)), default=0)
+    if took:
+        told.append(f"what passed while tables were read, at most {seconds(took)}")
+    return told
+
+
+def _counts_told(moment: Moment) -> bool:
+    counters = [row.counters for row in moment.services] + [d.counters for row in moment.services for d in row.dests]
+    return all(one.told for one in counters)
+
+
+def _untold(*results: Result) -> set[Key]:
+    """The destinations whose counters one of the results does not tell."""
+    return {(row.service, row.dest) for side in results for row in side.destinations if not row.counters.told}
 
 
 def _section(name: str, columns: tuple[str, ...], differences: Iterable[Difference], limit: int) -> Section:
@@ -99,11 +140,14 @@ def _differing(
         elif left != right:
             others = values(right)
             for name, value in values(left).items():
-                if value != others[name]:
+                if name in others and value != others[name]:
                     yield Difference((*key, name), value, others[name])
 
 
 def _counted(counters: Counters) -> dict[str, Value]:
+    """The counters by name, none if they are not told."""
+    if not counters.told:
+        return {}
     return {field.name: getattr(counters, field.name) for field in fields(counters)}
 
 
@@ -120,7 +164,8 @@ def _destinations_of(result: Result) -> dict[Key, Destination]:
 
 
 def _destination_values(row: Destination) -> dict[str, Value]:
-    return {"present": "yes" if row.present else "no", **_dest_values(row)}
+    values: dict[str, Value] = {"present": "yes" if row.present else "no"}
+    return values | (_dest_values(row) if row.counters.told else {"weight": row.weight})
 
 
 def _dest_values(row: DestRow | Destination) -> dict[str, Value]:
@@ -156,8 +201,35 @@ def _listed(a: Moment, b: Moment) -> Iterable[Difference]:
         yield Difference((service, "", field), difference.a, difference.b)
     common = left.keys() & right.keys()
     dests_a, dests_b = (_dests_of([rows[key] for key in rows if key in common]) for rows in (left, right))
-    yield from _differing(dests_a, dests_b, _dest_values, "destination")
+    yield from _not_ending(_differing(dests_a, dests_b, _dest_values, "destination"), a, b)
     yield from _order(a, b)
+
+
+def _listed_at_the_end(a: Moment, b: Moment, untold: set[Key]) -> Iterable[Difference]:
+    """Differences in order, and in the destinations ``untold``; all others are compared with their totals."""
+    left, right = ({key: row for key, row in _dests_of(m.services).items() if key in untold} for m in (a, b))
+    yield from _not_ending(_differing(left, right, _dest_values, "destination"), a, b)
+    yield from _order(a, b)
+
+
+def _not_ending(differences: Iterable[Difference], a: Moment, b: Moment) -> Iterable[Difference]:
+    """Those that do not come from entries which may have ended while one of the tables was read."""
+    took = max(a.took, b.took)
+    ending: Counter[Key] = Counter()
+    for row in (*a.connections, *b.connections) if took else ():
+        if row.expires <= took // SECOND:
+            ending[f"{row.protocol.lower()} {row.virtual}", row.destination] += 1
+    for difference in differences:
+        *dest, name = difference.what
+        if name not in ("active", "inactive") or _distance(difference) > ending[tuple(dest)]:
+            yield difference
+
+
+def _distance(difference: Difference) -> int:
+    """Between two counts."""
+    assert isinstance(difference.a, int)
+    assert isinstance(difference.b, int)
+    return abs(difference.a - difference.b)
 
 
 def _dests_of(services: Iterable[ServiceRow]) -> dict[Key, DestRow]:
@@ -177,15 +249,25 @@ def _short(names: Sequence[str], limit: int = 5) -> str:
     return ", ".join(names[:limit]) + (f", {and_more(len(names) - limit)}" if len(names) > limit else "")
 
 
-def _entries(a: Sequence[ConnRow], b: Sequence[ConnRow]) -> Iterable[Difference]:
-    """Entries that are not the same; those of the same ends are paired in their order."""
+def _entries(a: Sequence[ConnRow], b: Sequence[ConnRow], took: int) -> Iterable[Difference]:
+    """Entries that are not the same; those of the same ends are paired in their order.
+
+    took : ns during which one of the tables was read.
+    """
     left, right = _by_ends(a), _by_ends(b)
     for key in {**left, **right}:
-        mine, theirs = ([_entry_text(row) for row in side.get(key, ())] for side in (left, right))
+        mine, theirs = (side.get(key, ()) for side in (left, right))
         for i in range(max(len(mine), len(theirs))):
             one, other = (side[i] if i < len(side) else None for side in (mine, theirs))
-            if one != other:
-                yield Difference(key, one, other)
+            if one != other and not (took and _may_be_one(one, other, took // SECOND)):
+                yield Difference(key, _entry_text(one), _entry_text(other))
+
+
+def _may_be_one(a: ConnRow | None, b: ConnRow | None, passed: int) -> bool:
+    """Whether two rows may be of one entry, or an entry be gone, if ``passed`` whole seconds and a part passed."""
+    if a is None or b is None:
+        return any(row is not None and row.expires <= passed for row in (a, b))
+    return replace(a, expires=b.expires) == b and abs(a.expires - b.expires) <= passed + 1
 
 
 def _by_ends(rows: Sequence[ConnRow]) -> dict[Key, list[ConnRow]]:
@@ -195,5 +277,5 @@ def _by_ends(rows: Sequence[ConnRow]) -> dict[Key, list[ConnRow]]:
     return table
 
 
-def _entry_text(row: ConnRow) -> str:
-    return f"{row.destination} {row.state} {row.expires}s"
+def _entry_text(row: ConnRow | None) -> str | None:
+    return None if row is None else f"{row.destination} {row.state} {row.expires}s"

@@ -1,7 +1,9 @@
 """What a run answered: per-packet columns, tables at asked moments, counters, provenance.
 
 The engine and a real kernel return the same type, so whoever compares two results does not know which side was
-real.
+real. A kernel does not tell everything: why a packet got its verdict (its reasons are those of
+``model.verdict.SEEN``), counters in mid-run and those of a destination that is gone (:data:`UNTOLD`). What reads a
+result must not count what was not told.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FIRST_CONNECTIONS",
     "RESULT_COLUMNS",
+    "UNTOLD",
     "ConnRow",
     "Counters",
     "DestRow",
@@ -99,6 +102,11 @@ class Counters:
     out_bytes: int = 0
 
     @property
+    def told(self) -> bool:
+        """False of :data:`UNTOLD`: these are no counts."""
+        return self.connections >= 0
+
+    @property
     def packets(self) -> int:
         return self.in_packets + self.out_packets
 
@@ -107,11 +115,16 @@ class Counters:
         return self.in_bytes + self.out_bytes
 
 
+#: The counters that a kernel does not tell: those of mid-run, and those of a destination that was removed.
+UNTOLD = Counters(-1, -1, -1, -1, -1)
+
+
 @dataclass(frozen=True, slots=True)
 class Destination:
     """A destination that existed at some time of the run, with its counters at the end.
 
-    ``present`` is False if it was removed; a destination removed and added again is one row.
+    ``present`` is False if it was removed; a destination removed and added again is one row. With counters that
+    are not told, ``active`` and ``inactive`` are -1 if it was removed, else those of the table at the end.
     """
 
     service: str  # "tcp 192.168.1.10:80"
@@ -161,12 +174,17 @@ class ConnRow:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """The tables at one moment. Services in order of address, entries sorted by their ends."""
+    """The tables at one moment. Services in order of address, entries sorted by their ends.
+
+    A real kernel goes on while its tables are read: they are as they were at some time between ``at`` and
+    ``at + took``.
+    """
 
     at: int  # ns
     services: tuple[ServiceRow, ...]
     connections: Sequence[ConnRow]
     left_out: int = 0  # entries that are not in ``connections``, because a file would have become too long
+    took: int = 0  # ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,7 +362,8 @@ class Result:
 
     def _moment_document(self, moment: Moment) -> dict[str, Any]:
         """A moment as plain values; if the columns are left out, so are very many connection entries."""
-        document: dict[str, Any] = {"at": moment.at, "services": [asdict(row) for row in moment.services]}
+        services = [asdict(row) for row in moment.services]
+        document: dict[str, Any] = {"at": moment.at, "took": moment.took, "services": services}
         left_out = moment.left_out
         if self.summed is not None and len(moment.connections) > FILED_ENTRIES:
             left_out += len(moment.connections)
@@ -431,4 +450,4 @@ def _moment(row: dict[str, Any]) -> Moment:
         for s in row["services"]
     )
     connections = tuple(ConnRow(**c) for c in row["connections"])
-    return Moment(row["at"], services, connections, row.get("left_out", 0))
+    return Moment(row["at"], services, connections, left_out=row.get("left_out", 0), took=row.get("took", 0))

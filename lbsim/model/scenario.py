@@ -27,7 +27,7 @@ from pydantic import (
 )
 
 from lbsim.model.config import Address, DestId, ServiceId
-from lbsim.model.verdict import REASONS
+from lbsim.model.verdict import REASONS, SEEN
 
 __all__ = [
     "Arrivals",
@@ -380,7 +380,7 @@ class TableExpectation(_Model):
 class ReasonsExpectation(_Model):
     """How many packets had a named reason."""
 
-    reasons: dict[Literal[tuple(reason.name for reason in REASONS)], NonNegativeInt] = Field(  # type: ignore[valid-type]
+    reasons: dict[Literal[tuple(reason.name for reason in REASONS if reason not in SEEN)], NonNegativeInt] = Field(  # type: ignore[valid-type]
         min_length=1
     )
 

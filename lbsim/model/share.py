@@ -21,9 +21,11 @@ Measure: TypeAlias = Literal["connections", "packets", "bytes"]
 def amounts_of(result: Result, service: str, of: Measure = "connections") -> dict[str, int]:
     """Destination -> its connections, packets or bytes under ``service``, removed destinations included.
 
-    Packets and bytes count both directions. A service that the result does not know gives an empty dict.
+    Packets and bytes count both directions. A service that the result does not know gives an empty dict;
+    destinations whose counters a kernel did not tell are not in it.
     """
-    return {row.dest: getattr(row.counters, of) for row in result.destinations if row.service == service}
+    rows = (row for row in result.destinations if row.service == service and row.counters.told)
+    return {row.dest: getattr(row.counters, of) for row in rows}
 
 
 def share_of(result: Result, service: str, of: Measure = "connections") -> dict[str, float]:

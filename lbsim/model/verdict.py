@@ -1,5 +1,7 @@
 """What can happen to a packet, and why: the one table of all verdicts and reasons.
 
+A real kernel shows what becomes of a packet, but not why: its packets have the reasons of :data:`SEEN`.
+
 The page ``docs/verdicts.md`` is generated from :data:`REASONS`.
 """
 
@@ -11,7 +13,7 @@ from enum import IntEnum
 from lbsim.engine import reasons as code
 from lbsim.model.config import Address
 
-__all__ = ["REASONS", "Reason", "Rewrite", "Verdict", "reason_named", "reason_of", "reasons_page"]
+__all__ = ["REASONS", "SEEN", "Reason", "Rewrite", "Verdict", "reason_named", "reason_of", "reasons_page"]
 
 
 class Verdict(IntEnum):
@@ -36,6 +38,38 @@ class Reason:
     when: str
     source: str
 
+
+_BENCH = "lbsim: seen on the wires around a real kernel"
+
+#: What is seen of a real kernel's packets; which of the other reasons it was, the kernel does not tell.
+SEEN: tuple[Reason, ...] = (
+    Reason(
+        80, "seen_translated", Verdict.FORWARD,
+        "A real kernel sent the packet on with other ends: from a client to a destination, or from a destination with "
+        "the source of its service.",
+        _BENCH,
+    ),
+    Reason(
+        81, "seen_untranslated", Verdict.ROUTE,
+        "A real kernel sent the packet on, and not as a packet of one of its services.",
+        _BENCH,
+    ),
+    Reason(
+        82, "seen_icmp", Verdict.REJECT,
+        "A real kernel answered the sender with an ICMP error; IPVS may have done it, or the director's own stack.",
+        _BENCH,
+    ),
+    Reason(
+        83, "seen_answer", Verdict.LOCAL,
+        "A real kernel answered the sender, and not with an ICMP error: the director's own stack.",
+        _BENCH,
+    ),
+    Reason(
+        84, "seen_nothing", Verdict.DROP,
+        "Nothing left a real kernel: IPVS dropped the packet, or the director's own stack kept it without an answer.",
+        _BENCH,
+    ),
+)  # fmt: skip
 
 #: Every reason, in the order of the codes.
 REASONS: tuple[Reason, ...] = (
@@ -147,6 +181,7 @@ REASONS: tuple[Reason, ...] = (
         "An ICMP error about another packet. The kernel translates it; lbsim does not do that yet.",
         "packet-path facts, section 14",
     ),
+    *SEEN,
 )  # fmt: skip
 
 _BY_NAME = {reason.name: reason for reason in REASONS}

@@ -14,7 +14,7 @@ from lbsim import LbsimError, parse
 from lbsim.compare import compare
 from lbsim.config import parse_command
 from lbsim.model.config import TimedCommand
-from lbsim.model.result import RESULT_COLUMNS, Counters, Result
+from lbsim.model.result import RESULT_COLUMNS, UNTOLD, Counters, Result
 from lbsim.model.verdict import reason_of
 from lbsim.simulate import simulate
 from tests.traces import EVERY_SHAPE, config_text, random_trace
@@ -154,6 +154,10 @@ def test_damaged_aggregates_are_one_clear_line(
         Result.from_json(path)
 
 
+def test_counters_that_are_not_told_say_so() -> None:
+    assert (Counters().told, UNTOLD.told) == (True, False)
+
+
 # The file
 
 
@@ -165,6 +169,21 @@ def test_a_result_comes_back_from_its_file(result: Result, tmp_path: Path) -> No
         assert back[name].dtype == result[name].dtype
         assert (back[name] == result[name]).all()
     assert replace(back, columns={}) == replace(result, columns={})
+
+
+def test_how_long_a_table_was_read_comes_back(result: Result, tmp_path: Path) -> None:
+    read = replace(result, final=replace(result.final, took=4_000_000))
+    read.to_json(tmp_path / "r.json")
+    assert Result.from_json(tmp_path / "r.json").final == read.final
+
+
+def test_a_file_that_does_not_say_how_long_tables_were_read_comes_back(result: Result, tmp_path: Path) -> None:
+    result.to_json(tmp_path / "r.json")
+    document = json.loads((tmp_path / "r.json").read_text())
+    for moment in (*document["moments"], document["final"]):
+        del moment["took"]
+    (tmp_path / "r.json").write_text(json.dumps(document))
+    assert Result.from_json(tmp_path / "r.json").moments == result.moments
 
 
 def test_an_empty_result_comes_back(tmp_path: Path) -> None:

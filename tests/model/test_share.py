@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from lbsim.model.result import UNTOLD
 from lbsim.model.share import amounts_of, share_misses, share_of
 from tests.results import DNS, WEB, A, B, Run, web
 
@@ -33,6 +36,14 @@ def test_other_services_do_not_count():
     run = web(A).service(DNS).dest(B, service=DNS)
     run.connect("10.1.0.1:1", A).connect("10.1.0.1:1", B, service=DNS)
     assert share_of(run.result(), WEB) == {A: 1.0}
+
+
+def test_what_was_not_told_has_no_share():
+    told = shared(3, 1)
+    first, second = told.destinations
+    result = replace(told, destinations=(first, replace(second, counters=UNTOLD)))
+    assert amounts_of(result, WEB) == {A: 3}
+    assert share_of(result, WEB) == {A: 1.0}
 
 
 def test_an_unknown_service_has_no_destinations():

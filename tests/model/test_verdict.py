@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import ValidationError
 
-from lbsim.model.verdict import REASONS, Rewrite, Verdict, reason_named, reason_of
+from lbsim.model.scenario import ReasonsExpectation
+from lbsim.model.verdict import REASONS, SEEN, Rewrite, Verdict, reason_named, reason_of
 
 
 def test_codes_go_up_and_names_are_different() -> None:
@@ -27,6 +29,18 @@ def test_a_reason_states_its_condition_and_its_source(reason) -> None:
 
 def test_every_verdict_has_a_reason() -> None:
     assert {reason.verdict for reason in REASONS} == set(Verdict)
+
+
+def test_a_kernels_packets_have_one_reason_per_verdict_that_can_be_seen() -> None:
+    assert [reason.verdict.name for reason in SEEN] == ["FORWARD", "ROUTE", "REJECT", "LOCAL", "DROP"]
+    assert set(SEEN) < set(REASONS)
+
+
+def test_no_scenario_can_expect_what_only_a_kernel_shows() -> None:
+    ReasonsExpectation(reasons={"new": 1})
+    for reason in SEEN:
+        with pytest.raises(ValidationError):
+            ReasonsExpectation(reasons={reason.name: 1})
 
 
 def test_a_name_that_is_not_known_is_a_key_error() -> None:
