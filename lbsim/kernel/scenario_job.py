@@ -7,13 +7,14 @@ from ipaddress import ip_network
 
 from lbsim.config import format_command
 from lbsim.config.iptables import format_settings
-from lbsim.engine.records import IN, OUT, UDP
+from lbsim.engine.records import IN, OUT, TCP, UDP, WHOLE
 from lbsim.errors import KernelUnavailable
 from lbsim.kernel.job import CLIENT, REPLY, Command, Event, Job, Packet, Show, server
 from lbsim.kernel.rehearsal import OWN_ADDRESSES
 from lbsim.model.config import AddDest, Address, AddService, AdminCommand, DirectorConfig, TimedCommand
 from lbsim.model.trace import Trace
 from lbsim.model.verdict import Rewrite
+from lbsim.packet import checksum
 from lbsim.packet.build import build
 from lbsim.packet.headers import parse
 from lbsim.packet.rewrite import rewrite
@@ -100,18 +101,37 @@ def _packets(trace: Trace) -> Iterator[Packet]:
         row = {name: int(trace[name][i]) for name in ("time", "flow", "direction", "src", "dst", "sport", "dport")}
         content = build(trace, i)
         source, target = trace.addresses[row["src"]], trace.addresses[row["dst"]]
-        if trace["raw_at"][i] >= 0:  # captured: its server end may stand for another service
+        if trace["raw_at"][i] >= 0:  # captured: perhaps not to its end, perhaps with a server that stands for a service
             content = _moved(content, Rewrite(source, row["sport"], target, row["dport"], ttl_down=0))
         side = {IN: CLIENT, OUT: server(str(source))}.get(row["direction"], REPLY)
         yield Packet(row["time"], row["flow"], side, content)
 
 
 def _moved(content: bytes, ends: Rewrite) -> bytes:
-    """A captured packet with other ends; a UDP checksum of 0 stays 0, as its sender left it out."""
+    """A captured packet with other ends; a UDP checksum of 0 stays 0, as its sender left it out.
+
+    One that was captured only in part has its true length again: zeros stand for what is missing, and the checksum is
+    theirs, since a packet that is shorter than its header says never gets past the kernel's IP layer.
+    """
     headers = parse(content)
-    changed = rewrite(content, ends)
-    if headers and headers.proto == UDP and headers.l4:
-        at = slice(headers.l4 + 6, headers.l4 + 8)
-        if content[at] == b"\0\0":
-            return changed[: at.start] + b"\0\0" + changed[at.stop :]
-    return changed
+    if headers is None:
+        return content
+    at = headers.l4 + 6
+    unchecked = headers.proto == UDP and headers.l4 > 0 and content[at : at + 2] == b"\0\0"
+    whole = len(content) >= headers.length
+    changed = rewrite(content if whole else content.ljust(headers.length, b"\0"), ends)
+    if unchecked:
+        return changed[:at] + b"\0\0" + changed[at + 2 :]
+    return changed if whole else _with_right_checksum(changed)
+
+
+def _with_right_checksum(data: bytes) -> bytes:
+    headers = parse(data)
+    if headers is None or headers.shape != WHOLE or headers.proto not in (TCP, UDP):
+        return data
+    at = 16 if headers.proto == TCP else 6
+    segment = bytearray(data[headers.l4 :])
+    segment[at : at + 2] = b"\0\0"
+    check = checksum.transport(headers.src, headers.dst, headers.proto, segment)
+    segment[at : at + 2] = (check or (0xFFFF if headers.proto == UDP else 0)).to_bytes(2, "big")
+    return data[: headers.l4] + segment

@@ -9,7 +9,7 @@ import pytest
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.packet import Packet as ScapyPacket
-from scapy.utils import wrpcap
+from scapy.packet import Raw
 
 from lbsim.config import parse, parse_command
 from lbsim.errors import KernelUnavailable
@@ -17,6 +17,7 @@ from lbsim.kernel.job import CLIENT, REPLY, Command, Job, Packet, Show, server
 from lbsim.kernel.scenario_job import COUNTERS_SETTLE, job_of
 from lbsim.model.config import TimedCommand
 from lbsim.model.trace import Trace
+from lbsim.packet.capture_file import PcapWriter
 from lbsim.traffic import pcap, script
 
 VIP = "192.168.1.10"
@@ -35,9 +36,11 @@ def job(config: str = CONFIG, trace: Trace | None = None, **options: object) -> 
     return job_of("j", parse(config), script.parse(SCRIPT) if trace is None else trace, **options)  # type: ignore[arg-type]
 
 
-def captured(folder: Path, *packets: ScapyPacket, mapped: str | None = None) -> list[Packet]:
-    """The packets of a job whose traffic is a capture."""
-    wrpcap(str(folder / "c.pcap"), list(packets))
+def captured(folder: Path, *packets: ScapyPacket, mapped: str | None = None, snaplen: int = 65535) -> list[Packet]:
+    """The packets of a job whose traffic is a capture that keeps ``snaplen`` bytes of each."""
+    with PcapWriter(folder / "c.pcap") as capture:
+        for packet in map(bytes, packets):
+            capture.write(0, packet[:snaplen], length=len(packet))
     config = parse(f"{CONFIG}ipvsadm -A -u {VIP}:53 -s rr\n")
     services = [service.id for service in config.services()]
     mapping = {(ip_address(mapped), 8000): services[0]} if mapped else None
@@ -141,6 +144,30 @@ def test_a_captured_packet_of_another_end_goes_to_the_service(tmp_path: Path) ->
     here = TCP(sport=1001, dport=80, flags="S")
     (sent,) = captured(tmp_path, IP(src="198.51.100.1", dst="127.0.0.1") / there, mapped="127.0.0.1")
     assert sent.content == bytes(IP(src="198.51.100.1", dst=VIP) / here)
+
+
+# 40 bytes of headers are kept of 140; scapy computes the checksums of the same packet with zeros
+@pytest.mark.parametrize(
+    "header",
+    [TCP(sport=1001, dport=80, flags="PA", seq=7), UDP(sport=1001, dport=53)],
+)
+def test_a_packet_that_was_captured_in_part_has_its_true_length(tmp_path: Path, header: ScapyPacket) -> None:
+    ends = IP(src="198.51.100.1", dst=VIP, id=77)
+    whole = ends / header / Raw(bytes(range(101)))
+    (sent,) = captured(tmp_path, whole, snaplen=40)
+    assert len(sent.content) == len(whole)
+    kept = 40 - 20 - (20 if header.name == "TCP" else 8)  # bytes of the payload
+    assert sent.content == bytes(ends / header / Raw(bytes(range(kept)).ljust(101, b"\0")))
+
+
+def test_a_udp_checksum_of_zero_stays_zero_in_a_part_of_a_packet(tmp_path: Path) -> None:
+    packet = IP(src="198.51.100.1", dst=VIP) / UDP(sport=1001, dport=53, chksum=0) / Raw(bytes(50))
+    assert [one.content for one in captured(tmp_path, packet, snaplen=30)] == [bytes(packet)]
+
+
+def test_of_a_fragment_that_was_captured_in_part_the_length_is_right_and_the_rest_zeros(tmp_path: Path) -> None:
+    packet = IP(src="198.51.100.1", dst=VIP, flags="MF") / UDP(sport=1001, dport=53, chksum=77, len=900) / bytes(72)
+    assert [one.content for one in captured(tmp_path, packet, snaplen=60)] == [bytes(packet)]
 
 
 def test_a_captured_udp_checksum_of_zero_stays_zero(tmp_path: Path) -> None:
