@@ -38,7 +38,7 @@ def job_of(
 ) -> Job:
     """The job that lets a kernel do what ``simulate`` lets the engine do with the same arguments.
 
-    A last look at the tables is taken after the run, when the kernel's counters have settled.
+    The last two looks at the tables are taken at the end of the run and when the kernel's counters have settled.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def job_of(
         (timed.at, 0, Command(timed.at, _argv(timed.command))) for timed in timeline if timed.at <= end
     ]
     events += [(packet.at, 1, packet) for packet in _packets(trace) if packet.at <= end]
-    events += [(at, 2, Show(at)) for at in sorted(set(moments)) if at <= end]
+    events += [(at, 2, Show(at)) for at in sorted({*moments, end}) if at <= end]
     settled = end + COUNTERS_SETTLE
     return Job(
         name=name,

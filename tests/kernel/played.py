@@ -9,8 +9,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address, ip_address
 
-from lbsim.kernel.job import Arrival, Command, CommandSeen, Event, Job, Observation, Packet, PacketSeen, Seen, ShowSeen
+from lbsim.kernel.job import (
+    CLIENT,
+    REPLY,
+    Arrival,
+    Command,
+    CommandSeen,
+    Event,
+    Job,
+    Observation,
+    Packet,
+    PacketSeen,
+    Seen,
+    ShowSeen,
+)
 from lbsim.kernel.rehearsal import rehearse, setup_answers
+from lbsim.kernel.reply import Responders
 from lbsim.kernel.seen import Listing, Step
 from lbsim.model.config import parse_endpoint
 from lbsim.model.result import ConnRow
@@ -40,7 +54,8 @@ def played(job: Job, spoil: Spoil | None = None, release: str = RELEASE) -> Obse
     profile = "linux-6.12.117" if release.startswith("6.12.") else "linux-6.1.192"
     clock = Observation(job.name, release, 4294893568, events=tuple(PacketSeen(e.at + LATE) for e in job.events))
     steps = rehearse(job, clock, profile=profile)
-    events = [_seen(event, step) for event, step in zip(job.events, steps, strict=True)]
+    responders = Responders()
+    events = [_seen(event, step, responders) for event, step in zip(job.events, steps, strict=True)]
     if spoil:
         events = [spoil(i, job.events[i], seen) for i, seen in enumerate(events)]
     answers = zip(job.setup, setup_answers(job, profile=profile), strict=True)
@@ -57,10 +72,14 @@ def played_all(spoil: Spoil | None = None, release: str = RELEASE) -> Callable[.
     return run
 
 
-def _seen(event: Event, step: Step) -> Seen:
+def _seen(event: Event, step: Step, responders: Responders) -> Seen:
     match event:
-        case Packet():
-            return PacketSeen(step.at, tuple(Arrival(where, content, step.at) for where, content in step.arrivals))
+        case Packet(flow=flow, side=side, content=content):
+            arrivals = tuple(Arrival(where, data, step.at) for where, data in step.arrivals)
+            if side == CLIENT:
+                responders.note(flow, step.arrivals)
+            _, sent = (responders.answer(flow, content) or ("", b"")) if side == REPLY else ("", None)
+            return PacketSeen(step.at, arrivals, sent)
         case Command(argv=argv):
             assert step.answer
             return CommandSeen(step.at, argv, *step.answer)

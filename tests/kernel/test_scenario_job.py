@@ -89,14 +89,19 @@ def test_at_equal_times_commands_come_first_and_looks_last() -> None:
     assert [type(event) for event in made.events[:3]] == [Command, Packet, Show]
 
 
-def test_nothing_is_asked_after_the_end_but_the_last_look() -> None:
+def test_nothing_is_asked_after_the_end_but_for_counters_that_have_settled() -> None:
     command = TimedCommand(SECOND, parse_command(f"ipvsadm -D -t {VIP}:80"))
     made = job(timeline=[command], moments=[5_000_000, SECOND], until=15_000_000)
-    assert [event.at for event in made.events] == [0, 5_000_000, 10_000_000, 15_000_000 + COUNTERS_SETTLE]
+    assert [event.at for event in made.events[:-2]] == [0, 5_000_000, 10_000_000]
+    assert made.events[-2:] == (Show(15_000_000), Show(15_000_000 + COUNTERS_SETTLE, stats=True))
 
 
 def test_a_run_without_packets_still_looks_at_the_tables() -> None:
-    assert job(trace=NOTHING).events == (Show(COUNTERS_SETTLE, stats=True),)
+    assert job(trace=NOTHING).events == (Show(0), Show(COUNTERS_SETTLE, stats=True))
+
+
+def test_a_moment_at_the_end_is_looked_at_once() -> None:
+    assert [event.at for event in job(trace=NOTHING, moments=[7 * SECOND]).events] == [7 * SECOND, 11_200_000_000]
 
 
 def test_the_last_look_follows_the_last_moment() -> None:

@@ -1,0 +1,378 @@
+"""A kernel's answer as a :class:`~lbsim.model.result.Result`, and the engine's to exactly the same questions.
+
+Of a packet the wires around the director show what left it: where to, and with which ends. Why that is, the kernel
+does not tell, so the reasons are those of :data:`lbsim.model.verdict.SEEN`. The tables are those that the real tools
+printed: at the asked moments and at the end; counters at the end only, when the kernel has brought them up to date.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
+from itertools import chain
+from typing import TypeAlias
+
+import numpy as np
+
+from lbsim import __version__
+from lbsim.config import parse_command
+from lbsim.engine.profile import PROFILES
+from lbsim.engine.records import IN, TCP, UDP
+from lbsim.errors import LbsimError
+from lbsim.kernel.job import (
+    REPLY,
+    Arrival,
+    Command,
+    CommandSeen,
+    Job,
+    Observation,
+    Packet,
+    PacketSeen,
+    Show,
+    ShowSeen,
+)
+from lbsim.kernel.seen import Listing, listing_of, profile_of
+from lbsim.model.config import (
+    AddDest,
+    AdminCommand,
+    Clear,
+    DeleteDest,
+    DeleteService,
+    DestId,
+    DirectorConfig,
+    EditDest,
+    ServiceId,
+    TimedCommand,
+)
+from lbsim.model.finding import Finding
+from lbsim.model.result import (
+    RESULT_COLUMNS,
+    UNTOLD,
+    Counters,
+    Destination,
+    DestRow,
+    Moment,
+    Provenance,
+    Result,
+    ServiceRow,
+)
+from lbsim.model.trace import IntColumn, Trace
+from lbsim.model.verdict import Reason, reason_named
+from lbsim.packet.headers import ICMP, ICMPV6, Headers, parse
+from lbsim.simulate import simulate
+
+__all__ = ["commands_of", "engine_result", "result_of"]
+
+_NUMBERS = {"tcp": TCP, "udp": UDP}
+_TRANSLATED, _UNTRANSLATED, _ANSWERED_ICMP, _ANSWERED, _NOTHING = map(
+    reason_named, ("seen_translated", "seen_untranslated", "seen_icmp", "seen_answer", "seen_nothing")
+)
+_NOT_SENT = reason_named("no_responder")
+_OF_THE_TRACE = ("time", "flow", "direction", "proto", "length", "src", "sport", "dst", "dport")
+_NOWHERE = (-1, 0, -1, 0)
+
+_End: TypeAlias = tuple[bytes, int]  # address as it lies on the wire, port
+_Ends: TypeAlias = tuple[int, int, int, int]  # source and target: numbers of their addresses, ports
+
+
+def result_of(
+    trace: Trace,
+    job: Job,
+    seen: Observation,
+    *,
+    moments: Collection[int] = (),
+    commands: Sequence[AdminCommand] | None = None,
+    scenario: str = "",
+    digest: str = "",
+    seed: int = 0,
+) -> Result:
+    """What a kernel did with the trace; its parts, as far as a kernel tells them, are those that ``simulate`` makes.
+
+    Parameters
+    ----------
+    trace, job : what :func:`lbsim.kernel.scenario_job.job_of` was given, and what it made of that.
+    moments : of the times (ns) at which the tables were looked at, those that the result shows.
+    commands : the job's admin commands in their order, with the places where they stand; None: read from the job.
+
+    Returns
+    -------
+    Result : columns in the trace's order, of the packets that the job sends. Commands that the kernel refused are
+        findings.
+
+    Raises
+    ------
+    LbsimError : the job was not carried out to its end.
+    """
+    if seen.error:
+        raise LbsimError(f"the replay on linux-{seen.release} broke off: {seen.error}")
+    done = list(_carried_out(job, seen, commands))
+    life = _Life.of(command for command, said in done if said.status == 0)
+    *looks, (end, at_end), (_, settled) = (
+        (event, row) for event, row in zip(job.events, seen.events, strict=True) if isinstance(row, ShowSeen)
+    )
+    final = _moment(end.at, at_end, listing_of(settled).counters)
+    addresses = {address.packed: i for i, address in enumerate(trace.addresses)}
+    columns = _columns(trace, job, seen, life, addresses)
+    return Result(
+        provenance=Provenance(
+            lbsim=__version__,
+            side="kernel",
+            lane="",
+            kernel=seen.release,
+            scenario=scenario,
+            digest=digest,
+            seed=seed,
+            hz=PROFILES[profile_of(seen.release)].hz,
+            start_jiffies=seen.jiffies,
+        ),
+        addresses=tuple(str(ip_address(packed)) for packed in addresses),
+        destinations=tuple(_destinations(life, final)),
+        columns=columns,
+        moments=tuple(_moment(look.at, row) for look, row in (*looks, (end, at_end)) if look.at in moments),
+        final=final,
+        findings=tuple(_findings(job, seen, done)),
+        left_out=dict(trace.left_out),
+        damage=trace.damage,
+    )
+
+
+def engine_result(
+    config: DirectorConfig,
+    trace: Trace,
+    job: Job,
+    seen: Observation,
+    *,
+    timeline: Sequence[TimedCommand] = (),
+    moments: Collection[int] = (),
+    sysctls: Mapping[str, int] | None = None,
+    scenario: str = "",
+    digest: str = "",
+    seed: int = 0,
+) -> Result:
+    """What ``simulate`` answers to what the kernel really was asked: from its tick on, at the times that it saw.
+
+    A packet that leaves a little late may belong to another tick, and so may all that follows from it. The times in
+    the result are those of the trace, as in :func:`result_of`; there are no series.
+    """
+    rows = list(zip(job.events, seen.events, strict=True))
+    sent = [row.at for event, row in rows if isinstance(event, Packet)]
+    given = [row.at for event, row in rows if isinstance(event, Command)]
+    planned = {row.at: event.at for event, row in rows if isinstance(event, Show)}
+    *looks, end, _ = planned
+    n = len(sent)
+    columns = {name: column[:n] for name, column in trace.columns.items()}
+    made = simulate(
+        config,
+        replace(trace, columns=columns | {"time": np.array(sent, dtype="i8")}),
+        timeline=[TimedCommand(at, timed.command) for at, timed in zip(given, timeline, strict=False)],
+        moments=[at for at in (*looks, end) if planned[at] in moments],
+        until=end,
+        profile=profile_of(seen.release),
+        sysctls=sysctls,
+        start_jiffies=seen.jiffies,
+        scenario=scenario,
+        digest=digest,
+        seed=seed,
+        samples=0,
+    )
+    return replace(
+        made,
+        columns={**made.columns, "time": trace["time"][:n]},
+        moments=tuple(replace(moment, at=planned[moment.at]) for moment in made.moments),
+        final=replace(made.final, at=planned[end]),
+    )
+
+
+# Commands
+
+
+def commands_of(job: Job) -> Iterator[AdminCommand]:
+    """The job's ``ipvsadm`` commands, in their order.
+
+    Raises
+    ------
+    ConfigError : one of them is not understood.
+    """
+    argvs = chain(job.setup, (event.argv for event in job.events if isinstance(event, Command)))
+    return (parse_command(" ".join(argv)) for argv in argvs if argv[0] == "ipvsadm")
+
+
+def _carried_out(
+    job: Job, seen: Observation, commands: Sequence[AdminCommand] | None
+) -> Iterator[tuple[AdminCommand, CommandSeen]]:
+    """Each admin command with what the kernel's tool said to it."""
+    said = (row for row in (*seen.setup, *seen.events) if isinstance(row, CommandSeen) and row.argv[0] == "ipvsadm")
+    return zip(commands_of(job) if commands is None else commands, said, strict=True)
+
+
+def _findings(job: Job, seen: Observation, done: Sequence[tuple[AdminCommand, CommandSeen]]) -> Iterator[Finding]:
+    why = f"linux-{seen.release} refuses"
+    for row in seen.setup:
+        if row.status != 0 and row.argv[0] != "ipvsadm":
+            yield Finding("error", job.name, _refused(" ".join(row.argv), row), why)
+    for command, row in done:
+        if row.status != 0:
+            yield Finding("error", str(command.place), _refused(command.text or " ".join(row.argv), row), why)
+
+
+def _refused(text: str, row: CommandSeen) -> str:
+    return f"{text}: {' '.join(row.output.split())} (exit {row.status})"
+
+
+@dataclass(frozen=True)
+class _Life:
+    """The destinations that ever were, in the order in which they were first added.
+
+    weights : each with its last weight.
+    removed : those that were removed at some time, even if they came back.
+    """
+
+    weights: dict[tuple[ServiceId, DestId], int] = field(default_factory=dict)
+    removed: set[tuple[ServiceId, DestId]] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, commands: Iterator[AdminCommand]) -> _Life:
+        """What these commands, none of them refused, lead to."""
+        life = cls()
+        for command in commands:
+            match command:
+                case AddDest(service, dest, _, weight) | EditDest(service, dest, _, weight):
+                    life.weights[service, dest] = weight
+                case DeleteDest(service, dest):
+                    life.removed.add((service, dest))
+                case DeleteService(service):
+                    life.removed.update(key for key in life.weights if key[0] == service)
+                case Clear():
+                    life.removed.update(life.weights)
+                case _:
+                    pass
+        return life
+
+    def rows(self) -> dict[tuple[int, _End, _End], int]:
+        """(protocol, virtual end, destination's end) -> row in ``Result.destinations``."""
+        return {
+            (_NUMBERS[s.protocol], (s.address.packed, s.port), (d.address.packed, d.port)): i
+            for i, (s, d) in enumerate(self.weights)
+        }
+
+
+# Tables
+
+
+def _moment(at: int, look: ShowSeen, counters: Mapping[tuple[str, str], Counters] | None = None) -> Moment:
+    """The tables of a look that was planned for ``at``; without counters these are not told."""
+    listing = listing_of(look)
+    names = sorted(listing.services, key=lambda name: _address_order(ServiceId.parse(name)))
+    services = tuple(_service_row(listing, name, counters or {}) for name in names)
+    return Moment(at, services, listing.conns, took=max(0, look.until - at))
+
+
+def _address_order(service: ServiceId) -> tuple[int, int, int, int]:
+    address = service.address
+    return address.version, int(address), _NUMBERS[service.protocol], service.port
+
+
+def _service_row(listing: Listing, name: str, counters: Mapping[tuple[str, str], Counters]) -> ServiceRow:
+    scheduler, flags = listing.services[name]
+    dests = tuple(
+        DestRow(dest, *numbers, counters.get((name, dest), UNTOLD))
+        for (service, dest), numbers in listing.dests.items()
+        if service == name
+    )
+    return ServiceRow(name, scheduler, flags, counters.get((name, ""), UNTOLD), dests)
+
+
+def _destinations(life: _Life, final: Moment) -> Iterator[Destination]:
+    """Counters of one that was removed are not told: those of the row that came back may have begun anew."""
+    listed = {(service.service, dest.dest): dest for service in final.services for dest in service.dests}
+    for (service, dest), weight in life.weights.items():
+        row = listed.get((str(service), str(dest)))
+        if row is None:
+            yield Destination(str(service), str(dest), False, weight, -1, -1, UNTOLD)
+        else:
+            counters = UNTOLD if (service, dest) in life.removed else row.counters
+            yield Destination(str(service), str(dest), True, row.weight, row.active, row.inactive, counters)
+
+
+# Packets
+
+
+def _columns(
+    trace: Trace, job: Job, seen: Observation, life: _Life, addresses: dict[bytes, int]
+) -> dict[str, IntColumn]:
+    """The per-packet columns; addresses that the trace does not have are added to ``addresses``."""
+    wires = _Wires(job, life, addresses)
+    fates = [
+        wires.fate(event, row)
+        for event, row in zip(job.events, seen.events, strict=True)
+        if isinstance(event, Packet) and isinstance(row, PacketSeen)
+    ]
+    n = len(fates)
+    columns = {name: trace[name][:n].astype(RESULT_COLUMNS[name]) for name in _OF_THE_TRACE}
+    columns["direction"] = (trace["direction"][:n] != IN).astype(RESULT_COLUMNS["direction"])
+    read = {
+        "verdict": [fate.reason.verdict for fate in fates],
+        "reason": [fate.reason.code for fate in fates],
+        "dest": [fate.dest for fate in fates],
+    }
+    for i, name in enumerate(("new_src", "new_sport", "new_dst", "new_dport")):
+        read[name] = [fate.ends[i] for fate in fates]
+    for i, fate in enumerate(fates):
+        if fate.sender is not None:
+            columns["src"][i], columns["sport"][i] = fate.sender
+    return columns | {name: np.array(values, dtype=RESULT_COLUMNS[name]) for name, values in read.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Fate:
+    """What became of a packet. ``sender``: number of the address and port of whoever sent a reply."""
+
+    reason: Reason
+    dest: int = -1
+    ends: _Ends = _NOWHERE
+    sender: tuple[int, int] | None = None
+
+
+class _Wires:
+    """Reads the wires around the director: which packet that left it belongs to which that came."""
+
+    def __init__(self, job: Job, life: _Life, addresses: dict[bytes, int]) -> None:
+        self._places = {f"r:{address}": ip_address(address).packed for address in job.servers}
+        self._vips = {ip_address(address).packed for address in job.vips}
+        self._rows = life.rows()
+        self._services = {(protocol, virtual) for protocol, virtual, _ in self._rows}
+        self._addresses = addresses
+
+    def fate(self, event: Packet, row: PacketSeen) -> _Fate:
+        """What became of a packet that was sent."""
+        is_reply = event.side == REPLY
+        if is_reply and not row.sent:
+            return _Fate(_NOT_SENT, sender=(-1, 0))
+        sent = parse(row.sent or event.content)
+        assert sent is not None, "a job sends IP packets only"
+        fate = self._fate(sent, row.arrivals)
+        return replace(fate, sender=(self._number(sent.src), sent.sport)) if is_reply else fate
+
+    def _fate(self, sent: Headers, arrivals: Sequence[Arrival]) -> _Fate:
+        """What goes back to the sender is an answer; anything else is the packet itself, sent on."""
+        left = [(arrival.where, headers) for arrival in arrivals if (headers := parse(arrival.content))]
+        for where, new in left:
+            if new.dst != sent.src:
+                return self._sent_on(sent, where, new)
+        if not left:
+            return _Fate(_NOTHING)
+        return _Fate(_ANSWERED_ICMP if left[0][1].proto in (ICMP, ICMPV6) else _ANSWERED)
+
+    def _sent_on(self, sent: Headers, where: str, new: Headers) -> _Fate:
+        if sent.dst in self._vips:
+            virtual, dest = (sent.dst, sent.dport), (self._places.get(where, new.dst), new.dport)
+        elif new.src != sent.src and (sent.proto, (new.src, new.sport)) in self._services:
+            virtual, dest = (new.src, new.sport), (sent.src, sent.sport)
+        else:
+            return _Fate(_UNTRANSLATED)
+        ends = self._number(new.src), new.sport, self._number(new.dst), new.dport
+        return _Fate(_TRANSLATED, self._rows.get((sent.proto, virtual, dest), -1), ends)
+
+    def _number(self, address: bytes) -> int:
+        return self._addresses.setdefault(address, len(self._addresses))
