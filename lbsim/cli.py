@@ -153,9 +153,7 @@ def run(
         try:
             loaded = load(path)
             name = loaded.scenario.name
-            if name in names:
-                raise LbsimError(f"name {name!r} is that of {names[name]}, too", file=str(path))
-            names[name] = path
+            _refuse_known_name(name, path, names)
             captures = pcap_out / name if pcap_out and several else pcap_out
             columns = (
                 columns_out.with_suffix(f".{name}{columns_out.suffix}") if columns_out and several else columns_out
@@ -206,11 +204,24 @@ RECORDED_KERNELS = ("6.1", "6.12")
 @click.option("--kernel", "way", type=A_WAY, default="auto", show_default=True, help="Which kernel, and how.")
 @click.option("--recorded", is_flag=True, help="Compare with the recordings beside the scenarios, without any kernel.")
 @click.option("--real-time", is_flag=True, help="Let the kernel's clock run like ours, instead of jumping.")
+@click.option(
+    "--out",
+    type=A_PATH,
+    metavar="DIRECTORY",
+    help="Write both sides' results, for lbsim compare: NAME/linux-6.1/kernel.json and engine.json.",
+)
 @click.option("--allow-skip", is_flag=True, help="Do not fail because of what no kernel could be asked about.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document per verification, one per line.")
 @_exits
 def verify(
-    *, scenarios: tuple[Path, ...], way: str, recorded: bool, real_time: bool, allow_skip: bool, as_json: bool
+    *,
+    scenarios: tuple[Path, ...],
+    way: str,
+    recorded: bool,
+    real_time: bool,
+    out: Path | None,
+    allow_skip: bool,
+    as_json: bool,
 ) -> int:
     """Replay scenarios on a real kernel and compare every packet and every table with the engine's.
 
@@ -219,7 +230,8 @@ def verify(
     from lbsim import pipeline
     from lbsim.errors import KernelUnavailable
 
-    loaded, status = _loaded(scenarios)
+    pipeline.refuse_unwritable(out)
+    loaded, status = _loaded(scenarios, different_names=out is not None)
     began = False
 
     def complain(error: LbsimError) -> None:
@@ -238,9 +250,11 @@ def verify(
                 meter(step, done, total)
 
             found = (
-                (one for each in loaded for one in pipeline.verify_recorded(each, RECORDED_KERNELS, complain))
+                (one for each in loaded for one in pipeline.verify_recorded(each, RECORDED_KERNELS, complain, out=out))
                 if recorded
-                else pipeline.verify(loaded, way=way, real_time=real_time, progress=progress, complain=complain)
+                else pipeline.verify(
+                    loaded, way=way, real_time=real_time, out=out, progress=progress, complain=complain
+                )
             )
             for one in found:
                 _print_json(one.to_dict()) if as_json else click.echo("\n".join(one.lines()))
@@ -309,21 +323,36 @@ def record(*, scenarios: tuple[Path, ...], way: str) -> int:
     return status
 
 
-def _loaded(scenarios: tuple[Path, ...]) -> tuple[list[Loaded], int]:
-    """The scenarios that can be understood; CANNOT if one of them cannot, which is said."""
+def _loaded(scenarios: tuple[Path, ...], *, different_names: bool = False) -> tuple[list[Loaded], int]:
+    """The scenarios that can be understood; CANNOT if one of them cannot, which is said.
+
+    different_names : refuse a second scenario of the same name.
+    """
     from lbsim.scenario import load
 
     files, missing = _scenario_files(scenarios)
     status = PASSED
     loaded = []
+    names: dict[str, Path] = {}
     for error in missing:
         status = _complain(error)
     for path in files:
         try:
-            loaded.append(load(path))
+            one = load(path)
+            if different_names:
+                _refuse_known_name(one.scenario.name, path, names)
         except LbsimError as error:
             status = _complain(error)
+        else:
+            loaded.append(one)
     return loaded, status
+
+
+def _refuse_known_name(name: str, path: Path, names: dict[str, Path]) -> None:
+    """Raise an LbsimError if an earlier scenario has the name: what is written for one would replace the other's."""
+    if name in names:
+        raise LbsimError(f"name {name!r} is that of {names[name]}, too", file=str(path))
+    names[name] = path
 
 
 @main.command()

@@ -10,6 +10,7 @@
                                Trace, Result --> write_received --> captures
                                Loaded, Trace --> job_of --> Job
                                Job --> kernel.run --> Observation --> compare_steps --> Verification
+                               Trace, Observation --> result_of, engine_result --> Results --> compare
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from lbsim.kernel.job import Job, Observation
+    from lbsim.kernel.recording import Recording
     from lbsim.kernel.seen import Step
     from lbsim.kernel.verification import Verification
     from lbsim.model.outcome import Outcome
@@ -44,10 +46,13 @@ if TYPE_CHECKING:
 __all__ = [
     "Complain",
     "Progress",
+    "Replay",
     "Run",
     "job_from",
     "record",
     "refuse_unwritable",
+    "replay",
+    "replay_recorded",
     "run",
     "run_loaded",
     "trace_of",
@@ -176,16 +181,83 @@ def run_loaded(
     return Run(loaded, shown, outcomes, folder, captures, columns_out)
 
 
-def job_from(loaded: Loaded) -> Job:
-    """What a kernel is asked to do so that it answers the scenario."""
+@dataclass(frozen=True)
+class Replay:
+    """A scenario that a real kernel was asked about: what it answered, and what the engine answers to the same.
+
+    ``recorded`` : the kernel's side comes from a recording.
+    """
+
+    loaded: Loaded
+    trace: Trace
+    job: Job
+    seen: Observation
+    recorded: bool = False
+
+    @property
+    def series(self) -> str:
+        """The kernel's series: ``6.12``."""
+        from lbsim.kernel.seen import series_of
+
+        return series_of(self.seen.release)
+
+    def kernel(self) -> Result:
+        """The kernel's answer."""
+        from lbsim.kernel.result import result_of
+
+        commands = [*self.loaded.config.commands, *(timed.command for timed in self.loaded.timeline)]
+        return result_of(self.trace, self.job, self.seen, commands=commands, **self._origin())
+
+    def engine(self) -> Result:
+        """The engine's answer, from the kernel's tick on and at the times at which packets really left."""
+        from lbsim.kernel.result import engine_result
+
+        return engine_result(
+            self.loaded.config,
+            self.trace,
+            self.job,
+            self.seen,
+            timeline=self.loaded.timeline,
+            sysctls=self.loaded.sysctls,
+            **self._origin(),
+        )
+
+    def write(self, out: Path) -> Path:
+        """Both answers as ``kernel.json`` and ``engine.json``, for ``lbsim compare``; returns their folder.
+
+        Raises
+        ------
+        LbsimError : they cannot be written.
+        """
+        folder = out / self.loaded.scenario.name / f"linux-{self.series}"
+        results = {"kernel.json": self.kernel(), "engine.json": self.engine()}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, result in results.items():
+                result.to_json(folder / name)
+        except OSError as error:
+            raise LbsimError(f"cannot write the results: {error.strerror}", file=str(folder)) from None
+        return folder
+
+    def _origin(self) -> dict[str, Any]:
+        scenario = self.loaded.scenario
+        return {
+            "moments": scenario.show,
+            "scenario": scenario.name,
+            "digest": self.loaded.digest,
+            "seed": scenario.seed,
+        }
+
+
+def job_from(loaded: Loaded, trace: Trace | None = None) -> Job:
+    """What a kernel is asked to do so that it answers the scenario; ``trace``: its traffic, if it is known already."""
     from lbsim.kernel.scenario_job import job_of
 
-    trace = trace_of(loaded)
     try:
         return job_of(
             loaded.scenario.name,
             loaded.config,
-            trace,
+            trace_of(loaded) if trace is None else trace,
             timeline=loaded.timeline,
             moments=moments_needed(loaded),
             until=loaded.scenario.until,
@@ -196,11 +268,41 @@ def job_from(loaded: Loaded) -> Job:
         raise
 
 
+def replay(
+    scenarios: Sequence[Loaded],
+    *,
+    way: str = "auto",
+    real_time: bool = False,
+    progress: Progress | None = None,
+    complain: Complain | None = None,
+) -> Iterator[Replay]:
+    """The scenarios on a real kernel, all of them in one boot: ``replay.kernel()`` is its answer, a :class:`Result`.
+
+    Parameters and errors are those of :func:`verify`.
+    """
+    from lbsim.kernel.run import run as run_jobs
+
+    return _asked(scenarios, partial(run_jobs, way=way, real_time=real_time), progress, complain)
+
+
+def replay_recorded(loaded: Loaded, kernels: Sequence[str], complain: Complain | None = None) -> Iterator[Replay]:
+    """The scenario on kernels that answered it before, from the recordings beside it, without any kernel.
+
+    Raises
+    ------
+    LbsimError : without ``complain``: as in :func:`verify_recorded`.
+    """
+    for trace, kept in _recordings(loaded, kernels, complain):
+        with _passed_on(complain):
+            yield Replay(loaded, trace, kept.job, kept.observation(), recorded=True)
+
+
 def verify(
     scenarios: Sequence[Loaded],
     *,
     way: str = "auto",
     real_time: bool = False,
+    out: Path | None = None,
     progress: Progress | None = None,
     complain: Complain | None = None,
 ) -> Iterator[Verification]:
@@ -210,44 +312,63 @@ def verify(
     ----------
     way : ``auto``, ``netns``, ``vm``, ``vm:6.1``, ``vm:6.12``.
     real_time : the kernel's clock runs as ours does, instead of jumping from event to event.
+    out : both sides' results go to the folder ``out/<name of the scenario>/linux-<series>``; None: nowhere.
     complain : told why a scenario cannot be verified, while the others are; None: that is raised.
 
     Raises
     ------
     KernelUnavailable : no kernel could be asked, or it broke off.
     LbsimError : without ``complain``: a scenario does not fit onto the bench (KernelUnavailable), its traffic cannot be
-        read, or its replay broke off.
+        read, its replay broke off, or its results cannot be written.
     """
     from lbsim.kernel.run import run as run_jobs
 
+    refuse_unwritable(out)
     ask = partial(run_jobs, way=way, real_time=real_time)
-    for loaded, job, seen in _asked(scenarios, ask, progress, complain):
+    for one in _asked(scenarios, ask, progress, complain):
         with _passed_on(complain):
-            yield _with_tables(_verified(loaded, job, seen), job, seen, ask)
+            found = _with_tables(_verified(one), one.job, one.seen, ask)
+            yield _with_results(found, one, out)
 
 
-def verify_recorded(loaded: Loaded, kernels: Sequence[str], complain: Complain | None = None) -> Iterator[Verification]:
+def verify_recorded(
+    loaded: Loaded, kernels: Sequence[str], complain: Complain | None = None, *, out: Path | None = None
+) -> Iterator[Verification]:
     """Engine and recordings, event by event, without any kernel.
 
     Parameters
     ----------
     complain : told why there is no verification, while other kernels' go on; None: that is raised.
+    out : as in :func:`verify`.
 
     Raises
     ------
     LbsimError : without ``complain``: a recording is missing, damaged, or of an earlier state of the scenario; the
-        scenario does not fit onto the bench (KernelUnavailable).
+        scenario does not fit onto the bench (KernelUnavailable); or the results cannot be written.
     """
     from lbsim.kernel import recording
     from lbsim.kernel.rehearsal import rehearse
+    from lbsim.kernel.seen import profile_of
+
+    for trace, kept in _recordings(loaded, kernels, complain):
+        with _passed_on(complain):
+            job, seen = kept.job, kept.timing
+            ours = recording.checksummed(rehearse(job, seen, profile=profile_of(kept.release)))
+            found = _compared(job, seen, kept.steps, ours, f"linux-{kept.release} (recorded)")
+            if out:
+                found = _with_results(found, Replay(loaded, trace, job, kept.observation(), recorded=True), out)
+            yield found
+
+
+def _recordings(loaded: Loaded, kernels: Sequence[str], complain: Complain | None) -> Iterator[tuple[Trace, Recording]]:
+    from lbsim.kernel import recording
 
     with _passed_on(complain):
-        job = job_from(loaded)
+        trace = trace_of(loaded)
+        job = job_from(loaded, trace)
         for kernel in kernels:
             with _passed_on(complain):
-                kept = recording.read(recording.path_of(loaded.path, kernel), job)
-                ours = recording.checksummed(rehearse(job, kept.observation, profile=_profile_of(kept.release)))
-                yield _compared(job, kept.observation, kept.steps, ours, f"linux-{kept.release} (recorded)")
+                yield trace, recording.read(recording.path_of(loaded.path, kernel), job)
 
 
 def record(
@@ -270,13 +391,12 @@ def record(
     LbsimError : without ``complain``: as in :func:`verify`, or a recording cannot be written.
     """
     from lbsim.kernel import recording
-    from lbsim.kernel.run import run as run_jobs
 
-    for loaded, job, seen in _asked(scenarios, partial(run_jobs, way=way), progress, complain):
+    for one in replay(scenarios, way=way, progress=progress, complain=complain):
         with _passed_on(complain):
-            found = _verified(loaded, job, seen)
-            path = recording.path_of(loaded.path, ".".join(seen.release.split(".")[:2]))
-            recording.write(path, job, seen, command)
+            found = _verified(one)
+            path = recording.path_of(one.loaded.path, one.series)
+            recording.write(path, one.job, one.seen, command)
             yield path, found
 
 
@@ -285,16 +405,22 @@ def _asked(
     ask: Callable[..., list[Observation]],
     progress: Progress | None,
     complain: Complain | None,
-) -> Iterator[tuple[Loaded, Job, Observation]]:
+) -> Iterator[Replay]:
     """What the kernel did, for each scenario that fits onto the bench; without any, no kernel is asked."""
-    fitting: list[tuple[Loaded, Job]] = []
+    fitting: list[tuple[Loaded, Trace, Job]] = []
     for loaded in scenarios:
         with _passed_on(complain):
-            fitting.append((loaded, job_from(loaded)))
+            trace = trace_of(loaded)
+            fitting.append((loaded, trace, job_from(loaded, trace)))
     if fitting:
-        observations = ask([job for _, job in fitting], progress=_told(progress))
-        for (loaded, job), seen in zip(fitting, observations, strict=True):
-            yield loaded, job, seen
+        observations = ask([job for *_, job in fitting], progress=_told(progress))
+        for (loaded, trace, job), seen in zip(fitting, observations, strict=True):
+            with _passed_on(complain):
+                if seen.error:
+                    raise LbsimError(
+                        f"the replay on linux-{seen.release} broke off: {seen.error}", file=str(loaded.path)
+                    )
+                yield Replay(loaded, trace, job, seen)
 
 
 @contextmanager
@@ -314,22 +440,26 @@ def _told(progress: Progress | None) -> Callable[[int, int, str], None]:
     return lambda done, total, _name: tell("kernel", done, total)
 
 
-def _verified(loaded: Loaded, job: Job, seen: Observation) -> Verification:
+def _verified(one: Replay) -> Verification:
     from lbsim.kernel.rehearsal import rehearse
-    from lbsim.kernel.seen import steps_of
+    from lbsim.kernel.seen import profile_of, steps_of
 
-    if seen.error:
-        raise LbsimError(f"the replay on linux-{seen.release} broke off: {seen.error}", file=str(loaded.path))
-    ours = rehearse(job, seen, profile=_profile_of(seen.release))
-    return _compared(job, seen, steps_of(seen), ours, f"linux-{seen.release}")
+    ours = rehearse(one.job, one.seen, profile=profile_of(one.seen.release))
+    return _compared(one.job, one.seen, steps_of(one.seen), ours, f"linux-{one.seen.release}")
+
+
+def _with_results(found: Verification, one: Replay, out: Path | None) -> Verification:
+    """The verification with the folder into which both sides' results were written."""
+    return replace(found, results=str(one.write(out))) if out else found
 
 
 def _compared(
     job: Job, seen: Observation, kernel: Sequence[Step], engine: Iterator[Step], release: str
 ) -> Verification:
+    from lbsim.kernel.seen import profile_of
     from lbsim.kernel.verification import compare_steps, setup_differences
 
-    setup = setup_differences(job, seen, profile=_profile_of(seen.release))
+    setup = setup_differences(job, seen, profile=profile_of(seen.release))
     return compare_steps(job, kernel, engine, release=release, setup=setup)
 
 
@@ -337,6 +467,7 @@ def _with_tables(
     found: Verification, job: Job, seen: Observation, ask: Callable[..., list[Observation]]
 ) -> Verification:
     """The verification, a divergence with both tables behind it: the kernel is asked once more, up to there."""
+    from lbsim.kernel.seen import profile_of
     from lbsim.kernel.verification import IN_SETUP, truncated, with_tables
 
     if found.divergence is None or found.divergence.event == IN_SETUP:
@@ -346,12 +477,7 @@ def _with_tables(
         (again,) = ask([shorter])
     except KernelUnavailable:  # the divergence stands without the tables, too
         return found
-    return with_tables(found, shorter, again, profile=_profile_of(seen.release))
-
-
-def _profile_of(release: str) -> str:
-    """The profile that answers for a kernel: Debian's current one of the same series, or the oldest."""
-    return "linux-6.12.117" if release.startswith("6.12.") else "linux-6.1.192"
+    return with_tables(found, shorter, again, profile=profile_of(seen.release))
 
 
 def trace_of(loaded: Loaded) -> Trace:

@@ -101,6 +101,57 @@ def test_json_is_one_document_per_verification(tmp_path: Path, run_on: RunOn) ->
     assert [json.loads(line)["scenario"] for line in result.stdout.splitlines()] == ["demo", "second"]
 
 
+def test_both_sides_results_are_written_and_can_be_compared(tmp_path: Path, run_on: RunOn) -> None:
+    run_on(played_all())
+    result = cli("verify", "--out", tmp_path / "out", write(tmp_path, SOUND))
+    folder = tmp_path / "out/demo/linux-6.1"
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.splitlines()[1] == f"  results: {folder}"
+    compared = cli("compare", folder / "engine.json", folder / "kernel.json")
+    assert compared.exit_code == 0
+    assert compared.stdout.splitlines()[-2:] == [
+        "not compared: reasons; counters at 1s; what passed while tables were read, at most 0.000007s",
+        "identical",
+    ]
+
+
+def test_results_that_differ_are_written_as_well(tmp_path: Path, run_on: RunOn) -> None:
+    run_on(played_all(loses_the_third))
+    result = cli("verify", "--json", "--out", tmp_path / "out", write(tmp_path, SOUND))
+    folder = Path(json.loads(result.stdout)["results"])
+    assert result.exit_code == 1
+    compared = cli("compare", folder / "engine.json", folder / "kernel.json")
+    assert compared.exit_code == 1
+    assert "| DROP seen_nothing" in compared.stdout
+
+
+def test_recorded_results_are_written_for_both_kernels(tmp_path: Path, run_on: RunOn) -> None:
+    path = write(tmp_path, SOUND)
+    for release in ("6.1.192", "6.12.117"):
+        run_on(played_all(release=release))
+        assert cli("kernel", "record", path).exit_code == 0
+    result = cli("verify", "--recorded", "--out", tmp_path / "out", path)
+    assert result.exit_code == 0
+    folders = [tmp_path / "out/demo" / f"linux-{series}" for series in ("6.1", "6.12")]
+    assert [line.strip() for line in result.stdout.splitlines()[1::2]] == [f"results: {folder}" for folder in folders]
+    assert cli("compare", *(folder / "kernel.json" for folder in folders)).exit_code == 0
+
+
+def test_two_scenarios_of_one_name_do_not_write_over_each_other(tmp_path: Path, run_on: RunOn) -> None:
+    run_on(played_all())
+    paths = [write(tmp_path, SOUND, f"{name}.lbsim.yaml") for name in "ab"]
+    result = cli("verify", "--out", tmp_path / "out", *paths)
+    assert (result.exit_code, result.stderr) == (2, f"{paths[1]}: name 'demo' is that of {paths[0]}, too\n")
+    assert result.stdout.count("identical") == 1
+
+
+def test_a_file_in_the_place_of_the_results_exits_2_at_once(tmp_path: Path, run_on: RunOn) -> None:
+    run_on(raising(AssertionError("no kernel is needed")))
+    path = write(tmp_path, SOUND)
+    result = cli("verify", "--out", path, path)
+    assert (result.exit_code, result.stderr) == (2, f"{path}: cannot write: {path} is a file, expected a folder\n")
+
+
 def test_no_kernel_exits_2_with_the_remedy_in_one_line(tmp_path: Path, run_on: RunOn) -> None:
     run_on(raising(NOT_HERE))
     result = cli("verify", write(tmp_path, SOUND))

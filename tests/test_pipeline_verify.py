@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from lbsim.compare import compare
 from lbsim.errors import KernelUnavailable, LbsimError
 from lbsim.kernel.job import Event, Job, Observation, Packet, Seen
 from lbsim.kernel.recording import path_of
-from lbsim.pipeline import job_from, record, verify, verify_recorded
+from lbsim.model.result import RESULT_COLUMNS, Result
+from lbsim.model.verdict import Verdict
+from lbsim.pipeline import job_from, record, replay, replay_recorded, verify, verify_recorded
 from lbsim.scenario import Loaded, load
 from tests.kernel.played import LATE, RELEASE, played, played_all
 from tests.scenario.texts import WHOLE, changed, line_with, write
@@ -248,6 +253,133 @@ def test_ipv6_scenarios_are_verified(tmp_path: Path, kernel: Kernel) -> None:
     assert found.identical
     assert found.connections > 0
     assert all(event.content[0] >> 4 == 6 for event in kernel.jobs[0].events if isinstance(event, Packet))
+
+
+# Results
+
+
+def counts(result: Result) -> dict[str, int]:
+    """Verdict -> number of packets."""
+    numbers = Counter(int(number) for number in result["verdict"])
+    return {Verdict(number).name: count for number, count in numbers.items()}
+
+
+def test_a_replay_has_both_sides_results(tmp_path: Path, kernel: Kernel) -> None:
+    (one,) = replay([loaded(tmp_path, WHOLE)], way="vm:6.1", real_time=True)
+    assert kernel.asked == [(["demo"], {"way": "vm:6.1", "real_time": True})]
+    theirs, ours = one.kernel(), one.engine()
+    assert (theirs.provenance.side, theirs.provenance.kernel) == ("kernel", RELEASE)
+    assert (ours.provenance.side, ours.provenance.kernel) == ("engine", "linux-6.1.192")
+    assert {result.provenance.digest for result in (theirs, ours)} == {one.loaded.digest}
+    assert {(result.provenance.scenario, result.provenance.seed) for result in (theirs, ours)} == {("demo", 7)}
+    assert counts(theirs) == counts(ours) == {"FORWARD": len(theirs)}
+    assert compare(ours, theirs).identical
+
+
+def test_the_results_show_the_moments_that_the_scenario_shows(tmp_path: Path, kernel: Kernel) -> None:
+    text = changed("table: 1s", "table: 2s", WHOLE)
+    (one,) = replay([loaded(tmp_path, text)])
+    assert [[moment.at for moment in side.moments] for side in (one.kernel(), one.engine())] == [[10**9]] * 2
+
+
+def test_the_results_end_with_the_run(tmp_path: Path, kernel: Kernel) -> None:
+    (one,) = replay([loaded(tmp_path, changed("show: [1s]", "until: 300ms", SOUND))])
+    for result in (one.kernel(), one.engine()):
+        assert result.final.at == 300_000_000
+        assert max(result["time"]) <= 300_000_000
+
+
+def test_what_a_kernel_does_otherwise_is_in_its_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, Losing())
+    (one,) = replay([loaded(tmp_path)])
+    found = compare(one.engine(), one.kernel())
+    assert [(row.what[0], row.b) for row in found.section("packets").rows] == [("2", "DROP seen_nothing")]
+
+
+def test_a_refused_command_is_a_finding_where_it_stands(tmp_path: Path, kernel: Kernel) -> None:
+    twice = "  ipvsadm -A -t 192.168.1.10:80 -s rr\n"
+    scenario = loaded(tmp_path, SOUND.replace(twice, twice * 2))
+    (one,) = replay([scenario])
+    ours, theirs = one.engine().findings, one.kernel().findings
+    assert [(f.severity, f.place, f.text) for f in theirs] == [(f.severity, f.place, f.text) for f in ours]
+    assert theirs[0].place == f"{scenario.path}:6"
+
+
+@pytest.mark.parametrize(("release", "series"), [("6.1.192", "6.1"), ("6.12.117", "6.12")])
+def test_results_are_written_by_scenario_and_kernel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, release: str, series: str
+) -> None:
+    monkeypatch.setattr(REAL, "run", played_all(release=release))
+    (found,) = verify([loaded(tmp_path)], out=tmp_path / "out")
+    folder = tmp_path / "out/demo" / f"linux-{series}"
+    assert found.results == str(folder)
+    assert sorted(path.name for path in folder.iterdir()) == ["engine.json", "kernel.json"]
+    sides = [Result.from_json(folder / name) for name in ("engine.json", "kernel.json")]
+    assert [side.provenance.side for side in sides] == ["engine", "kernel"]
+    assert compare(*sides).identical
+
+
+def test_without_a_folder_nothing_is_written(tmp_path: Path, kernel: Kernel) -> None:
+    (found,) = verify([loaded(tmp_path)])
+    assert found.results is None
+    assert [path.name for path in tmp_path.iterdir()] == ["demo.lbsim.yaml"]
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_any_kernel_is_asked(tmp_path: Path, kernel: Kernel) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LbsimError, match="is a file, expected a folder"):
+        list(verify([loaded(tmp_path)], out=tmp_path / "file"))
+    assert kernel.asked == []
+
+
+def test_results_that_cannot_be_written_do_not_keep_the_others_from_being_verified(
+    tmp_path: Path, kernel: Kernel
+) -> None:
+    (tmp_path / "out/demo").mkdir(parents=True)
+    (tmp_path / "out/demo/linux-6.1").write_text("")
+    told: list[LbsimError] = []
+    second = loaded(tmp_path, changed("name: demo", "name: second", SOUND), "second")
+    found = verify([loaded(tmp_path), second], out=tmp_path / "out", complain=told.append)
+    assert [one.scenario for one in found] == ["second"]
+    assert [str(error) for error in told] == [f"{tmp_path}/out/demo/linux-6.1: cannot write the results: File exists"]
+
+
+def test_a_recording_gives_the_results_of_the_kernel_that_made_it(tmp_path: Path, kernel: Kernel) -> None:
+    scenario = loaded(tmp_path, WHOLE)
+    list(record([scenario], way="vm:6.1", command=""))
+    (live,) = replay([scenario])
+    (kept,) = replay_recorded(scenario, ["6.1"])
+    assert (live.recorded, kept.recorded) == (False, True)
+    for ours, theirs in ((live.kernel(), kept.kernel()), (live.engine(), kept.engine())):
+        assert replace(ours, columns={}) == replace(theirs, columns={})
+        assert all(np.array_equal(ours[name], theirs[name]) for name in RESULT_COLUMNS)
+
+
+def test_recorded_results_are_written_too(tmp_path: Path, kernel: Kernel) -> None:
+    scenario = loaded(tmp_path)
+    list(record([scenario], way="vm:6.1", command=""))
+    (found,) = verify_recorded(scenario, ["6.1"], out=tmp_path / "out")
+    assert found.results == str(tmp_path / "out/demo/linux-6.1")
+    assert Result.from_json(tmp_path / "out/demo/linux-6.1/kernel.json").provenance.kernel == RELEASE
+
+
+def test_a_missing_recording_has_no_results(tmp_path: Path) -> None:
+    told: list[LbsimError] = []
+    assert list(replay_recorded(loaded(tmp_path), ["6.1", "6.12"], told.append)) == []
+    assert [error.file for error in told] == [str(path_of(tmp_path / "demo.lbsim.yaml", k)) for k in ("6.1", "6.12")]
+
+
+SCENARIOS = sorted((Path(__file__).parents[1] / "scenarios").rglob("*.lbsim.yaml"))
+
+
+@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.name.removesuffix(".lbsim.yaml"))
+def test_the_engines_result_of_every_scenario_is_that_of_both_kernels(path: Path) -> None:
+    both = list(replay_recorded(load(path), ["6.1", "6.12"]))
+    assert [one.kernel().provenance.kernel for one in both] == ["6.1.192", "6.12.117"]
+    for one in both:
+        found = compare(one.engine(), one.kernel())
+        assert found.identical, found.lines()
+        assert found.packets[0] > 0
 
 
 def test_the_played_kernel_is_a_little_late(tmp_path: Path) -> None:

@@ -1,0 +1,74 @@
+"""A packet that left a kernel, made again from the one that came in and the CRC-32 of what left.
+
+A director can do only so much with a packet: translate it for one of its destinations or services, send it on as it
+is, or answer it. Each of these is tried; the checksum says which one it was.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from ipaddress import ip_address
+
+from lbsim.kernel.job import CLIENT, REPLY, Arrival, Job, Packet
+from lbsim.kernel.rehearsal import OWN_ADDRESSES
+from lbsim.kernel.result import commands_of
+from lbsim.kernel.seen import comparable
+from lbsim.model.config import AddDest, Address, AddService
+from lbsim.model.verdict import Rewrite
+from lbsim.packet import answers
+from lbsim.packet.headers import parse
+from lbsim.packet.rewrite import rewrite
+
+__all__ = ["Rebuilder", "crc_of"]
+
+
+def crc_of(data: bytes) -> bytes:
+    """The CRC-32 of a packet, 4 bytes."""
+    return zlib.crc32(data).to_bytes(4)
+
+
+class Rebuilder:
+    """Knows a job's servers and services, and so what its director can make of a packet."""
+
+    def __init__(self, job: Job) -> None:
+        self._ports: dict[str, set[int]] = {}
+        self._services: dict[tuple[Address, int], None] = {}
+        self._own = [ip_address(address) for address in dict.fromkeys((*OWN_ADDRESSES, *job.vips))]
+        for command in commands_of(job):
+            if isinstance(command, AddDest):
+                self._ports.setdefault(f"r:{command.dest.address}", set()).add(command.dest.port)
+            elif isinstance(command, AddService):
+                self._services[command.service.address, command.service.port] = None
+
+    def rebuilt(self, event: Packet, sent: bytes, where: str, crc: bytes) -> bytes | None:
+        """What arrived at ``where``, as :func:`lbsim.kernel.seen.comparable` has it; None if it is nothing of the kind.
+
+        sent : the bytes that were sent; of a reply these are not the event's.
+        """
+        for candidate in self._candidates(event, sent, where):
+            _, content = comparable(Arrival(where, candidate, 0))
+            if crc_of(content) == crc:
+                return content
+        return None
+
+    def _candidates(self, event: Packet, sent: bytes, where: str) -> Iterator[bytes]:
+        """The likely ones first."""
+        headers, planned = parse(sent), parse(event.content)
+        if headers is None or planned is None:
+            return
+        if where != CLIENT:
+            for port in sorted(self._ports.get(where, ())):
+                yield rewrite(sent, Rewrite(dst=ip_address(where.removeprefix("r:")), dport=port))
+        elif event.side == REPLY:
+            yield rewrite(sent, Rewrite(src=ip_address(planned.src), sport=planned.sport))
+        elif event.side != CLIENT:
+            for address, port in self._services:
+                if address.version == headers.version:
+                    yield rewrite(sent, Rewrite(src=address, sport=port))
+        yield rewrite(sent, Rewrite())
+        own = [address for address in self._own if address.version == headers.version]
+        made = [answers.tcp_reset(sent), answers.port_unreachable(sent)]
+        made += [answers.time_exceeded(sent, source=address) for address in own]
+        yield from (one for one in made if one is not None)
+        yield from (rewrite(sent, Rewrite(src=address)) for address in own)  # masqueraded
