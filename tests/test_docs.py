@@ -1,4 +1,4 @@
-"""The page about scenarios: its examples run, its commands work, and no key is missing from it."""
+"""The pages: their examples run, their commands work, and no key of a scenario is missing from its page."""
 
 from __future__ import annotations
 
@@ -92,6 +92,20 @@ def test_the_commands_of_the_page_work_one_after_the_other(folder: Path) -> None
     assert "traffic" in json.loads((folder / "lbsim.schema.json").read_text(encoding="utf-8"))["properties"]
     for written in ("reports/two-servers/summary.md", "before/two-servers/result.json", "captures/clients.pcap"):
         assert (folder / written).is_file()
+
+
+@pytest.mark.parametrize("kernel", ["6.1", "6.12"])
+def test_the_results_of_the_page_about_kernels_are_written_and_identical(kernel: str, tmp_path: Path) -> None:
+    text = (ROOT / "docs/kernel.md").read_text(encoding="utf-8")
+    found = re.search(r"```sh\n(lbsim verify .* --out reports)\n(lbsim compare .*)\n```", text)
+    assert found
+    verify, compare = found.groups()
+    (tmp_path / "scenarios").symlink_to(ROOT / "scenarios")
+    recorded = verify.replace("--kernel vm:6.1", "--recorded")
+    assert recorded != verify
+    done = shell(f"{recorded}\n{compare.replace('6.1', kernel)}\n", tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == "identical"
 
 
 def keys_of(schema: object) -> Iterator[str]:
