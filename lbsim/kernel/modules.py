@@ -11,12 +11,13 @@ import lzma
 import re
 import shutil
 import subprocess
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
 from lbsim.errors import KernelUnavailable
 
-__all__ = ["available", "content", "needs", "with_needed"]
+__all__ = ["available", "built_in", "content", "needs", "with_needed"]
 
 _SUFFIX = re.compile(r"\.ko(\.(xz|gz|zst))?$")
 _DEPENDS = re.compile(rb"\0depends=([^\0]*)\0")
@@ -31,13 +32,30 @@ def available(folder: Path) -> dict[str, Path]:
     }
 
 
+def built_in(folder: Path) -> set[str]:
+    """Names of what would be modules and is part of the kernel itself, as its builder noted it."""
+    try:
+        lines = (folder / "modules.builtin").read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return set()
+    return {_SUFFIX.sub("", Path(line).name).replace("-", "_") for line in lines}
+
+
 def content(path: Path) -> bytes:
     """The module as the kernel loads it, unpacked if the distribution packs its modules.
 
     Raises
     ------
-    KernelUnavailable : packed with zstd and there is no ``zstd`` program.
+    KernelUnavailable : it is damaged, or packed with zstd and there is no ``zstd`` program.
     """
+    try:
+        return _unpacked(path)
+    except (lzma.LZMAError, zlib.error, gzip.BadGzipFile, EOFError, subprocess.CalledProcessError):
+        remedy = "remove its kernel and fetch it again: lbsim kernel fetch"
+        raise KernelUnavailable("kernel modules", f"{path} is damaged", remedy) from None
+
+
+def _unpacked(path: Path) -> bytes:
     packed = path.read_bytes()
     match path.suffix:
         case ".xz":

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gzip
 import lzma
+import os
 from pathlib import Path
 
 import pytest
 
 from lbsim.errors import KernelUnavailable
 from lbsim.kernel import modules
+from tests.kernel.processes import program
 
 
 def module(folder: Path, name: str, needs: str) -> None:
@@ -48,3 +50,26 @@ def test_zstd_without_the_zstd_program_says_so(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(KernelUnavailable, match="packed with zstd; install zstd"):
         modules.content(tmp_path / "veth.ko.zst")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "packed"), [(".xz", b"7zXZ"), (".gz", b"....."), (".gz", gzip.compress(b"veth")[:-9])]
+)
+def test_a_damaged_module_is_one_line(tmp_path: Path, suffix: str, packed: bytes) -> None:
+    (tmp_path / f"veth.ko{suffix}").write_bytes(packed)
+    with pytest.raises(KernelUnavailable, match=r"veth\.ko\.\w+ is damaged; remove its kernel and fetch it again"):
+        modules.content(tmp_path / f"veth.ko{suffix}")
+
+
+def test_a_module_that_its_program_cannot_unpack_is_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program(tmp_path, "zstd", "exit 1")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    (tmp_path / "veth.ko.zst").write_bytes(b"....")
+    with pytest.raises(KernelUnavailable, match="is damaged"):
+        modules.content(tmp_path / "veth.ko.zst")
+
+
+def test_what_is_built_in_is_named_by_the_builders_list(tmp_path: Path) -> None:
+    (tmp_path / "modules.builtin").write_text("kernel/net/netfilter/ipvs/ip_vs.ko\nkernel/net/core/af-packet.ko\n")
+    assert modules.built_in(tmp_path) == {"ip_vs", "af_packet"}
+    assert modules.built_in(tmp_path / "nowhere") == set()
