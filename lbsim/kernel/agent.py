@@ -69,6 +69,7 @@ _QUIET = 0.001  # a packet that has not come out after this many seconds does no
 _LEAD = 2_000_000  # nanoseconds between the end of the set-up and time 0, at least
 _TICKS_ALIGNED = 4096  # timers of up to 1048 s expire on multiples of this many ticks
 _PROGRESS_EVERY = 2000  # events
+_LIFE_SIGN_EVERY = 40_000_000_000  # nanoseconds of waiting
 _PR_SET_PDEATHSIG, _PR_SET_TIMERSLACK = 1, 29
 _FINIT_MODULE = 313
 _CLOCK_MONOTONIC_COARSE = 6
@@ -96,7 +97,7 @@ def main() -> None:
 
 def _refuse_more_than_a_director_needs(job: Job) -> None:
     """On a host a namespace keeps the network apart and nothing else: no other program, no way to start one."""
-    for argv in (*job.setup, *(event.argv for event in job.events if isinstance(event, Command))):
+    for argv in job.commands():
         if argv[0] not in _HOST_PROGRAMS or any(
             word.startswith(("-M", "--mod")) for word in argv if "tables" in argv[0]
         ):
@@ -169,7 +170,7 @@ class _Modules:
         self._load(*_ALWAYS)
 
     def prepare(self, job: Job) -> None:
-        for argv in (*job.setup, *(event.argv for event in job.events if isinstance(event, Command))):
+        for argv in job.commands():
             if argv[0].startswith(("iptables", "ip6tables")):
                 self._load(*_FOR_RULES)
             elif argv[0] == "ipvsadm":
@@ -237,7 +238,7 @@ def _events(events: Iterable[Event], bench: Bench, start: int, rows: list[Seen],
     responders = Responders()
     late = 0
     for event in events:
-        now = _sleep_until(start + event.at) - start
+        now = _sleep_until(start + event.at, progress) - start
         stray = bench.arrivals(start, 0)
         if stray and rows:
             rows[-1] = replace(rows[-1], arrivals=(*rows[-1].arrivals, *stray))
@@ -303,9 +304,13 @@ def _output(*argv: str) -> str:
     return subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True).stdout.decode()
 
 
-def _sleep_until(moment: int) -> int:
+def _sleep_until(moment: int, progress: Callable[[], None]) -> int:
     while (now := time.monotonic_ns()) < moment:
-        time.sleep((moment - now) / 1e9)
+        if moment - now > 2 * _LIFE_SIGN_EVERY:
+            time.sleep(_LIFE_SIGN_EVERY / 1e9)
+            progress()
+        else:
+            time.sleep((moment - now) / 1e9)
     return now
 
 

@@ -89,6 +89,10 @@ class Job:
     sysctls: tuple[tuple[str, str], ...] = ()
     events: tuple[Event, ...] = ()
 
+    def commands(self) -> list[tuple[str, ...]]:
+        """All that is run in the director, in order."""
+        return [*self.setup, *(event.argv for event in self.events if isinstance(event, Command))]
+
     def to_json(self) -> str:
         """One line, without a line feed."""
         events = [_event_row(event) for event in self.events]
