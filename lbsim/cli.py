@@ -228,27 +228,20 @@ def verify(
     SCENARIO is a file, or a directory: then all *.lbsim.yaml files below it.
     """
     from lbsim import pipeline
-    from lbsim.errors import KernelUnavailable
+    from lbsim.errors import KernelFailed, KernelUnavailable
 
     pipeline.refuse_unwritable(out)
     loaded, status = _loaded(scenarios, different_names=out is not None)
-    began = False
 
     def complain(error: LbsimError) -> None:
         nonlocal status
-        if allow_skip and isinstance(error, KernelUnavailable) and not began:
+        if allow_skip and isinstance(error, KernelUnavailable) and not isinstance(error, KernelFailed):
             click.echo(f"skipped: {error}", err=True)
         else:
             status = _complain(error)
 
     try:
-        with _meter("verify", silent=False) as meter:
-
-            def progress(step: str, done: int, total: int) -> None:
-                nonlocal began
-                began = True  # a kernel was there: what fails from now on is no skip
-                meter(step, done, total)
-
+        with _meter("verify", silent=False) as progress:
             found = (
                 (one for each in loaded for one in pipeline.verify_recorded(each, RECORDED_KERNELS, complain, out=out))
                 if recorded
@@ -278,12 +271,13 @@ def status(*, as_json: bool) -> int:
 
     from lbsim.kernel import status as probe
 
-    ways = probe()
+    ways = []
+    for way in probe():
+        ways.append(way)
+        if not as_json:
+            click.echo(f"{way.name}: linux-{way.release}" if way.works else f"{way.name}: not here: {way.problem}")
     if as_json:
         _print_json([asdict(way) for way in ways])
-    else:
-        for way in ways:
-            click.echo(f"{way.name}: linux-{way.release}" if way.works else f"{way.name}: not here: {way.problem}")
     return PASSED if any(way.works for way in ways) else CANNOT
 
 
@@ -294,8 +288,8 @@ def fetch(which: str) -> int:
     """Bring a kernel into the user's cache: 6.1, 6.12, or the path of a Debian kernel package."""
     from lbsim.kernel import fetch as fetch_image
 
-    with _meter("fetch", silent=False):
-        image = fetch_image(which)
+    with _meter("fetch", silent=False) as progress:
+        image = fetch_image(which, progress)
     click.echo(f"linux-{image.release}: {image.vmlinuz}")
     return PASSED
 

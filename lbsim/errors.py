@@ -7,7 +7,15 @@ where (file, line, column), what was found and what was expected; the command li
 
 from __future__ import annotations
 
-__all__ = ["ConfigError", "KernelUnavailable", "LbsimError", "ScenarioError", "TraceError", "expected_one_of"]
+__all__ = [
+    "ConfigError",
+    "KernelFailed",
+    "KernelUnavailable",
+    "LbsimError",
+    "ScenarioError",
+    "TraceError",
+    "expected_one_of",
+]
 
 
 class LbsimError(Exception):
@@ -68,19 +76,23 @@ class TraceError(LbsimError):
 
 
 class KernelUnavailable(LbsimError):  # noqa: N818 - it says what is the case
-    """No real kernel could be asked, or it did not answer.
+    """No real kernel could be asked: what was tried, which step of it failed and how, what helps."""
 
-    Parameters
-    ----------
-    tried, step, remedy : what was tried, which step of it failed and how, what helps.
-    done : the observations of the jobs that were carried out before.
-    """
-
-    def __init__(self, tried: str, step: str, remedy: str, *, done: tuple[object, ...] = ()) -> None:
+    def __init__(self, tried: str, step: str, remedy: str) -> None:
         super().__init__(f"{tried}: {_one_line(step, 400)}; {remedy}")
         self.tried = tried
         self.step = step
         self.remedy = remedy
+
+
+class KernelFailed(KernelUnavailable):
+    """A kernel was started and did not come to the end of its jobs (a panic, a hang): a failure, never a skip.
+
+    ``done`` : the observations of the jobs that were carried out before.
+    """
+
+    def __init__(self, tried: str, step: str, remedy: str, *, done: tuple[object, ...] = ()) -> None:
+        super().__init__(tried, step, remedy)
         self.done = done
 
 

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from lbsim.cli import main
-from lbsim.errors import KernelUnavailable
+from lbsim.errors import KernelFailed, KernelUnavailable
 from lbsim.kernel.images import Image
 from lbsim.kernel.job import Event, Job, Observation, Seen
 from lbsim.kernel.probe import Way
@@ -37,12 +37,10 @@ def loses_the_third(number: int, _event: Event, seen: Seen) -> Seen:
     return replace(seen, arrivals=()) if number == 2 else seen
 
 
-def raising(error: BaseException, begins: bool = False) -> Callable[..., list[Observation]]:
-    """A kernel that is not there, or that breaks off after it has begun."""
+def raising(error: BaseException) -> Callable[..., list[Observation]]:
+    """A kernel that is not there, or that breaks off."""
 
-    def run(jobs: Sequence[Job], way: str = "auto", *, progress: Callable[..., None], **_: object) -> list[Observation]:
-        if begins:
-            progress(0, len(jobs), jobs[0].name)
+    def run(_jobs: Sequence[Job], way: str = "auto", **_: object) -> list[Observation]:
         raise error
 
     return run
@@ -167,7 +165,7 @@ def test_no_kernel_may_be_allowed(tmp_path: Path, run_on: RunOn) -> None:
 
 
 def test_a_kernel_that_breaks_off_is_never_allowed(tmp_path: Path, run_on: RunOn) -> None:
-    run_on(raising(KernelUnavailable("a kernel", "the guest panicked", "try again"), begins=True))
+    run_on(raising(KernelFailed("a kernel", "the guest panicked", "try again")))
     result = cli("verify", "--allow-skip", write(tmp_path, SOUND))
     assert (result.exit_code, result.stderr) == (2, "a kernel: the guest panicked; try again\n")
 
@@ -277,7 +275,8 @@ def test_the_status_may_be_json(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_fetched_kernel_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lbsim.kernel.images.fetch", lambda which: Image(f"{which}.0", Path("k/vmlinuz"), Path("k")))
+    image = Image("6.12.0", Path("k/vmlinuz"), Path("k"))
+    monkeypatch.setattr("lbsim.kernel.images.fetch", lambda which, _progress: {"6.12": image}[which])
     result = cli("kernel", "fetch", "6.12")
     assert (result.exit_code, result.stdout) == (0, "linux-6.12.0: k/vmlinuz\n")
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from lbsim.errors import ConfigError, LbsimError, ScenarioError, TraceError, expected_one_of
+from lbsim.errors import (
+    ConfigError,
+    KernelFailed,
+    KernelUnavailable,
+    LbsimError,
+    ScenarioError,
+    TraceError,
+    expected_one_of,
+)
 
 
 @pytest.mark.parametrize("kind", [ConfigError, ScenarioError, TraceError])
@@ -35,6 +43,11 @@ def test_the_parts_of_an_error_can_be_got_at() -> None:
 
 def test_a_trace_error_may_name_its_packet() -> None:
     assert (TraceError("m", packet=7).packet, TraceError("m").packet) == (7, None)
+
+
+@pytest.mark.parametrize("kind", [KernelUnavailable, KernelFailed])
+def test_a_kernels_error_is_one_line_with_what_was_tried_the_step_and_the_remedy(kind: type[KernelUnavailable]) -> None:
+    assert str(kind("a kernel", "it\npanicked", "try again")) == "a kernel: it panicked; try again"
 
 
 def test_a_text_of_several_lines_becomes_one() -> None:

@@ -2,54 +2,21 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import selectors
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
 
-from lbsim.errors import KernelUnavailable
+from lbsim.errors import KernelFailed
 from lbsim.kernel.agent import decode
 from lbsim.kernel.job import Job, Observation
 
-__all__ = ["Progress", "follow", "started"]
+__all__ = ["Progress", "follow"]
 
 #: Called with the number of jobs done, the number of all, and the name of the one at work.
 Progress = Callable[[int, int, str], None]
-
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None)
-
-
-@contextmanager
-def started(
-    argv: Sequence[str], errors: Path, environment: dict[str, str] | None = None
-) -> Iterator[subprocess.Popen[bytes]]:
-    """The process, which ends when this block or this program does, however that comes; stderr goes to a file."""
-    parent = os.getpid()
-
-    def die_with_parent() -> None:
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    with errors.open("wb") as said:
-        process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said, env=environment,
-            start_new_session=True, preexec_fn=die_with_parent,  # noqa: PLW1509 - one system call, no locks
-        )  # fmt: skip
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-        if process.stdout:
-            process.stdout.close()
 
 
 def follow(
@@ -58,7 +25,7 @@ def follow(
     *,
     what: str,
     silence: float,
-    why: Callable[[], str],
+    why: Callable[[], tuple[str, str]],
     progress: Progress | None = None,
 ) -> list[Observation]:
     """The observations of all jobs, in their order.
@@ -67,43 +34,54 @@ def follow(
     ----------
     what : the kernel's name in messages.
     silence : seconds without a word after which the agent counts as hung.
-    why : says why the process ended early, as far as that can be known.
+    why : says why the process ended early, as far as that can be known, and what helps.
 
     Raises
     ------
-    KernelUnavailable : it ended early or hung; ``done`` holds the observations so far.
+    KernelFailed : it ended early, hung or said something else; ``done`` holds the observations so far.
     """
     done: list[Observation] = []
-    ready, at_work = "", ""
+    ready = False
 
-    def failed(step: str, remedy: str) -> KernelUnavailable:
-        where = f"job {at_work!r} ({len(done)} of {len(jobs)} done)" if at_work else "its end" if ready else "the start"
-        return KernelUnavailable(what, f"{step}, at {where}", remedy, done=tuple(done))
+    def failed(step: str, remedy: str) -> KernelFailed:
+        where = (
+            f"job {jobs[len(done)].name!r} ({len(done)} of {len(jobs)} done)" if len(done) < len(jobs) else "its end"
+        )
+        return KernelFailed(what, f"{step}, at {where if ready else 'the start'}", remedy, done=tuple(done))
 
     for line in _lines(process, silence):
         if line is None:
-            raise failed(f"not a word for {silence:g} s", "try fewer jobs at once or a longer limit")
-        try:
-            said = json.loads(decode(line))
-        except ValueError:
-            continue  # a torn line: the end that caused it is reported below
-        if "ready" in said:
-            ready = said["ready"]
-        elif "start" in said:
-            at_work = said["start"]
-            if progress:
-                progress(len(done), len(jobs), at_work)
-        elif "end" in said:
-            if said["end"] != len(jobs) or len(done) != len(jobs):
-                raise failed("results are missing", "try again")
-            return done
-        else:
-            done.append(Observation.from_json(decode(line)))
-            at_work = ""
-            if progress:
-                progress(len(done), len(jobs), "")
+            raise failed(f"not a word for {silence:g} s", "try again when this computer has less to do")
+        said = _said(line)
+        name = ""
+        match said:
+            case Observation():
+                done.append(said)
+            case {"ready": _}:
+                ready = True
+                continue
+            case {"start": at_work}:
+                name = str(at_work)
+            case {"end": _}:
+                if [seen.name for seen in done] != [job.name for job in jobs]:
+                    raise failed("results are missing", "try again")
+                return done
+            case _:
+                continue  # a torn line: the end that caused it is reported below
+        if progress:
+            progress(len(done), len(jobs), name)
     process.wait()
-    raise failed(why(), "try again; if it stays so, another kernel: lbsim kernel fetch")
+    raise failed(*why())
+
+
+def _said(line: bytes) -> Observation | dict[str, object] | None:
+    """What a line of the agent's says: an observation, words on how far it is, or nothing that makes sense."""
+    try:
+        text = decode(line)
+        words: dict[str, object] = json.loads(text)
+        return words if words.keys() & {"ready", "start", "end"} else Observation.from_json(text)
+    except (ValueError, TypeError, LookupError, AttributeError):
+        return None
 
 
 def _lines(process: subprocess.Popen[bytes], silence: float) -> Iterator[bytes | None]:

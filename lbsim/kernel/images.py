@@ -8,19 +8,23 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from lbsim.errors import KernelUnavailable, expected_one_of
-from lbsim.kernel import cache
+from lbsim.kernel import cache, process
 
 __all__ = ["SERIES", "Image", "fetch", "find", "installed", "named"]
 
 #: Kernel series that can be fetched by name, and how Debian 12 calls the package.
 SERIES = {"6.1": r"linux-image-6\.1\.\d+-\d+-cloud-amd64", "6.12": r"linux-image-6\.12\.\d+\S*-cloud-amd64"}
 
-_DOWNLOAD_SECONDS = 600
+#: Called now and then with a step's name, how much of it is done, and how much there is (0: not known).
+Progress = Callable[[str, int, int], object]
+
+_FULL = re.compile("No space left|enough free space|quota exceeded|File too large")
+_PATIENCE = 120.0  # seconds without a byte after which a download counts as stalled
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,40 +79,53 @@ def named(vmlinuz: Path, modules: Path | None = None) -> Image:
     raise KernelUnavailable(f"the kernel {vmlinuz}", f"no modules in {tried}", "name the folder of its modules")
 
 
-def fetch(which: str) -> Image:
+def fetch(which: str, progress: Progress = lambda _step, _done, _total: None) -> Image:
     """A kernel from a Debian mirror (``"6.1"``, ``"6.12"``) or from a package file (``.deb``), unpacked in the cache.
 
-    A kernel that is there already is not fetched again.
+    A kernel that is there already is not fetched again. However this ends, what it started ends with it.
 
     Raises
     ------
     KernelUnavailable : the step that failed (find, download, unpack) and its remedy.
     """
     folder = cache.folder("kernels")
+
+    def waiting() -> None:
+        progress("wait for another lbsim that fetches", 0, 0)
+
     if which.endswith(".deb"):
         package = Path(which)
         if not package.is_file():
             raise KernelUnavailable(f"the kernel package {which}", "no such file", "name a linux-image-*.deb")
-        with cache.locked(folder):
-            return _unpack(package, folder)
+        with cache.locked(folder, waiting):
+            return _unpack(package.resolve(), folder, progress)
     if which not in SERIES:
         raise KernelUnavailable(
             "lbsim kernel fetch", expected_one_of(which, list(SERIES), "kernel"), "or name a linux-image-*.deb"
         )
-    name = _package_of(which)
-    with cache.locked(folder):
+    with cache.locked(folder, waiting), cache.temporary(folder) as scratch:
+        try:
+            name = _package_of(which, scratch, progress)
+        except KernelUnavailable:
+            if there := next((image for image in installed() if image.series == which), None):
+                return there
+            raise
         if known := _unpacked(folder / name):
             return known
-        with cache.temporary(folder) as scratch:
-            _run(["apt-get", "download", name], which, "the download", scratch)
-            package = next(scratch.glob("*.deb"), scratch / "nothing.deb")
-            return _unpack(package, folder, name)
+        step = _Step(
+            "the download", f"the kernel {which}", "look at the network and at apt's sources, then try again", progress
+        )
+        _run(["apt-get", "download", name], scratch, step)
+        package = next(scratch.glob("*.deb"), scratch / "nothing.deb")
+        return _unpack(package, folder, progress, name)
 
 
-def _package_of(series: str) -> str:
+def _package_of(series: str, scratch: Path, progress: Progress) -> str:
     """The newest package of a series that apt knows and that holds a signed kernel."""
     search = ["apt-cache", "search", "--names-only", "^linux-image-[0-9.]+.*-cloud-amd64$"]
-    said = _run(search, series, "the search", None)
+    said = _run(
+        search, scratch, _Step("the search", f"the kernel {series}", "look at apt's sources, then try again", progress)
+    )
     names = [name for line in said.splitlines() if re.fullmatch(SERIES[series], name := line.split(" ", 1)[0])]
     if not names:
         raise KernelUnavailable(
@@ -118,18 +135,21 @@ def _package_of(series: str) -> str:
     return max(names, key=_numbers)
 
 
-def _unpack(package: Path, folder: Path, name: str = "") -> Image:
+def _unpack(package: Path, folder: Path, progress: Progress, name: str = "") -> Image:
     target = folder / (name or package.name.removesuffix(".deb").split("_")[0])
     if known := _unpacked(target):
         return known
     with cache.temporary(folder) as scratch:
         tree = scratch / "tree"
-        _run(["dpkg-deb", "-x", str(package.resolve()), str(tree)], package.name, "unpacking", None)
+        step = _Step("unpacking", f"the kernel package {package.name}", "name a whole linux-image-*.deb", progress)
+        _run(["dpkg-deb", "-x", str(package), str(tree)], scratch, step)
         if _unpacked(tree) is None:
             raise KernelUnavailable(
                 f"the kernel package {package.name}", "it holds no boot/vmlinuz-* with modules",
                 "name a linux-image-*.deb",
             )  # fmt: skip
+        if target.exists():  # and is no kernel any more: somebody removed parts of it
+            target.rename(scratch / "old")
         tree.rename(target)
     image = _unpacked(target)
     assert image is not None
@@ -145,26 +165,34 @@ def _unpacked(tree: Path) -> Image | None:
     return None
 
 
-def _run(argv: list[str], what: str, step: str, folder: Path | None) -> str:
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A step of fetching: its name, of what, and what helps if it fails."""
+
+    name: str
+    of: str
+    remedy: str
+    progress: Progress
+
+
+def _run(argv: list[str], scratch: Path, step: _Step) -> str:
+    """What a program of Debian's said; it works in ``scratch``."""
     if shutil.which(argv[0]) is None:
         elsewhere = "fetch a linux-image-*.deb elsewhere, then: lbsim kernel fetch PATH.deb"
         remedy = elsewhere if argv[0].startswith("apt") else "install dpkg"
-        raise KernelUnavailable(f"the kernel {what}", f"no {argv[0]} on this computer", remedy)
+        raise KernelUnavailable(step.of, f"no {argv[0]} on this computer", remedy)
     try:
-        done = subprocess.run(
-            argv, cwd=folder, capture_output=True, text=True, timeout=_DOWNLOAD_SECONDS, check=False,
-            stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        slow = f"{step} took longer than {_DOWNLOAD_SECONDS} s"
-        raise KernelUnavailable(f"the kernel {what}", slow, "try again") from None
+        done = process.finished(argv, scratch, patience=_PATIENCE, waiting=lambda: step.progress(step.name, 0, 0))
+    except TimeoutError:
+        stalled = f"{step.name} stalled: nothing more came for {_PATIENCE:g} s"
+        raise KernelUnavailable(step.of, stalled, "look at the network, then try again") from None
     if done.returncode == 0:
         return done.stdout
-    lines = done.stderr.splitlines()
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
     said = [line for line in lines if line.startswith(("E:", "dpkg-deb:"))] or lines
-    full = "No space left" in done.stderr
-    remedy = "make room in the cache folder" if full else "try again; look at the network and at apt's sources"
-    raise KernelUnavailable(f"the kernel {what}", f"{step} failed: {(said or ['no message'])[-1]}", remedy)
+    full = next((line for line in lines if _FULL.search(line)), None)
+    remedy = f"make room in {scratch.parent}, or name another folder in XDG_CACHE_HOME" if full else step.remedy
+    raise KernelUnavailable(step.of, f"{step.name} failed: {full or (said or ['no message'])[-1]}", remedy)
 
 
 def _numbers(name: str) -> tuple[int, ...]:

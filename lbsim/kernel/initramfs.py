@@ -12,9 +12,12 @@ import importlib.util
 import json
 import marshal
 import os
+import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Collection
+from contextlib import suppress
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path, PurePosixPath
 
@@ -22,20 +25,20 @@ import lbsim
 from lbsim.errors import KernelUnavailable
 from lbsim.kernel import cache, cpio, modules
 from lbsim.kernel.images import Image
+from lbsim.kernel.process import PACKAGES, which
 
 __all__ = ["JOBS", "base", "with_jobs"]
 
 JOBS = "jobs"  # the file with the jobs, one per line, in the root folder
 
+_IN_USE = 3600  # seconds for which an archive may be needed by whoever asked for it
 _FORMAT = 1  # counts changes of this file that the digest would not see
 _AGENT = "lbsim.kernel.agent"
 _IMPORTED_LATER = ("encodings.ascii", "encodings.latin_1", "encodings.idna", "stringprep", "traceback", "linecache")
 _FOR_A_HOST = ("site", "runpy", "lbsim.kernel.run")  # the guest can do what a host does, too
-_TOOLS = ("ipvsadm", "ip", "iptables", "ip6tables")
 _NEEDED_TOOLS = ("ipvsadm",)
 _INIT = b"#!/bin/python3 -S\nfrom lbsim.kernel.agent import main\n\nmain()\n"
 _FOLDERS = ("dev", "proc", "sys", "run", "tmp", "var", "etc")
-_SBIN = ("/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/bin", "/bin", "/usr/local/bin")
 _WANTED = (
     "ip_vs", "ip_vs_*", "veth", "bridge",
     "iptable_filter", "iptable_nat", "ip6table_filter", "ip6table_nat", "xt_MASQUERADE", "xt_conntrack", "xt_mark",
@@ -68,20 +71,30 @@ print(json.dumps([files, mapped, os.path.realpath("/proc/self/exe")]))
 """
 
 
-def base(image: Image) -> Path:
+def base(image: Image, programs: Collection[str] = ()) -> Path:
     """The archive for a kernel, without jobs, from the user's cache folder if it is there.
+
+    Parameters
+    ----------
+    programs : what the jobs run; of the tools that a guest may have, these must be there.
 
     Raises
     ------
-    KernelUnavailable : no ``ipvsadm``, a kernel without ``ip_vs``, no room.
+    KernelUnavailable : this is no Linux on x86-64, a tool is missing, a kernel without ``ip_vs``, no room.
     """
-    tools = {name: path for name in _TOOLS if (path := _which(name))}
-    for name in _NEEDED_TOOLS:
-        if name not in tools:
+    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
+        here = f"its programs are taken from this computer, which is {platform.system()} on {platform.machine()}"
+        raise KernelUnavailable(f"the guest for {image.release}", here, "take a computer with Linux on x86-64")
+    tools = {name: path for name in PACKAGES if (path := which(name))}
+    for name, package in PACKAGES.items():
+        if name not in tools and (name in _NEEDED_TOOLS or name in programs):
             what = f"the guest for {image.release}"
-            raise KernelUnavailable(what, f"no {name} on this computer", f"apt install {name}")
+            raise KernelUnavailable(what, f"no {name} on this computer", f"apt install {package}")
     target = cache.folder("initramfs") / f"{image.release}-{_digest(image, tools)}.cpio"
-    if not target.exists():
+    if target.exists():
+        with suppress(OSError):  # somebody else's cache
+            target.touch()
+    else:
         cache.write(target, _build(image, tools))
         _drop_older(target, image)
     return target
@@ -127,10 +140,10 @@ def _build(image: Image, tools: dict[str, Path]) -> bytes:
 
 def _kernel_modules(image: Image) -> dict[str, _Entry]:
     known = modules.available(image.modules)
-    if "ip_vs" not in known:
+    if "ip_vs" not in known and "ip_vs" not in modules.built_in(image.modules):
         raise KernelUnavailable(
             f"the kernel {image.release}", f"no module ip_vs below {image.modules}",
-            "take another kernel: lbsim kernel fetch 6.1",
+            "take another kernel: lbsim kernel status names those that work",
         )  # fmt: skip
     names = [name for name in known if name.startswith("ip_vs_")] if "ip_vs_*" in _WANTED else []
     wanted = modules.with_needed([*(name for name in _WANTED if "*" not in name), *names], known)
@@ -199,7 +212,10 @@ def _program(name: str, path: Path) -> dict[str, _Entry]:
 
 
 def _libraries(path: Path) -> list[Path]:
-    said = subprocess.run(["ldd", str(path)], capture_output=True, text=True, check=False).stdout
+    loader = which("ldd")
+    if loader is None:
+        raise KernelUnavailable("the guest's libraries", "no ldd on this computer", "apt install libc-bin")
+    said = subprocess.run([str(loader), str(path)], capture_output=True, text=True, check=False).stdout
     words = (word for line in said.splitlines() for word in line.split())
     return [Path(word) for word in words if word.startswith("/")]
 
@@ -213,15 +229,9 @@ def _iptables_extensions() -> dict[str, _Entry]:
     return files
 
 
-def _which(name: str) -> Path | None:
-    """The program's file; system programs are often in folders that a user's PATH does not name."""
-    path = os.pathsep.join([os.environ.get("PATH", ""), *_SBIN])
-    found = shutil.which(name, path=path)
-    return Path(found).resolve() if found else None
-
-
 def _drop_older(target: Path, image: Image) -> None:
-    """Of one kernel only the newest three archives stay: every change of the agent makes a new one."""
-    others = sorted(target.parent.glob(f"{image.release}-*.cpio"), key=lambda path: path.stat().st_mtime_ns)
-    for path in others[:-3]:
-        path.unlink(missing_ok=True)
+    """Of one kernel's archives those stay that were used within the hour, and three: each new agent makes one."""
+    used = {path: path.stat().st_mtime for path in target.parent.glob(f"{image.release}-*.cpio")}
+    for path in sorted(used, key=lambda path: used[path])[:-3]:
+        if used[path] < used[target] - _IN_USE:
+            path.unlink(missing_ok=True)

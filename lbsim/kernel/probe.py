@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lbsim.errors import KernelUnavailable
 from lbsim.kernel import images
-from lbsim.kernel.job import Job, Show
-from lbsim.kernel.run import run
+from lbsim.kernel.run import PROBE, run
 
 __all__ = ["Way", "status"]
-
-_JOB = Job("probe", ("192.168.1.10",), ("10.0.0.11",), events=(Show(0),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +26,15 @@ class Way:
         return not self.problem
 
 
-def status() -> list[Way]:
-    """Every way, tried with a small job; takes a boot per kernel in the cache."""
-    return [_probe(name) for name in ("netns", *(f"vm:{series}" for series in images.SERIES))]
+def status() -> Iterator[Way]:
+    """Every way, tried with a small job when it is asked for; takes a boot per kernel in the cache."""
+    for name in ("netns", *(f"vm:{series}" for series in images.SERIES)):
+        yield _probe(name)
 
 
 def _probe(name: str) -> Way:
     try:
-        (seen,) = run([_JOB], name)
+        (seen,) = run([PROBE], name)
     except KernelUnavailable as error:
         return Way(name, problem=str(error))
     return Way(name, seen.release, seen.error)

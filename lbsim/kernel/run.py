@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import lbsim
 from lbsim.errors import KernelUnavailable, expected_one_of
-from lbsim.kernel import cache, channel, images, vm
+from lbsim.kernel import cache, channel, images, process, vm
 from lbsim.kernel.images import Image
-from lbsim.kernel.job import Job, Observation
+from lbsim.kernel.job import Job, Observation, Show
 
-__all__ = ["WAYS", "netns_ready", "run"]
+__all__ = ["PROBE", "WAYS", "netns_ready", "run"]
 
 #: ``vm`` is the newest kernel of the first series in the cache; ``auto`` tries netns before vm.
 WAYS = ("auto", "netns", "vm", *(f"vm:{series}" for series in images.SERIES))
 
-_SILENCE = 120.0
+#: The least that shows that a kernel can be used: a bench, and a look at the tables.
+PROBE = Job("probe", ("192.168.1.10",), ("10.0.0.11",), events=(Show(0),))
+
+_SILENCE = 120.0  # seconds; an agent that only waits says so more often
+_PROBE_SILENCE = 20.0
 
 
 def run(
@@ -42,7 +45,8 @@ def run(
 
     Raises
     ------
-    KernelUnavailable : the way does not work here, or the kernel panicked, hung or ended early.
+    KernelUnavailable : the way does not work here: no kernel was asked.
+    KernelFailed : the kernel panicked, hung or ended early.
     """
     if isinstance(way, Image):
         return vm.run(way, jobs, real_time=real_time, progress=progress)
@@ -50,7 +54,7 @@ def run(
         raise KernelUnavailable("a real kernel", expected_one_of(way, WAYS, "way"), "name one of these")
     if way in ("auto", "netns"):
         try:
-            netns_ready()
+            netns_ready(jobs)
         except KernelUnavailable:
             if way == "netns":
                 raise
@@ -59,23 +63,37 @@ def run(
     return vm.run(_image(way), jobs, real_time=real_time, progress=progress)
 
 
-def netns_ready() -> None:
-    """Return if this host's kernel can be used.
+def netns_ready(jobs: Sequence[Job] = ()) -> None:
+    """Return if this host's kernel can do jobs; a small one was done then.
 
     Raises
     ------
-    KernelUnavailable : not root, no ``ip_vs``, no ``ipvsadm``, no pyroute2.
+    KernelUnavailable : not root, no ``ip_vs``, no pyroute2, no ``ipvsadm`` or another program that the jobs run, or
+        something that only shows when it is done: a container without the right to make namespaces, for example.
     """
     what = "this host's kernel (netns)"
+    elsewhere = "use the vm: lbsim verify --kernel vm"
     if os.geteuid() != 0:
-        raise KernelUnavailable(what, "it needs root", "run as root, or use the vm: lbsim verify --kernel vm")
-    if shutil.which("ipvsadm") is None:
-        raise KernelUnavailable(what, "no ipvsadm on PATH", "apt install ipvsadm")
+        raise KernelUnavailable(what, "it needs root", f"run as root, or {elsewhere}")
+    for name in sorted({"ipvsadm", *(argv[0] for job in jobs for argv in job.commands())}):
+        if name in process.PACKAGES and process.which(name) is None:
+            raise KernelUnavailable(what, f"no {name} on this computer", f"apt install {process.PACKAGES[name]}")
+    if importlib.util.find_spec("pyroute2") is None:
+        raise KernelUnavailable(what, "no pyroute2", "pip install 'lbsim[kernel]'")
     if not Path("/proc/net/ip_vs").exists():
-        program = shutil.which("modprobe")
-        if program is None or subprocess.run([program, "-q", "ip_vs"], check=False, capture_output=True).returncode:
-            step = f"the kernel {os.uname().release} has no ip_vs and none can be loaded"
-            raise KernelUnavailable(what, step, "use the vm: lbsim verify --kernel vm")
+        modprobe = process.which("modprobe")
+        if not modprobe or subprocess.run([modprobe, "-q", "ip_vs"], check=False, capture_output=True).returncode:
+            raise KernelUnavailable(
+                what, f"the kernel {os.uname().release} has no ip_vs and none can be loaded", elsewhere
+            )
+    try:
+        (seen,) = _in_namespaces([PROBE], None, _PROBE_SILENCE)
+    except KernelUnavailable as error:
+        raise KernelUnavailable(what, error.step, elsewhere) from error
+    if seen.error:
+        raise KernelUnavailable(
+            what, f"a bench cannot be built: {seen.error}", f"in a container, give it all privileges; or {elsewhere}"
+        )
 
 
 def _image(way: str) -> Image:
@@ -85,21 +103,25 @@ def _image(way: str) -> Image:
     return images.find(next((series for series in images.SERIES if series in known), next(iter(images.SERIES))))
 
 
-def _in_namespaces(jobs: Sequence[Job], progress: channel.Progress | None) -> list[Observation]:
+def _in_namespaces(
+    jobs: Sequence[Job], progress: channel.Progress | None, silence: float = _SILENCE
+) -> list[Observation]:
     """By an agent process of its own, so that this one never changes its namespace."""
     home = str(Path(lbsim.__file__).parent.parent)
-    environment = dict(os.environ, PYTHONPATH=os.pathsep.join([home, *(part for part in sys.path if part)]))
-    with cache.temporary(Path(tempfile.gettempdir()), "lbsim-run") as scratch:
-        (scratch / "jobs").write_bytes(b"".join(job.to_json().encode() + b"\n" for job in jobs))
+    path = os.pathsep.join([home, *(part for part in sys.path if part)])
+    environment = os.environ | {"PYTHONPATH": path, "PATH": process.search_path()}
+    with cache.scratch() as scratch:
         errors = scratch / "errors"
-        longest = max((event.at for job in jobs for event in job.events), default=0) / 1e9
+        with cache.room(scratch.parent, "TMPDIR"):
+            (scratch / "jobs").write_bytes(b"".join(job.to_json().encode() + b"\n" for job in jobs))
 
-        def why() -> str:
+        def why() -> tuple[str, str]:
             said = [line for line in errors.read_text(errors="replace").splitlines() if line.strip()]
-            return "the agent ended early" + (f": {said[-1].strip()}" if said else "")
+            step = "the agent ended early" + (f": {said[-1].strip()}" if said else "")
+            return step, "try again, or use the vm: lbsim verify --kernel vm"
 
         argv = [sys.executable, "-m", "lbsim.kernel.agent", str(scratch / "jobs")]
-        with channel.started(argv, errors, environment) as process:
+        with process.started(argv, errors, environment) as agent:
             return channel.follow(
-                process, jobs, what="this host's kernel (netns)", silence=_SILENCE + longest, why=why, progress=progress
+                agent, jobs, what="this host's kernel (netns)", silence=silence, why=why, progress=progress
             )

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 import shutil
-import tempfile
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
 from lbsim.errors import KernelUnavailable
-from lbsim.kernel import cache, channel, initramfs
+from lbsim.kernel import cache, channel, initramfs, process
 from lbsim.kernel.images import Image
 from lbsim.kernel.job import Job, Observation
 
@@ -23,7 +23,8 @@ __all__ = ["QEMU", "run"]
 QEMU = "qemu-system-x86_64"
 
 _MEMORY = 512  # MB; the file system in memory takes a tenth, 250,000 connections as much again
-_SILENCE = 120.0
+_MEMORY_PER_JOBS = 20  # a byte of a job becomes so many while it is read, done and told
+_SILENCE = 120.0  # seconds; an agent that only waits says so every minute
 _TIME_TRAVEL = ("-icount", "shift=0,sleep=off")
 # What an emulated computer does not need costs seconds: ACPI is slow under -icount, self-tests of ciphers are long.
 _COMMAND_LINE = (
@@ -31,6 +32,7 @@ _COMMAND_LINE = (
     "PYTHONHOME=/ LD_LIBRARY_PATH=/lib PATH=/bin XTABLES_LIBDIR=/lib/xtables PYTHONDONTWRITEBYTECODE=1"
 )
 _PANIC = re.compile(r"Kernel panic - not syncing: (.*)")
+_NO_MEMORY = re.compile(r"Out of memory|deadlocked on memory|Initramfs unpacking failed|MemoryError")
 
 
 def run(
@@ -51,38 +53,57 @@ def run(
 
     Raises
     ------
-    KernelUnavailable : no QEMU, the guest panicked, hung or ended early; ``done`` holds what was seen until then.
+    KernelUnavailable : no guest could be started: no QEMU, no tools for the guest, no room.
+    KernelFailed : the guest panicked, hung or ended early; ``done`` holds what was seen until then.
     """
     qemu = shutil.which(QEMU)
     what = f"the kernel {image.release} under QEMU"
     if qemu is None:
         raise KernelUnavailable(what, f"no {QEMU} on PATH", "apt install qemu-system-x86")
-    archive = initramfs.base(image)
-    if real_time:
-        silence += max((event.at for job in jobs for event in job.events), default=0) / 1e9
-    with cache.temporary(Path(tempfile.gettempdir()), "lbsim-run") as scratch:
+    archive = initramfs.base(image, programs={argv[0] for job in jobs for argv in job.commands()})
+    lines = b"".join(job.to_json().encode() + b"\n" for job in jobs)
+    with cache.scratch() as scratch:
         console, errors, initrd = scratch / "console", scratch / "errors", scratch / "initrd"
-        initramfs.with_jobs(archive, b"".join(job.to_json().encode() + b"\n" for job in jobs), initrd)
+        with cache.room(scratch.parent, "TMPDIR"):
+            initramfs.with_jobs(archive, lines, initrd)
         argv = [
-            qemu, "-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", str(_MEMORY),
+            qemu, "-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", str(_megabytes(len(lines))),
             "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-nic", "none",
             *(() if real_time else _TIME_TRAVEL),
             "-serial", f"file:{console}", "-chardev", "stdio,id=results,signal=off", "-serial", "chardev:results",
             "-kernel", str(image.vmlinuz), "-initrd", str(initrd),
             "-append", " ".join([_COMMAND_LINE, *_switches(real_time, as_host)]),
         ]  # fmt: skip
+        with process.started(argv, errors) as guest:
+            return channel.follow(
+                guest, jobs, what=what, silence=silence, progress=progress,
+                why=lambda: _why(guest.returncode, _text(console), _text(errors)),
+            )  # fmt: skip
 
-        def why() -> str:
-            said = console.read_text(errors="replace") if console.exists() else ""
-            complaints = [line for line in errors.read_text(errors="replace").splitlines() if line.strip()]
-            if panic := _PANIC.search(said):
-                before = [line for line in said[: panic.start()].splitlines() if line.strip() and line[0] != "["]
-                return f"the guest panicked: {panic[1].strip()}" + (f" ({before[-1].strip()})" if before else "")
-            last = [line for line in (*complaints, *said.splitlines()) if line.strip()]
-            return "the guest ended early" + (f": {last[-1].strip()}" if last else "")
 
-        with channel.started(argv, errors) as process:
-            return channel.follow(process, jobs, what=what, silence=silence, why=why, progress=progress)
+def _megabytes(jobs: int) -> int:
+    """The memory of a guest that is given so many bytes of jobs."""
+    return _MEMORY + (_MEMORY_PER_JOBS * jobs >> 20)
+
+
+def _why(status: int, console: str, complaints: str) -> tuple[str, str]:
+    """Why a guest ended that was not told to, and what helps."""
+    again = "try again; if it stays so, take another kernel: lbsim kernel status names those that work"
+    if _NO_MEMORY.search(console) or _NO_MEMORY.search(complaints):
+        again = "ask for less at once: fewer packets, fewer scenarios"
+    if panic := _PANIC.search(console):
+        before = [line for line in console[: panic.start()].splitlines() if line.strip() and line[0] != "["]
+        return f"the guest panicked: {panic[1].strip()}" + (f" ({before[-1].strip()})" if before else ""), again
+    if status < 0:
+        return f"QEMU was killed by {signal.Signals(-status).name}", "see who did it: is memory short?"
+    last = [line for line in (*complaints.splitlines(), *console.splitlines()) if line.strip()]
+    return "the guest ended early" + (f": {last[-1].strip()}" if last else ""), again
+
+
+def _text(path: Path) -> str:
+    """What is in a file that may not be there, without what would move a cursor."""
+    text = path.read_text(errors="replace") if path.exists() else ""
+    return "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text)
 
 
 def _switches(real_time: bool, as_host: bool) -> list[str]:

@@ -1,0 +1,141 @@
+"""Other programs: they end when this one does, however it ends, and so does what they have started."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from lbsim.errors import KernelUnavailable
+
+__all__ = ["PACKAGES", "finished", "search_path", "started", "which"]
+
+#: The tools that a director may need, and the Debian packages that bring them.
+PACKAGES = {"ipvsadm": "ipvsadm", "ip": "iproute2", "iptables": "iptables", "ip6tables": "iptables"}
+
+_SBIN = ("/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/bin", "/bin", "/usr/local/bin")
+
+_PR_SET_PDEATHSIG = 1
+_LOOK_EVERY = 0.5  # seconds
+_libc = ctypes.CDLL(None)
+
+# Between us and a program that starts programs of its own: when we are gone the kernel tells this one, which then
+# ends the whole group. The kernel itself would tell nobody but our own child.
+_GUARD = f"""
+import ctypes, os, signal, subprocess, sys
+def end(*_):
+    os.killpg(0, signal.SIGKILL)
+signal.signal(signal.SIGTERM, end)
+ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG}, signal.SIGTERM)
+if os.getppid() != int(sys.argv[1]):
+    end()
+sys.exit(subprocess.run(sys.argv[2:]).returncode & 255)
+"""
+
+
+@contextlib.contextmanager
+def started(
+    argv: Sequence[str], errors: Path, environment: dict[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """The process, which ends when this block or this program does, however that comes; stderr goes to a file.
+
+    Raises
+    ------
+    KernelUnavailable : it cannot be started.
+    """
+    parent = os.getpid()
+
+    def die_with_parent() -> None:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    try:
+        with errors.open("wb") as said:
+            process = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said, env=environment,
+                start_new_session=True, preexec_fn=die_with_parent,  # noqa: PLW1509 - one system call, no locks
+            )  # fmt: skip
+    except OSError as error:
+        step = f"cannot be started: {os.strerror(error.errno or 0)}"
+        raise KernelUnavailable(argv[0], step, "install it anew, or look at your limits (ulimit -a)") from error
+    try:
+        yield process
+    finally:
+        _end(process)
+
+
+def finished(
+    argv: Sequence[str], folder: Path, *, patience: float, waiting: Callable[[], object] = lambda: None
+) -> subprocess.CompletedProcess[str]:
+    """What a program said (in English) and its exit status, once it has ended.
+
+    Parameters
+    ----------
+    folder : where it works.
+    patience : seconds after which it is ended if nothing in ``folder`` has grown in that time.
+    waiting : called now and then.
+
+    Raises
+    ------
+    TimeoutError : it was ended.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-ISc", _GUARD, str(os.getpid()), *argv],
+        cwd=folder, env=os.environ | {"LC_ALL": "C.UTF-8", "LANGUAGE": ""}, start_new_session=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, encoding="utf-8", errors="replace",
+    )  # fmt: skip
+    try:
+        size, since = -1, time.monotonic()
+        while True:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                said, complained = process.communicate(timeout=_LOOK_EVERY)
+                return subprocess.CompletedProcess(argv, process.returncode, said, complained)
+            waiting()
+            before, size = size, _size(folder)
+            if size != before:
+                since = time.monotonic()
+            elif time.monotonic() - since > patience:
+                raise TimeoutError
+    finally:
+        _end(process)
+
+
+def search_path() -> str:
+    """``PATH`` and the folders of system programs, which a user's often does not name."""
+    return os.pathsep.join([os.environ.get("PATH", ""), *_SBIN])
+
+
+def which(name: str) -> Path | None:
+    """The program's file in :func:`search_path`."""
+    found = shutil.which(name, path=search_path())
+    return Path(found).resolve() if found else None
+
+
+def _end(process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None:
+    """End the process and its group, unless it has been waited for: then its number may be another's by now."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    for stream in (process.stdout, process.stderr):
+        if stream:
+            stream.close()
+
+
+def _size(folder: Path) -> int:
+    """Bytes in all files below a folder that somebody else is writing to."""
+    total = 0
+    for path, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.lstat(os.path.join(path, name)).st_size
+    return total
