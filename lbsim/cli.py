@@ -11,9 +11,8 @@ from __future__ import annotations
 import functools
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, ParamSpec
 
@@ -21,15 +20,15 @@ import click
 
 from lbsim import __version__
 from lbsim.errors import LbsimError
+from lbsim.meter import Meter
 
 if TYPE_CHECKING:
-    from lbsim.pipeline import Progress, Run
+    from lbsim.pipeline import Run
     from lbsim.scenario import Loaded
 
 __all__ = ["main"]
 
 PASSED, FAILED, CANNOT, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
-FIRST_NOTE, NEXT_NOTE = 2.0, 10.0  # seconds until a run without a terminal says that it lives, and again
 
 P = ParamSpec("P")
 A_PATH = click.Path(path_type=Path, readable=False)  # whoever reads it says in one line why it cannot be read
@@ -155,10 +154,8 @@ def run(
             name = loaded.scenario.name
             _refuse_known_name(name, path, names)
             captures = pcap_out / name if pcap_out and several else pcap_out
-            columns = (
-                columns_out.with_suffix(f".{name}{columns_out.suffix}") if columns_out and several else columns_out
-            )
-            with _meter(name, silent=quiet) as progress:
+            columns = _with_name(columns_out, name) if columns_out and several else columns_out
+            with Meter(name, silent=quiet) as progress:
                 done = run_loaded(
                     loaded,
                     out=out,
@@ -241,7 +238,7 @@ def verify(
             status = _complain(error)
 
     try:
-        with _meter("verify", silent=False) as progress:
+        with Meter("verify") as progress:
             found = (
                 (one for each in loaded for one in pipeline.verify_recorded(each, RECORDED_KERNELS, complain, out=out))
                 if recorded
@@ -288,7 +285,7 @@ def fetch(which: str) -> int:
     """Bring a kernel into the user's cache: 6.1, 6.12, or the path of a Debian kernel package."""
     from lbsim.kernel import fetch as fetch_image
 
-    with _meter("fetch", silent=False) as progress:
+    with Meter("fetch") as progress:
         image = fetch_image(which, progress)
     click.echo(f"linux-{image.release}: {image.vmlinuz}")
     return PASSED
@@ -309,7 +306,7 @@ def record(*, scenarios: tuple[Path, ...], way: str) -> int:
         status = _complain(error)
 
     command = f"lbsim kernel record --kernel {way}"
-    with _meter("record", silent=False) as progress:
+    with Meter("record") as progress:
         for path, one in pipeline.record(loaded, way=way, command=command, progress=progress, complain=complain):
             click.echo(str(path))
             click.echo("\n".join(one.lines()))
@@ -421,33 +418,3 @@ def _rendered(done: Run) -> str:
     with console.capture() as text:
         console.print(render(done.result, expectations=done.outcomes))
     return text.get()
-
-
-@contextmanager
-def _meter(name: str, *, silent: bool) -> Iterator[Progress]:
-    """How far a run is, on standard error: a bar on a terminal, else a line now and then if it takes long."""
-    if silent:
-        yield lambda _step, _done, _total: None
-    elif not sys.stderr.isatty():
-        yield _notes(name)
-    else:
-        from rich.console import Console
-        from rich.progress import Progress as Bar
-
-        with Bar(console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task(name, total=None)
-            yield lambda step, done, total: bar.update(
-                task, description=f"{name}: {step}", completed=done, total=total or None
-            )
-
-
-def _notes(name: str) -> Progress:
-    due = time.monotonic() + FIRST_NOTE
-
-    def tell(step: str, done: int, total: int) -> None:
-        nonlocal due
-        if time.monotonic() >= due:
-            due = time.monotonic() + NEXT_NOTE
-            click.echo(f"{name}: {step} {done:,} of {total:,}" if total else f"{name}: {step}", err=True)
-
-    return tell

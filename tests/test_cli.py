@@ -10,6 +10,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -384,13 +385,16 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_a_long_run_without_a_terminal_says_that_it_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lbsim.cli.FIRST_NOTE", 0.0)
+    monkeypatch.setattr("lbsim.meter.FIRST_NOTE", 0.0)
     assert run(write(tmp_path)).stderr == "demo: traffic\n"  # the next one is due 10 s later
 
 
-def test_a_terminal_gets_a_bar_and_colours(tmp_path: Path) -> None:
+def on_a_terminal(program: str, *words: str | Path) -> str:
+    """What a Python program shows on a terminal."""
     ours, theirs = pty.openpty()
-    process = a_process("run", "--no-figures", write(tmp_path), terminal=theirs)
+    environment = {**os.environ, "PYTHONPATH": ROOT, "TERM": "xterm", "NO_COLOR": ""}
+    command = [sys.executable, "-c", program, *map(str, words)]
+    process = subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment)
     os.close(theirs)
     shown = b""
     with suppress(OSError):  # the end of a terminal
@@ -398,8 +402,23 @@ def test_a_terminal_gets_a_bar_and_colours(tmp_path: Path) -> None:
             shown += part
     os.close(ours)
     assert process.wait(timeout=60) == 0
-    assert "\N{BOX DRAWINGS HEAVY HORIZONTAL}" in shown.decode()
-    assert "\x1b[32mpass" in shown.decode()
+    return shown.decode()
+
+
+def test_a_quick_run_on_a_terminal_shows_colours_and_no_bar(tmp_path: Path) -> None:
+    shown = on_a_terminal("from lbsim.cli import main; main()", "run", "--no-figures", write(tmp_path))
+    assert "\x1b[32mpass" in shown
+    assert "\N{BOX DRAWINGS HEAVY HORIZONTAL}" not in shown
+
+
+def test_a_long_run_on_a_terminal_has_a_bar(tmp_path: Path) -> None:
+    program = "import lbsim.meter; lbsim.meter.FIRST_NOTE = 0.01; from lbsim.cli import main; main()"
+    path = write(tmp_path, changed("connections: 6", "connections: 5000", WHOLE[: WHOLE.index("show:")]))
+    shown = on_a_terminal(program, "run", "--no-figures", "--quiet", path)
+    assert "\N{BOX DRAWINGS HEAVY HORIZONTAL}" not in shown  # quiet is quiet
+    shown = on_a_terminal(program, "run", "--no-figures", path)
+    assert "\N{BOX DRAWINGS HEAVY HORIZONTAL}" in shown
+    assert "demo: simulate" in shown
 
 
 def test_a_reader_that_goes_away_ends_the_output_quietly() -> None:
@@ -433,6 +452,20 @@ def test_an_interrupt_exits_130_with_one_line(tmp_path: Path) -> None:
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (130, "", "interrupted\n")
     assert not (tmp_path / "reports").exists()
+
+
+@pytest.mark.parametrize("ending", ["npz", "parquet"])
+def test_an_interrupt_in_mid_run_leaves_nothing(tmp_path: Path, ending: str) -> None:
+    path = write(tmp_path, changed("connections: 6", "connections: 100000"))
+    process = a_process("run", path, "--columns-out", f"out/packets.{ending}", "--pcap-out", "captures")
+    deadline = time.monotonic() + 60
+    while not any(part.is_file() and part.stat().st_size for part in tmp_path.glob("out/**/*")):  # a block was written
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err.splitlines()[-1]) == (130, "", "interrupted")
+    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")} == {"demo.lbsim.yaml", "out"}
 
 
 def test_an_interrupt_while_a_report_is_written_leaves_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
