@@ -12,7 +12,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, ParamSpec
 
@@ -23,7 +23,6 @@ from lbsim.errors import LbsimError
 from lbsim.meter import Meter
 
 if TYPE_CHECKING:
-    from lbsim.pipeline import Run
     from lbsim.scenario import Loaded
 
 __all__ = ["main"]
@@ -115,6 +114,13 @@ def main() -> None:
     is_flag=True,
     help="Keep every packet in result.json, also of more than 2,000,000; lbsim compare needs them.",
 )
+@click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Run N scenarios at a time; default: 1, or one per processor if figures of more than 3 are drawn.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document per scenario, one per line.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only expectations that failed.")
 @_exits
@@ -126,6 +132,7 @@ def run(
     pcap_out: Path | None,
     columns_out: Path | None,
     keep_columns: bool,
+    jobs: int | None,
     as_json: bool,
     quiet: bool,
 ) -> int:
@@ -133,9 +140,9 @@ def run(
 
     SCENARIO is a file, or a directory: then all *.lbsim.yaml files below it.
     """
+    from lbsim.batch import Wanted, outcomes
     from lbsim.export import check_target
-    from lbsim.pipeline import refuse_unwritable, run_loaded
-    from lbsim.scenario import load
+    from lbsim.pipeline import refuse_unwritable
 
     refuse_unwritable(out)
     refuse_unwritable(pcap_out)
@@ -146,31 +153,33 @@ def run(
     files, missing = _scenario_files(scenarios)
     for error in missing:
         status = _complain(error)
-    names: dict[str, Path] = {}
-    several = len(files) > 1
-    for path in files:
-        try:
-            loaded = load(path)
-            name = loaded.scenario.name
-            _refuse_known_name(name, path, names)
-            captures = pcap_out / name if pcap_out and several else pcap_out
-            columns = _with_name(columns_out, name) if columns_out and several else columns_out
-            with Meter(name, silent=quiet) as progress:
-                done = run_loaded(
-                    loaded,
-                    out=out,
-                    figures=not no_figures,
-                    pcap_out=captures,
-                    columns_out=columns,
-                    keep_columns=keep_columns,
-                    progress=progress,
-                )
-        except LbsimError as error:
-            status = _complain(error)
-            continue
-        _show(done, as_json=as_json, quiet=quiet)
-        status = max(status, PASSED if done.passed else FAILED)
+    wanted = Wanted(
+        out=out,
+        figures=not no_figures,
+        pcap_out=pcap_out,
+        columns_out=columns_out,
+        keep_columns=keep_columns,
+        as_json=as_json,
+        quiet=quiet,
+        width=_terminal_width(),
+    )
+    with closing(outcomes(files, wanted, jobs)) as found:
+        for one in found:
+            if isinstance(one, LbsimError):
+                status = _complain(one)
+            else:
+                click.echo(one.text, nl=False)
+                status = max(status, PASSED if one.passed else FAILED)
     return status
+
+
+def _terminal_width() -> int | None:
+    """Columns of the terminal that standard output goes to; None if it goes elsewhere."""
+    if not sys.stdout.isatty():
+        return None
+    from rich.console import Console
+
+    return Console().width
 
 
 @main.command()
@@ -378,43 +387,7 @@ def _scenarios_below(directory: Path, errors: list[LbsimError]) -> list[Path]:
     return found
 
 
-def _with_name(path: Path, name: str) -> Path:
-    """``packets.demo.npz`` of ``packets.npz``."""
-    return path.with_name(f"{path.stem}.{name}{path.suffix}")
-
-
-def _show(done: Run, *, as_json: bool, quiet: bool) -> None:
-    if as_json:
-        _print_json(done.summary())
-    elif quiet:
-        for outcome in done.outcomes:
-            if not outcome.passed:
-                click.echo(f"{outcome.place}: FAIL  {outcome.title}: {outcome.detail}")
-    else:
-        click.echo(_rendered(done), nl=False)
-        if done.folder:
-            click.echo(f"\nreport: {done.folder}")
-        if done.captures:
-            click.echo(f"captures: {done.captures[0].parent}")
-        if done.columns:
-            click.echo(f"columns: {done.columns}")
-
-
 def _print_json(document: object, *, indent: int | None = None) -> None:
     import json
 
     click.echo(json.dumps(document, indent=indent, ensure_ascii=False))
-
-
-def _rendered(done: Run) -> str:
-    """The report as text: coloured and as wide as the terminal, or plain."""
-    from lbsim.report.terminal import plain_text, render
-
-    if not sys.stdout.isatty():
-        return plain_text(done.result, expectations=done.outcomes)
-    from rich.console import Console
-
-    console = Console()
-    with console.capture() as text:
-        console.print(render(done.result, expectations=done.outcomes))
-    return text.get()

@@ -319,6 +319,72 @@ def test_columns_are_kept_on_request(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert cli("compare", "reports/demo", "reports/demo").exit_code == 0
 
 
+def several(folder: Path, count: int = 3) -> list[Path]:
+    """Scenarios of which one misses an expectation, one cannot be understood, and one bears the name of another."""
+    texts = [changed("name: demo", f"name: s{n}") for n in range(count)]
+    texts += [changed("name: demo", "name: failing", FAILING), "name: [", changed("name: demo", "name: s0")]
+    return [write(folder, text, f"{n}.lbsim.yaml") for n, text in enumerate(texts)]
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("options", [["--json"], ["--quiet"], [], ["--columns-out", "c/x.npz", "--pcap-out", "p"]])
+def test_side_by_side_everything_is_as_one_after_another(tmp_path: Path, options: list[str]) -> None:
+    paths = several(tmp_path)
+    answers = []
+    for jobs in ("1", "2"):
+        folder = tmp_path / f"jobs{jobs}"
+        folder.mkdir()
+        os.chdir(folder)
+        answers.append((run("--jobs", jobs, *options, *paths), files_below(folder)))
+    (one, files_of_one), (two, files_of_two) = answers
+    assert one.exit_code == 2
+    assert (two.exit_code, two.stdout, two.stderr) == (one.exit_code, one.stdout, one.stderr)
+    assert files_of_two == files_of_one
+    assert {"reports/s2/result.json", "reports/failing/result.json"} <= files_of_one.keys()
+
+
+def test_a_scenario_that_takes_long_does_not_change_the_order(tmp_path: Path) -> None:
+    slow = changed("connections: 6", "connections: 20000", WHOLE[: WHOLE.index("show:")])
+    paths = [write(tmp_path, slow.replace("demo", "slow"), "a.lbsim.yaml")]
+    paths += several(tmp_path, 2)[:2]
+    result = run("--json", "--jobs", "3", *paths)
+    assert [json.loads(line)["name"] for line in result.stdout.splitlines()] == ["slow", "s0", "s1"]
+
+
+def test_more_jobs_than_scenarios_do_no_harm(tmp_path: Path) -> None:
+    assert run("--quiet", "--jobs", "50", *several(tmp_path)[:2]).exit_code == 0
+
+
+def test_no_jobs_at_all_are_refused(tmp_path: Path) -> None:
+    result = run("--jobs", "0", write(tmp_path))
+    assert (result.exit_code, "0 is not in the range x>=1" in result.stderr) == (2, True)
+
+
+def test_an_interrupt_stops_all_that_run_side_by_side_and_leaves_nothing(tmp_path: Path) -> None:
+    text = changed("connections: 6", "connections: 100000", WHOLE[: WHOLE.index("show:")])
+    paths = [write(tmp_path, text.replace("demo", name), f"{name}.lbsim.yaml") for name in ("one", "two", "three")]
+    process = a_process("run", *paths, "--jobs", "2", "--columns-out", "out/x.npz")
+    deadline = time.monotonic() + 60
+    while sum(part.stat().st_size > 0 for part in tmp_path.glob("out/.x*/time")) < 2:  # two have written a block
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err.splitlines()[-1]) == (130, "", "interrupted")
+    assert "Traceback" not in err
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")}
+    assert left == {*(path.name for path in paths), "out"}
+
+
+def test_on_a_terminal_side_by_side_has_colours_too(tmp_path: Path) -> None:
+    program = "from lbsim.cli import main; main()"
+    shown = on_a_terminal(program, "run", "--no-figures", "--jobs", "2", *several(tmp_path)[:2])
+    assert shown.count("\x1b[32mpass") == 2 * 5
+
+
 def two_reports(folder: Path, old: str, new: str) -> None:
     """Reports of the scenario and of a changed one, ``demo`` and ``other``."""
     other = changed("name: demo", "name: other", changed(old, new))
