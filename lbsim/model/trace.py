@@ -149,7 +149,7 @@ class _Table(Sequence[Row]):
 
     def __eq__(self, other: object) -> bool:
         if type(other) is type(self):
-            return all(np.array_equal(self._view(name), other._view(name)) for name in self.TYPES)
+            return all(np.array_equal(self.column(name), other.column(name)) for name in self.TYPES)
         if isinstance(other, Sequence):
             return len(self) == len(other) and all(mine == theirs for mine, theirs in zip(self, other, strict=True))
         return NotImplemented
@@ -161,14 +161,15 @@ class _Table(Sequence[Row]):
 
     def take(self, rows: IntColumn) -> Self:
         """A table of the rows with these numbers, in this order."""
-        return self._with({name: self._view(name)[rows] for name in self.TYPES})
+        return self._with({name: self.column(name)[rows] for name in self.TYPES})
 
     def _with(self, columns: dict[str, np.ndarray[Any, Any]]) -> Self:
         table = type(self)()
         table._columns, table._length = columns, len(next(iter(columns.values())))
         return table
 
-    def _view(self, name: str) -> Any:
+    def column(self, name: str) -> Any:
+        """One of the columns of ``TYPES`` : read-only."""
         view = self._columns[name][: self._length]
         view.flags.writeable = False
         return view
@@ -182,7 +183,7 @@ class _Table(Sequence[Row]):
     def extend(self, rows: Iterable[Row]) -> None:
         """Add the rows of a table (fast), or objects."""
         if isinstance(rows, type(self)):
-            self._append_columns(len(rows), {name: rows._view(name) for name in self.TYPES})
+            self._append_columns(len(rows), {name: rows.column(name) for name in self.TYPES})
         else:
             made = list(rows)
             self._append_columns(len(made), self._columns_of(made))
@@ -218,12 +219,12 @@ class AddressTable(_Table[Address]):
     @property
     def family(self) -> IntColumn:
         """4 or 6 : int8[n], read-only."""
-        return self._view("family")  # type: ignore[no-any-return]
+        return self.column("family")  # type: ignore[no-any-return]
 
     @property
     def words(self) -> Words:
         """The addresses as numbers of 32 bits, highest first : uint32[n, 4], read-only; IPv4 is the last one alone."""
-        return self._view("words")  # type: ignore[no-any-return]
+        return self.column("words")  # type: ignore[no-any-return]
 
     def extend_columns(self, *, family: ArrayLike, words: ArrayLike) -> None:
         """Add ``words``, integers[k, 4], that are all of one ``family`` or of integers[k]."""
@@ -252,27 +253,27 @@ class FlowTable(_Table[Flow]):
     @property
     def proto(self) -> IntColumn:
         """IP protocol number : int16[n], read-only."""
-        return self._view("proto")  # type: ignore[no-any-return]
+        return self.column("proto")  # type: ignore[no-any-return]
 
     @property
     def client(self) -> IntColumn:
         """Index into the addresses : int32[n], read-only."""
-        return self._view("client")  # type: ignore[no-any-return]
+        return self.column("client")  # type: ignore[no-any-return]
 
     @property
     def client_port(self) -> IntColumn:
         """Port : int32[n], read-only."""
-        return self._view("client_port")  # type: ignore[no-any-return]
+        return self.column("client_port")  # type: ignore[no-any-return]
 
     @property
     def server(self) -> IntColumn:
         """Index into the addresses : int32[n], read-only."""
-        return self._view("server")  # type: ignore[no-any-return]
+        return self.column("server")  # type: ignore[no-any-return]
 
     @property
     def server_port(self) -> IntColumn:
         """Port : int32[n], read-only."""
-        return self._view("server_port")  # type: ignore[no-any-return]
+        return self.column("server_port")  # type: ignore[no-any-return]
 
     def extend_columns(
         self, *, proto: ArrayLike, client: ArrayLike, client_port: ArrayLike, server: ArrayLike, server_port: ArrayLike

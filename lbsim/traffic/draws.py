@@ -5,7 +5,7 @@ everything here is made of two things that are: SplitMix64 (integers modulo 2**6
 IEEE 754 rounds in exactly one way (``+ - * /``, square root, whole parts, powers of two).
 
 Each use of random numbers has its own stream, named by its purpose: drawing more of one changes nothing of
-another, and the first n numbers of a stream do not depend on how many are drawn.
+another, and a number of a stream depends only on its place there, not on how many are drawn or in which pieces.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 
 from lbsim.model.trace import IntColumn
 
-__all__ = ["Draws", "Floats", "Words", "exp", "log", "sin_turns", "splitmix64"]
+__all__ = ["Draws", "Floats", "Words", "exp", "log", "sin_turns", "splitmix64", "zipf"]
 
 Words: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.uint64]]"
 Floats: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.float64]]"
@@ -37,7 +37,8 @@ _SIN = [(-1.0) ** k / factorial(2 * k + 1) for k in range(12)]  # of sin(x) / x 
 
 @dataclass(frozen=True, slots=True)
 class Draws:
-    """Streams of random numbers of one seed; methods take a stream's name and how many numbers are wanted.
+    """Streams of random numbers of one seed; methods take a stream's name, how many numbers are wanted, and how many
+    come before them in the stream.
 
     Parameters
     ----------
@@ -46,49 +47,60 @@ class Draws:
 
     seed: int
 
-    def words(self, purpose: str, n: int) -> Words:
+    def words(self, purpose: str, n: int, begin: int = 0) -> Words:
         """uint64[n], each value equally likely."""
+        return self.words_at(purpose, np.arange(begin, begin + n, dtype=np.int64))
+
+    def words_at(self, purpose: str, places: IntColumn) -> Words:
+        """uint64[n], the words at these places of the stream, each value equally likely."""
         digest = sha256(f"lbsim {self.seed} {purpose}".encode()).digest()
-        return splitmix64(int.from_bytes(digest[:8], "little"), n)
+        return splitmix64(int.from_bytes(digest[:8], "little"), places)
 
-    def uniform(self, purpose: str, n: int) -> Floats:
+    def uniform(self, purpose: str, n: int, begin: int = 0) -> Floats:
         """float64[n], above 0 and up to 1 inclusive, in steps of 2**-53."""
-        return _unit_interval(self.words(purpose, n))
+        return _unit_interval(self.words(purpose, n, begin))
 
-    def below(self, purpose: str, n: int, size: int) -> IntColumn:
+    def below(self, purpose: str, n: int, size: int, begin: int = 0) -> IntColumn:
         """int64[n] from 0 to ``size`` - 1, each equally likely."""
-        return (np.ceil(self.uniform(purpose, n) * size) - 1).astype(np.int64)
+        return (np.ceil(self.uniform(purpose, n, begin) * size) - 1).astype(np.int64)
 
-    def exponential(self, purpose: str, n: int) -> Floats:
+    def exponential(self, purpose: str, n: int, begin: int = 0) -> Floats:
         """float64[n], exponentially distributed with mean 1: the inverse of the distribution function."""
-        return -log(self.uniform(purpose, n))
+        return -log(self.uniform(purpose, n, begin))
 
-    def normal(self, purpose: str, n: int) -> Floats:
+    def normal(self, purpose: str, n: int, begin: int = 0) -> Floats:
         """float64[n], normally distributed with mean 0 and deviation 1: Box and Muller's method."""
-        words = self.words(purpose, 2 * n)
+        words = self.words(purpose, 2 * n, 2 * begin)
         radius = np.sqrt(-2.0 * log(_unit_interval(words[0::2])))
         return radius * sin_turns(_unit_interval(words[1::2]))
 
-    def zipf(self, purpose: str, n: int, ranks: int, exponent: float) -> IntColumn:
-        """int64[n] from 0 to ``ranks`` - 1; k - 1 with probability proportional to 1 / k**exponent.
-
-        ``ranks`` is at most 2**20, as there is a table of them.
-        """
-        assert 1 <= ranks <= 2**20
-        steepness = min(exponent, 1000.0)  # beyond that, rank 1 gets everything anyway
-        weights = exp(-steepness * log(np.arange(1, ranks + 1, dtype=np.float64)))
-        # the sum of integers does not depend on the order of adding; 2**20 weights of 2**42 fit into 63 bits
-        heaped = np.cumsum((weights * 2.0**42).astype(np.int64))
-        return np.searchsorted(heaped / heaped[-1], self.uniform(purpose, n)).astype(np.int64)
+    def ranks(self, purpose: str, n: int, shares: Floats, begin: int = 0) -> IntColumn:
+        """int64[n] from 0 to ``len(shares)`` - 1, distributed as ``shares`` says, which are heaped up to 1."""
+        return np.searchsorted(shares, self.uniform(purpose, n, begin)).astype(np.int64)
 
 
-def splitmix64(key: int, n: int) -> Words:
-    """uint64[n]: the first words of the SplitMix64 generator that is seeded with ``key`` (0 to 2**64 - 1).
+def zipf(ranks: int, exponent: float) -> Floats:
+    """The heaped shares of ``ranks`` ranks: that of rank k is proportional to 1 / k**exponent.
 
-    Word i is a mix of ``key + i * gamma``; see Steele, Lea, Flood: Fast splittable pseudorandom number
+    ``ranks`` is at most 2**20, as there is a table of them.
+    """
+    assert 1 <= ranks <= 2**20
+    steepness = min(exponent, 1000.0)  # beyond that, rank 1 gets everything anyway
+    weights = exp(-steepness * log(np.arange(1, ranks + 1, dtype=np.float64)))
+    # the sum of integers does not depend on the order of adding; 2**20 weights of 2**42 fit into 63 bits
+    heaped = np.cumsum((weights * 2.0**42).astype(np.int64))
+    shares: Floats = heaped / heaped[-1]
+    return shares
+
+
+def splitmix64(key: int, places: IntColumn) -> Words:
+    """uint64[n]: words of the SplitMix64 generator that is seeded with ``key`` (0 to 2**64 - 1), the first is at 0.
+
+    Word i is a mix of ``key + (i + 1) * gamma``; see Steele, Lea, Flood: Fast splittable pseudorandom number
     generators (2014).
     """
-    z = np.arange(1, n + 1, dtype=np.uint64)
+    z = places.astype(np.uint64)
+    z += np.uint64(1)
     z *= np.uint64(0x9E3779B97F4A7C15)
     z += np.uint64(key)
     z ^= z >> np.uint64(30)

@@ -26,77 +26,36 @@ IPv6 network count from ``::1`` on, 2**32 of them at most. In a Zipf distributio
 frequent one, and only the first 2**20 hosts get anything. Each address uses its source ports 32768 to 60999
 in turn, so that none is used again before all were; connections with the same client end belong to the same
 flow.
+
+**Blocks.** Connections are drawn in order of arrival, some at a time, and live until their last packet is made. All
+packets before the arrival of the last one drawn are known then: they are made for one window of time after the other,
+put into order and given out. What is kept is what is known of live connections, and the tables of addresses and flows:
+memory depends on connections, not on packets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lbsim.engine.records import ACK, FIN, IN, REPLY, RST, SYN, TCP, UDP
-from lbsim.errors import ScenarioError
-from lbsim.model.config import Address
-from lbsim.model.trace import AddressTable, FlowTable, IntColumn, Trace, in_order_of_appearance
-from lbsim.traffic.draws import Draws, Floats, exp
+from lbsim.engine.records import ACK, IN, TCP, UDP
+from lbsim.model.trace import Blocks, IntColumn, Trace
+from lbsim.traffic.arrivals import ArrivalTimes, check_span, lifetimes
+from lbsim.traffic.callers import PORTS, SERVICE, Callers
+from lbsim.traffic.dialogue import Line, Script, script_of
+from lbsim.traffic.draws import Draws
 
 if TYPE_CHECKING:
-    from lbsim.model.scenario import Arrivals, Clients, Lifetime, SyntheticTraffic, TcpScript, UdpScript
+    from lbsim.model.scenario import SyntheticTraffic
 
-__all__ = ["PORTS", "generate"]
+__all__ = ["PORTS", "generate", "generate_blocks"]
 
-#: Source ports of every client, used in turn: Linux's ephemeral ports.
-PORTS = range(32768, 61000)
-
-_PSH = 8
-_SERVICE = 0  # its index in the addresses
-_IP_HEADER = {4: 20, 6: 40}
-_TCP_HEADER = 20
-_UDP_HEADER = 8
-_MTU = 1500
-_MOST_HOSTS = 2**32
-_MOST_RANKS = 2**20
-_MOST_STEPS = 10_000_000
-_MOST_PACKETS = 250_000_000
-_YEAR = 366 * 24 * 3600 * 10**9
-_LONGEST_TRACE = 100 * _YEAR  # three of these still fit into 63 bits of nanoseconds
-
-
-class _Step(NamedTuple):
-    """One packet of a script."""
-
-    round: int  # how many of the script's rounds have begun before it
-    at: int  # ns after that
-    direction: int
-    flags: int
-    length: int  # bytes of the IP packet
-    seq: int  # counted from the sender's initial sequence number
-    ack: int  # counted from the other side's
-
-
-class _Script(NamedTuple):
-    """What every connection does: packets in ``rounds`` that are spread evenly over its lifetime."""
-
-    steps: list[_Step]
-    rounds: int
-    round_needs: int  # ns
-    around: int  # ns of the lifetime that belong to no round
-
-    def column(self, field: str) -> IntColumn:
-        """One field of all steps."""
-        return np.array([getattr(step, field) for step in self.steps], dtype=np.int64)
-
-
-class _Connections(NamedTuple):
-    """int columns with one element per connection, and what they point into."""
-
-    start: IntColumn  # ns
-    client: IntColumn  # index into addresses
-    port: IntColumn
-    flow: IntColumn  # index into flows
-    addresses: AddressTable
-    flows: FlowTable
+_NEVER = 2**63 - 1
+_LEAST_OF_LIVE = 8  # draws and windows are at least the eighth part of what is live, as each costs a look at all of it
+_SAMPLE = 4096  # connections, from which the packets of a window are estimated
 
 
 def generate(spec: SyntheticTraffic, seed: int) -> Trace:
@@ -114,244 +73,218 @@ def generate(spec: SyntheticTraffic, seed: int) -> Trace:
     ------
     ScenarioError : the spec would make more packets than memory holds, or a trace longer than 100 years.
     """
-    draws = Draws(seed)
-    script = _script(spec)
-    connections = _connections(spec, draws)
-    times = _times(script, connections.start, _lifetimes(spec.lifetime, spec.connections, draws))
-    order = np.argsort(times, kind="stable")
-    columns = _columns(spec, script, connections, order, draws)
-    columns["time"] = times[order]
-    return Trace(columns=columns, addresses=connections.addresses, flows=connections.flows)
+    return Trace.joined(generate_blocks(spec, seed))
 
 
-# ---- who connects, and when ----
+def generate_blocks(spec: SyntheticTraffic, seed: int, *, block_packets: int = 2**18) -> Blocks:
+    """The packets of :func:`generate` in blocks of at most ``block_packets``, at least one.
 
-
-def _connections(spec: SyntheticTraffic, draws: Draws) -> _Connections:
-    start = _starts(spec.arrivals, spec.start, spec.connections, draws)
-    numbers, address = _picked(spec.clients, spec.connections, draws)
-    firsts, client = in_order_of_appearance(numbers)
-    ids = {spec.service.address: _SERVICE}
-    id_of = np.array([ids.setdefault(address(k), len(ids)) for k in numbers[firsts].tolist()])
-    client = id_of[client]
-    turn = _turns(client)
-    port = PORTS[0] + turn % len(PORTS)
-    firsts = flow = np.arange(len(start))
-    if turn.max() >= len(PORTS):
-        firsts, flow = in_order_of_appearance(client * 2**16 + port)
-    proto = TCP if spec.service.protocol == "tcp" else UDP
-    flows = FlowTable()
-    flows.extend_columns(
-        proto=proto,
-        client=client[firsts],
-        client_port=port[firsts],
-        server=_SERVICE,
-        server_port=spec.service.port,
-    )
-    return _Connections(start, client, port, flow, AddressTable(ids), flows)
-
-
-def _starts(arrivals: Arrivals, start: int, n: int, draws: Draws) -> IntColumn:
-    """When connections begin: int64[n], ns, never decreasing."""
-    if arrivals.every is not None:
-        _check_span("the connections begin", start + (n - 1) * arrivals.every)
-        return start + np.arange(n, dtype=np.int64) * arrivals.every
-    if arrivals.poisson is not None:
-        # summed as integers, so that the order of adding cannot matter: 2**32 is the mean distance
-        distances = (draws.exponential("arrivals", n) * 2.0**32).astype(np.int64)
-        with np.errstate(over="ignore"):
-            begin = np.cumsum(distances) / (arrivals.poisson * 2.0**32) * 1e9
-        _check_span("the connections begin", start + float(begin[-1]))
-        return start + _whole_microseconds(begin)
-    return np.full(n, start, dtype=np.int64)
-
-
-def _lifetimes(lifetime: Lifetime | None, n: int, draws: Draws) -> IntColumn:
-    """How long connections shall last: int64[n], ns; 0 if nothing is said about it."""
-    if lifetime is None or lifetime.constant is not None:
-        return np.full(n, lifetime.constant if lifetime else 0, dtype=np.int64)
-    if lifetime.exponential is not None:
-        drawn = lifetime.exponential * draws.exponential("lifetimes", n)
-    else:
-        assert lifetime.lognormal is not None
-        normal = draws.normal("lifetimes", n)
-        with np.errstate(over="ignore"):
-            drawn = lifetime.lognormal.median * exp(lifetime.lognormal.sigma * normal)
-    return _whole_microseconds(np.minimum(drawn, float(_YEAR)))
-
-
-def _whole_microseconds(nanoseconds: Floats) -> IntColumn:
-    return np.floor(nanoseconds / 1000.0 + 0.5).astype(np.int64) * 1000
-
-
-def _picked(clients: Clients, n: int, draws: Draws) -> tuple[IntColumn, Callable[[int], Address]]:
-    """Who connects: int64[n] of numbers, and the function that says which address a number stands for.
-
-    Only addresses that are asked for are made: a network may have more hosts than memory.
+    Raises
+    ------
+    ScenarioError : as :func:`generate` does, before there is any block.
     """
-    if clients.cidr:
-        network = clients.cidr
-        bare = network.max_prefixlen - network.prefixlen <= 1  # neither a network nor a broadcast address
-        edges = 0 if bare else 1 if network.version == 6 else 2
-        hosts = _hosts(clients, min(network.num_addresses - edges, _MOST_HOSTS), n, draws)
-        return hosts, lambda number: network[number + (not bare)]
-    listed = clients.addresses or clients.gateways or []
-    hosts = _hosts(clients, min(clients.hosts, _MOST_HOSTS) if clients.gateways else len(listed), n, draws)
-    return hosts % len(listed), listed.__getitem__
+    draws = Draws(seed)
+    script = script_of(spec)
+    arrivals = ArrivalTimes(spec.arrivals, spec.start, spec.connections, draws)
+    check_span("a connection lasts", script.around + script.rounds * script.round_needs)
+    return _blocks(spec, script, arrivals, draws, block_packets)
 
 
-def _hosts(clients: Clients, population: int, n: int, draws: Draws) -> IntColumn:
-    """Which host makes each connection: int64[n] from 0 to ``population`` - 1."""
-    if clients.pick == "in_turn":
-        return np.arange(n, dtype=np.int64) % population
-    if clients.pick == "uniform":
-        return draws.below("clients", n, population)
-    return draws.zipf("clients", n, min(population, _MOST_RANKS), clients.exponent)
+def _blocks(spec: SyntheticTraffic, script: Script, arrivals: ArrivalTimes, draws: Draws, most: int) -> Blocks:
+    callers = Callers(spec, draws)
+    writer = _Writer(spec, script, callers, draws)
+    live = _Live(script)
+    drawn = 0
+    while drawn < spec.connections:
+        count = min(max(most // script.steps, len(live) // _LEAST_OF_LIVE, 1), spec.connections - drawn)
+        start = arrivals.next(count)
+        live.add(start, lifetimes(spec.lifetime, drawn, count, draws), callers.next(count), drawn)
+        drawn += count
+        horizon = int(start[-1]) if drawn < spec.connections else _NEVER
+        for packets in live.windows(horizon, most):
+            for part in packets.parts(most):
+                yield writer.block(part)
 
 
-def _turns(values: IntColumn) -> IntColumn:
-    """How often each value was there before: 7 7 9 7 -> 0 1 0 2."""
-    order = np.argsort(values, kind="stable")
-    group = values[order]
-    place = np.arange(len(group))
-    begins = np.concatenate([[True], group[1:] != group[:-1]])
-    turns = np.empty_like(place)
-    turns[order] = place - np.maximum.accumulate(np.where(begins, place, 0))
-    return turns
+@dataclass(frozen=True, slots=True)
+class _Packets:
+    """Packets in their order, one element of each column per packet."""
+
+    time: IntColumn  # ns
+    step: IntColumn  # of the script
+    connection: IntColumn  # its number
+    flow: IntColumn
+
+    def parts(self, most: int) -> Iterator[_Packets]:
+        """Pieces of at most so many packets."""
+        for begin in range(0, len(self.time), most):
+            part = slice(begin, begin + most)
+            yield _Packets(self.time[part], self.step[part], self.connection[part], self.flow[part])
 
 
-# ---- what a connection does ----
+class _Live:
+    """The connections of which packets are still to come, in order of their arrival.
+
+    Invariants
+    ----------
+    The packets of a connection are in time order, however long it lasts: those before a moment are its first ones.
+    """
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self._at = script.column("at")
+        kinds = {
+            "connection": "i4",  # its number
+            "flow": "i4",
+            "start": "i8",  # ns
+            "whole": "i8",  # ns from round to round, rounded down,
+            "rest": "i8",  # and what of all rounds remains so
+            "step": "i4",  # its next one,
+            "due": "i8",  # and when that is taken: ns, or _NEVER
+        }
+        self.columns: dict[str, IntColumn] = {name: np.zeros(0, dtype=kind) for name, kind in kinds.items()}
+        self._over = 0  # connections that live no more, but are still there
+
+    def __len__(self) -> int:
+        return len(self.columns["due"])
+
+    def add(self, start: IntColumn, lifetime: IntColumn, flow: IntColumn, first: int) -> None:
+        """Connections from number ``first`` on."""
+        script, n = self.script, len(start)
+        spread = np.maximum(lifetime - script.around, script.rounds * script.round_needs)
+        whole, rest = np.divmod(spread, script.rounds)
+        new = {
+            "connection": np.arange(first, first + n, dtype="i4"),
+            "flow": flow,
+            "start": start,
+            "whole": whole,
+            "rest": rest,
+            "step": np.zeros(n, dtype="i4"),
+            "due": start,  # with the first packet
+        }
+        self.columns = {name: np.concatenate([column, new[name]]) for name, column in self.columns.items()}
+
+    def windows(self, horizon: int, most: int) -> Iterator[_Packets]:
+        """The packets before the horizon (ns): about ``most`` of them at a time, or all of one moment."""
+        while (end := self._window_end(horizon, max(most, len(self) // _LEAST_OF_LIVE))) is not None:
+            yield self._take(end)
+
+    def _window_end(self, horizon: int, most: int) -> int | None:
+        """A moment before which there are packets, and not more than about ``most``; None: none before the horizon."""
+        first = int(self.columns["due"].min(initial=_NEVER))
+        if first >= horizon:
+            return None
+        sample = np.arange(0, len(self), max(len(self) // _SAMPLE, 1))
+        taken, each = self.columns["step"][sample], len(self) / len(sample)
+
+        def packets(end: int) -> float:
+            return float((self._steps_before(end, sample) - taken).sum() * each)
+
+        if packets(horizon) <= most:
+            return horizon
+        last = self._time(np.full(len(sample), self.script.steps - 1, dtype="i4"), sample)
+        early, late = first, min(horizon, int(last.max()) + 1)
+        while late - early > 1:
+            middle = (early + late) // 2
+            there_are = packets(middle)
+            if there_are > most:
+                late = middle
+            else:
+                early = middle
+                if 2 * there_are > most:
+                    break
+        return max(early, first + 1)
+
+    def _take(self, end: int) -> _Packets:
+        """All packets before ``end`` (ns)."""
+        columns = self.columns
+        speaking = np.flatnonzero(columns["due"] < end)
+        first, after = columns["step"][speaking], self._steps_before(end, speaking)
+        count = after - first
+        row = np.repeat(speaking, count)
+        step = np.arange(len(row), dtype="i4") - np.repeat(np.cumsum(count, dtype="i4") - after, count)
+        time = self._time(step, row)
+        order = np.lexsort((step, time))  # stable: packets of the same moment and step stay in order of connections
+        packets = _Packets(time[order], step[order], columns["connection"][row[order]], columns["flow"][row[order]])
+        self._go_on(speaking, after)
+        return packets
+
+    def _go_on(self, speaking: IntColumn, step: IntColumn) -> None:
+        """These connections are at that step now."""
+        is_over = step == self.script.steps
+        due = self._time(np.minimum(step, self.script.steps - 1), speaking)
+        self.columns["step"][speaking] = step
+        self.columns["due"][speaking] = np.where(is_over, _NEVER, due)
+        self._over += int(is_over.sum())
+        if self._over > len(self) // _LEAST_OF_LIVE:
+            lives = self.columns["due"] < _NEVER
+            self.columns = {name: column[lives] for name, column in self.columns.items()}
+            self._over = 0
+
+    def _time(self, step: IntColumn, row: IntColumn) -> IntColumn:
+        """When these steps of the connections in these rows are taken : int64[n], ns."""
+        rounds, columns = self.script.round_of[step], self.columns
+        time = columns["start"][row] + self._at[self.script.line_of[step]]
+        # round * spread // rounds, of which the product does not fit into 63 bits
+        time += rounds * columns["whole"][row]
+        if self.script.rounds > 1:
+            time += rounds * columns["rest"][row] // self.script.rounds
+        return time
+
+    def _steps_before(self, end: int, row: IntColumn) -> IntColumn:
+        """How many steps of the connections in these rows are taken before ``end`` : int32[n]."""
+        steps = self.script.steps
+        low, high = self.columns["step"][row], np.full(len(row), steps, dtype="i4")
+        for _ in range(steps.bit_length()):
+            middle = (low + high) // 2
+            is_before = (middle < steps) & (self._time(np.minimum(middle, steps - 1), row) < end)
+            low = np.where(is_before, middle + 1, low)
+            high = np.where(is_before, high, middle)
+        return low
 
 
-def _script(spec: SyntheticTraffic) -> _Script:
-    from lbsim.model.scenario import TcpScript, UdpScript
+class _Writer:
+    """Makes packets into traces."""
 
-    ip_header = _IP_HEADER[spec.service.address.version]
-    if spec.service.protocol == "tcp":
-        return _tcp_script(spec.tcp or TcpScript(), ip_header + _TCP_HEADER, spec.connections)
-    return _udp_script(spec.udp or UdpScript(), ip_header + _UDP_HEADER, spec.connections)
+    def __init__(self, spec: SyntheticTraffic, script: Script, callers: Callers, draws: Draws) -> None:
+        self.service = spec.service
+        self.line_of, self.round_of = script.line_of, script.round_of
+        self.lines = {name: script.column(name) for name in Line._fields}
+        from_client = self.lines["direction"] == IN
+        self.sent = np.where(from_client, script.request_bytes, script.answer_bytes)
+        self.heard = np.where(from_client, script.answer_bytes, script.request_bytes)
+        self.callers, self.draws = callers, draws
 
+    def block(self, packets: _Packets) -> Trace:
+        """The packets with all their columns."""
+        line = self.line_of[packets.step]
+        direction = self.lines["direction"][line]
+        from_client = direction == IN
+        flows = self.callers.flows
+        client, port = flows.client[packets.flow], flows.client_port[packets.flow]
+        columns = Trace.empty_columns(len(line))
+        columns["time"] = packets.time
+        columns["flow"] = packets.flow
+        columns["proto"][:] = TCP if self.service.protocol == "tcp" else UDP
+        columns["direction"][:] = direction
+        for name in ("flags", "length"):
+            columns[name][:] = self.lines[name][line]
+        columns["src"][:] = np.where(from_client, client, SERVICE)
+        columns["dst"][:] = np.where(from_client, SERVICE, client)
+        columns["sport"][:] = np.where(from_client, port, self.service.port)
+        columns["dport"][:] = np.where(from_client, self.service.port, port)
+        if self.service.protocol == "tcp":
+            columns["seq"], columns["ack"] = self._sequence_numbers(packets, line, from_client)
+        return Trace(columns, self.callers.addresses, flows)
 
-def _tcp_script(script: TcpScript, headers: int, connections: int) -> _Script:
-    segment = _MTU - headers
-    per_request = -(-script.request_bytes // segment) - (-script.answer_bytes // segment) + 1
-    _check_size(connections, 0 if script.half_open else script.requests * per_request)
-    half = script.rtt // 2
-    talk = _Talk(headers)
-    talk.say(0, 0, IN, SYN)
-    talk.say(0, half, REPLY, SYN | ACK)
-    if script.half_open:
-        return _Script(talk.steps, rounds=1, round_needs=0, around=0)
-    talk.say(0, 2 * half, IN, ACK)
-    for request in range(script.requests):
-        talk.say_bytes(request, 2 * half, IN, script.request_bytes, segment)
-        talk.say_bytes(request, 3 * half, REPLY, script.answer_bytes, segment)
-        talk.say(request, 4 * half, IN, ACK)
-    rounds = max(script.requests, 1)
-    around = 2 * half + (half if script.close in ("server", "server_rst") else 0)
-    _close(talk, script.close, rounds, around, half)
-    return _Script(talk.steps, rounds, round_needs=2 * half if script.requests else 0, around=around)
-
-
-def _close(talk: _Talk, close: str, rounds: int, at: int, half: int) -> None:
-    first, second = (IN, REPLY) if close in ("client", "client_rst") else (REPLY, IN)
-    if close in ("client_rst", "server_rst"):
-        talk.say(rounds, at, first, RST)
-    elif close in ("client", "server"):
-        talk.say(rounds, at, first, FIN | ACK)
-        talk.say(rounds, at + half, second, FIN | ACK)
-        talk.say(rounds, at + 2 * half, first, ACK)
-
-
-def _udp_script(script: UdpScript, headers: int, connections: int) -> _Script:
-    _check_size(connections, script.queries * (1 + script.answered))
-    steps = []
-    for query in range(script.queries):
-        steps.append(_Step(query, 0, IN, 0, headers + script.query_bytes, 0, 0))
-        if script.answered:
-            steps.append(_Step(query, script.rtt, REPLY, 0, headers + script.answer_bytes, 0, 0))
-    return _Script(steps, rounds=script.queries, round_needs=script.rtt, around=0)
-
-
-class _Talk:
-    """The steps of a TCP connection so far, and how much each side has said."""
-
-    def __init__(self, headers: int) -> None:
-        self.headers = headers
-        self.steps: list[_Step] = []
-        self.said = {IN: 0, REPLY: 0}
-
-    def say(self, round_: int, at: int, who: int, flags: int, payload: int = 0) -> None:
-        """A packet that acknowledges all that was heard."""
-        heard = self.said[REPLY if who == IN else IN] if flags & ACK else 0
-        self.steps.append(_Step(round_, at, who, flags, self.headers + payload, self.said[who], heard))
-        self.said[who] += payload + bool(flags & (SYN | FIN))
-
-    def say_bytes(self, round_: int, at: int, who: int, count: int, segment: int) -> None:
-        """Data in segments, the last one pushed."""
-        while count > segment:
-            self.say(round_, at, who, ACK, segment)
-            count -= segment
-        self.say(round_, at, who, _PSH | ACK, count)
-
-
-# ---- both together ----
-
-
-def _times(script: _Script, start: IntColumn, lifetime: IntColumn) -> IntColumn:
-    """When packets pass the director: ns, the first step of all connections, then the second, and so on."""
-    needs = script.rounds * script.round_needs
-    _check_span("a connection lasts", script.around + needs)
-    spread = np.maximum(lifetime - script.around, needs)
-    # round * spread // rounds, of which the product does not fit into 63 bits
-    whole, rest = np.divmod(spread, script.rounds)
-    begun = script.column("round")[:, np.newaxis]
-    times = begun * rest
-    times //= script.rounds
-    times += begun * whole
-    times += script.column("at")[:, np.newaxis]
-    times += start
-    every_packet: IntColumn = times.ravel()
-    return every_packet
-
-
-def _columns(
-    spec: SyntheticTraffic, script: _Script, connections: _Connections, order: IntColumn, draws: Draws
-) -> dict[str, IntColumn]:
-    """All columns but the time, for the packets that ``order`` names as in :func:`_times`."""
-    step, connection = np.divmod(order, spec.connections)
-    from_client = (script.column("direction") == IN)[step]
-    client, port = connections.client[connection], connections.port[connection]
-    columns = Trace.empty_columns(len(order))
-    columns["proto"][:] = TCP if spec.service.protocol == "tcp" else UDP
-    for name in ("direction", "flags", "length"):
-        columns[name][:] = script.column(name)[step]
-    columns["flow"][:] = connections.flow[connection]
-    columns["src"][:] = np.where(from_client, client, _SERVICE)
-    columns["dst"][:] = np.where(from_client, _SERVICE, client)
-    columns["sport"][:] = np.where(from_client, port, spec.service.port)
-    columns["dport"][:] = np.where(from_client, spec.service.port, port)
-    if spec.service.protocol == "tcp":
-        first = draws.words("sequence numbers", spec.connections)
-        of_client = (first >> np.uint64(32)).astype(np.int64)[connection]
-        of_server = (first & np.uint64(0xFFFFFFFF)).astype(np.int64)[connection]
-        sent = np.where(from_client, of_client, of_server) + script.column("seq")[step]
-        heard = np.where(from_client, of_server, of_client) + script.column("ack")[step]
-        acknowledges = (script.column("flags") & ACK != 0)[step]
-        columns["seq"][:] = sent & 0xFFFFFFFF
-        columns["ack"][:] = np.where(acknowledges, heard & 0xFFFFFFFF, 0)
-    return columns
-
-
-def _check_size(connections: int, packets: int) -> None:
-    if packets > _MOST_STEPS or connections * packets > _MOST_PACKETS:
-        raise ScenarioError(
-            f"requests and answers would be {packets:,} packets in each connection, "
-            f"{connections * packets:,} in all; expected at most {_MOST_STEPS:,} and {_MOST_PACKETS:,}"
-        )
-
-
-def _check_span(what: str, nanoseconds: float) -> None:
-    if nanoseconds > _LONGEST_TRACE:
-        years = nanoseconds / _YEAR
-        raise ScenarioError(f"{what} for {years:,.0f} years; expected at most {_LONGEST_TRACE // _YEAR}")
+    def _sequence_numbers(
+        self, packets: _Packets, line: IntColumn, from_client: np.ndarray[Any, np.dtype[np.bool_]]
+    ) -> tuple[IntColumn, IntColumn]:
+        """Those of the packets, and those they acknowledge or 0."""
+        first = self.draws.words_at("sequence numbers", packets.connection)
+        of_client, of_server = (first >> np.uint64(32)).astype("i8"), (first & np.uint64(0xFFFFFFFF)).astype("i8")
+        rounds = self.round_of[packets.step]
+        seq = np.where(from_client, of_client, of_server) + self.lines["seq"][line] + rounds * self.sent[line]
+        ack = np.where(from_client, of_server, of_client) + self.lines["ack"][line] + rounds * self.heard[line]
+        acknowledges = self.lines["flags"][line] & ACK != 0
+        return seq & 0xFFFFFFFF, np.where(acknowledges, ack & 0xFFFFFFFF, 0)

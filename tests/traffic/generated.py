@@ -6,11 +6,12 @@ import hashlib
 from itertools import product
 
 import numpy as np
+from hypothesis import strategies as st
 
 from lbsim.model.scenario import SyntheticTraffic
 from lbsim.model.trace import COLUMN_TYPES, AddressTable, FlowTable, Trace
 
-__all__ = ["KINDS", "fingerprint", "spec_of"]
+__all__ = ["KINDS", "fingerprint", "spec_of", "specs"]
 
 _SERVICE = {4: "192.168.1.10", 6: "[2001:db8:1::10]"}
 _NETWORK = {4: "203.0.113.0/27", 6: "2001:db8::/64"}
@@ -128,3 +129,52 @@ def fingerprint(trace: Trace) -> str:
             digest.update(np.ascontiguousarray(getattr(table, name)).astype("<i8").tobytes())
     digest.update(repr((len(trace.addresses), len(trace.flows), trace.left_out, trace.damage, trace.raw)).encode())
     return digest.hexdigest()
+
+
+def _tcp_scripts() -> st.SearchStrategy[dict[str, object]]:
+    return st.fixed_dictionaries(
+        {
+            "requests": st.integers(0, 3),
+            "request_bytes": st.sampled_from([1, 1440, 1460, 1461, 5000]),
+            "answer_bytes": st.sampled_from([1, 1440, 2880, 2920, 7000]),
+            "close": st.sampled_from(["client", "server", "client_rst", "server_rst", "never"]),
+            "half_open": st.booleans(),
+            "rtt": st.sampled_from(["0s", "3ns", "20ms"]),
+        }
+    )
+
+
+@st.composite
+def specs(draw: st.DrawFn, protocols: tuple[str, ...] = ("tcp", "udp")) -> SyntheticTraffic:
+    """Few connections of any kind."""
+    protocol, six = draw(st.sampled_from(protocols)), draw(st.booleans())
+    address = "2001:db8:{:x}::{:x}" if six else "198.{}.100.{}"
+    listed = [address.format(i % 3, i) for i in draw(st.lists(st.integers(1, 9), min_size=1, max_size=6))]
+    population = draw(
+        st.sampled_from(
+            [{"cidr": "2001:db8::/64" if six else "203.0.113.0/29"}, {"addresses": listed}]
+            + [{"gateways": listed, "hosts": hosts} for hosts in (1, 10)]
+        )
+    )
+    duration = st.sampled_from(["1ns", "15ms", "3s"])
+    lifetime = st.one_of(
+        st.none(),
+        st.fixed_dictionaries({"constant": duration}),
+        st.fixed_dictionaries({"exponential": duration}),
+        st.fixed_dictionaries({"lognormal": st.fixed_dictionaries({"median": duration})}),
+    )
+    arrivals = st.sampled_from([{"at_once": True}, {"every": "1ms"}, {"poisson": 50}, {"poisson": 1e-3}])
+    udp = st.fixed_dictionaries(
+        {"queries": st.integers(1, 4), "answered": st.booleans(), "rtt": st.sampled_from(["0s", "9ms"])}
+    )
+    return SyntheticTraffic.model_validate(
+        {
+            "service": f"{protocol} " + ("[2001:db8:1::10]:80" if six else "192.168.1.10:80"),
+            "connections": draw(st.integers(1, 25)),
+            "clients": population | {"pick": draw(st.sampled_from(["in_turn", "uniform", "zipf"]))},
+            "arrivals": draw(arrivals),
+            "lifetime": draw(lifetime),
+            "start": draw(st.sampled_from([0, "1s"])),
+            protocol: draw(_tcp_scripts() if protocol == "tcp" else udp),
+        }
+    )

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbsim.traffic.draws import Draws, exp, log, sin_turns, splitmix64
+from lbsim.traffic.draws import Draws, exp, log, sin_turns, splitmix64, zipf
 
 N = 20_000
 # Kolmogorov and Smirnov: a sample of N is farther from its distribution in one of 1000 cases only. The seeds are
@@ -68,7 +68,7 @@ def test_splitmix64_gives_the_published_numbers_of_the_published_seed():
         4593380528125082431,
         16408922859458223821,
     ]
-    assert splitmix64(1234567, 5).tolist() == published
+    assert splitmix64(1234567, np.arange(5)).tolist() == published
 
 
 @given(st.floats(min_value=1e-300, max_value=1e300))
@@ -105,6 +105,28 @@ def test_the_exponential_stays_finite_whatever_it_is_of():
 def test_the_first_numbers_of_a_stream_do_not_depend_on_how_many_are_drawn(method):
     draw = getattr(Draws(5), method)
     assert draw("x", 1000)[:10].tolist() == draw("x", 10).tolist()
+
+
+IN_PIECES = {
+    "words": lambda draws, n, begin: draws.words("x", n, begin),
+    "uniform": lambda draws, n, begin: draws.uniform("x", n, begin),
+    "below": lambda draws, n, begin: draws.below("x", n, 1000, begin),
+    "exponential": lambda draws, n, begin: draws.exponential("x", n, begin),
+    "normal": lambda draws, n, begin: draws.normal("x", n, begin),
+    "ranks": lambda draws, n, begin: draws.ranks("x", n, zipf(1000, 1.1), begin),
+}
+
+
+@pytest.mark.parametrize("kind", IN_PIECES)
+def test_a_stream_drawn_in_pieces_is_the_same_stream(kind):
+    draw = IN_PIECES[kind]
+    pieces = [draw(Draws(6), n, begin) for begin, n in ((0, 3), (3, 1), (4, 0), (4, 96))]
+    assert np.concatenate(pieces).tolist() == draw(Draws(6), 100, 0).tolist()
+
+
+def test_words_of_a_stream_are_found_by_their_places():
+    words = Draws(7).words("x", 100).tolist()
+    assert Draws(7).words_at("x", np.array([99, 0, 42, 42])).tolist() == [words[i] for i in (99, 0, 42, 42)]
 
 
 @pytest.mark.parametrize("seeds", list(pairwise([-1, 0, 1, 2**64, 2**64 + 1, 10**40])))
@@ -154,7 +176,7 @@ def test_zipf_ranks_are_as_frequent_as_the_definition_says(exponent):
     ranks = 30
     weights = [k**-exponent for k in range(1, ranks + 1)]
     probabilities = [w / math.fsum(weights) for w in weights]
-    counts = Counter(Draws(6).zipf("x", N, ranks, exponent).tolist())
+    counts = Counter(Draws(6).ranks("x", N, zipf(ranks, exponent)).tolist())
     assert set(counts) <= set(range(ranks))
     # the rarest rank of the steepest case is expected 3 times only: put the tail into one class
     head = 15
@@ -164,8 +186,8 @@ def test_zipf_ranks_are_as_frequent_as_the_definition_says(exponent):
 
 
 def test_a_very_steep_zipf_distribution_gives_all_to_the_first():
-    assert set(Draws(7).zipf("x", 1000, 2**20, 1e308).tolist()) == {0}
+    assert set(Draws(7).ranks("x", 1000, zipf(2**20, 1e308)).tolist()) == {0}
 
 
 def test_a_zipf_distribution_over_a_single_rank_is_that_rank():
-    assert set(Draws(7).zipf("x", 10, 1, 1.1).tolist()) == {0}
+    assert set(Draws(7).ranks("x", 10, zipf(1, 1.1)).tolist()) == {0}
