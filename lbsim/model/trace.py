@@ -24,7 +24,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address
 from itertools import islice
 from operator import index
@@ -47,7 +47,6 @@ __all__ = [
     "IntColumn",
     "Trace",
     "Words",
-    "in_order_of_appearance",
 ]
 
 IntColumn: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.signedinteger]]"
@@ -344,47 +343,32 @@ class Trace:
     def merge(traces: list[Trace]) -> Trace:
         """One trace of several, in time order; packets of the same instant keep the order of ``traces``.
 
-        Equal flows of different traces become one flow.
+        Equal flows of different traces become one flow. Addresses and flows are numbered as they are in the first
+        trace, then those that the second adds, and so on.
         """
-        if len(traces) == 1:
-            return traces[0]
-        addresses, address_at = _merged_addresses(traces)
-        flows, flow_at = _merged_flows(traces, address_at)
-        raw, raw_at = _joined_raw(traces)
-        parts = [
-            dict(trace.columns)
-            | {"src": ids[trace["src"]], "dst": ids[trace["dst"]], "flow": numbers[trace["flow"]]}
-            | {"raw_at": _moved(trace["raw_at"], begin)}
-            for trace, ids, numbers, begin in zip(traces, address_at, flow_at, raw_at, strict=True)
-        ]
-        columns = _joined_columns(parts)
-        order = np.argsort(columns["time"], kind="stable")
+        from lbsim.model.merging import merge
+
+        return traces[0] if len(traces) == 1 else merge(traces)
+
+    def part(self, begin: int, end: int) -> Trace:
+        """The packets from number ``begin`` up to ``end``, with nothing said of what was left out."""
         return Trace(
-            columns={name: column[order] for name, column in columns.items()},
-            addresses=addresses,
-            flows=flows,
-            raw=raw,
-            left_out=_added_up(traces),
-            damage=_all_damage(traces),
+            {name: column[begin:end] for name, column in self.columns.items()}, self.addresses, self.flows, self.raw
         )
 
     def blocks(self, packets: int) -> Blocks:
         """The trace in blocks of so many packets, at least one; what was left out is said by the last."""
         for begin in range(0, max(len(self), 1), packets):
+            block = self.part(begin, begin + packets)
             is_last = begin + packets >= len(self)
-            yield Trace(
-                columns={name: column[begin : begin + packets] for name, column in self.columns.items()},
-                addresses=self.addresses,
-                flows=self.flows,
-                raw=self.raw,
-                left_out=self.left_out if is_last else {},
-                damage=self.damage if is_last else None,
-            )
+            yield replace(block, left_out=self.left_out, damage=self.damage) if is_last else block
 
     @staticmethod
     def joined(blocks: Iterable[Trace]) -> Trace:
-        """One trace of all blocks of a source; no block makes an empty trace."""
+        """One trace of all blocks of a source; no block makes an empty trace, and a single one is that trace."""
         traces = list(blocks)
+        if len(traces) == 1:
+            return traces[0]
         raw, raw_at = _joined_raw(traces)
         parts = [
             dict(trace.columns) | {"raw_at": _moved(trace["raw_at"], begin)}
@@ -400,70 +384,13 @@ class Trace:
         )
 
 
-def in_order_of_appearance(*columns: IntColumn) -> tuple[IntColumn, IntColumn]:
-    """Where each distinct row appears first; and for every row its number in the order of appearance.
-
-    7 9 7 5 -> 0 1 3 and 0 1 0 2.
-
-    Parameters
-    ----------
-    columns : one or more int[n]; a row is one element of each.
-    """
-    order = np.lexsort(columns)
-    differs = np.zeros(len(order), dtype=bool)
-    differs[:1] = True
-    for column in columns:
-        in_groups = column[order]
-        differs[1:] |= in_groups[1:] != in_groups[:-1]
-    first = order[differs]  # the sort is stable: a group begins with its earliest row
-    by_appearance = np.argsort(first)
-    number_of_group = np.empty_like(first)
-    number_of_group[by_appearance] = np.arange(len(first))
-    numbers = np.empty_like(order)
-    numbers[order] = number_of_group[np.cumsum(differs) - 1]
-    return first[by_appearance], numbers
-
-
-def _merged_addresses(traces: Sequence[Trace]) -> tuple[AddressTable, list[IntColumn]]:
-    """The addresses of all traces, each once; and for each trace its indices -> those of the merged table."""
-    table = AddressTable()
-    for trace in traces:
-        table.extend(trace.addresses)
-    firsts, numbers = in_order_of_appearance(table.family, *table.words.T)
-    return table.take(firsts), _apart(numbers, [len(trace.addresses) for trace in traces])
-
-
-def _merged_flows(traces: Sequence[Trace], address_at: Sequence[IntColumn]) -> tuple[FlowTable, list[IntColumn]]:
-    """The flows of all traces, each once; and for each trace its indices -> those of the merged table."""
-    table = FlowTable()
-    for trace, ids in zip(traces, address_at, strict=True):
-        flows = trace.flows
-        table.extend_columns(
-            proto=flows.proto,
-            client=ids[flows.client],
-            client_port=flows.client_port,
-            server=ids[flows.server],
-            server_port=flows.server_port,
-        )
-    firsts, numbers = in_order_of_appearance(
-        table.proto, table.client, table.client_port, table.server, table.server_port
-    )
-    return table.take(firsts), _apart(numbers, [len(trace.flows) for trace in traces])
-
-
-def _apart(column: IntColumn, lengths: Sequence[int]) -> list[IntColumn]:
-    """The column in pieces of these lengths."""
-    ends = np.cumsum(lengths, dtype=np.int64).tolist()
-    return [column[end - length : end].astype("i4") for length, end in zip(lengths, ends, strict=True)]
-
-
 def _joined_raw(traces: Sequence[Trace]) -> tuple[bytes, list[int]]:
     """The captured bytes of all traces, shared ones once; and where those of each trace begin."""
-    distinct = {id(trace.raw): trace.raw for trace in traces}
+    distinct = {id(trace.raw): trace.raw for trace in traces if len(trace.raw)}
     sizes = np.cumsum([0, *map(len, distinct.values())]).tolist()
     begins = dict(zip(distinct, sizes, strict=False))
     raw = next(iter(distinct.values())) if len(distinct) == 1 else b"".join(distinct.values())
-    return raw, [begins[id(trace.raw)] for trace in traces]
+    return raw, [begins.get(id(trace.raw), 0) for trace in traces]
 
 
 def _moved(raw_at: IntColumn, begin: int) -> IntColumn:

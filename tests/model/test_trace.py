@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from random import Random
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbsim.model.trace import COLUMN_TYPES, AddressTable, Flow, FlowTable, Trace, in_order_of_appearance
+from lbsim.model.trace import COLUMN_TYPES, AddressTable, Flow, FlowTable, Trace
 
 CLIENT, VIP, OTHER = map(ip_address, ("203.0.113.1", "192.0.2.1", "203.0.113.2"))
 
@@ -146,34 +145,6 @@ def test_addresses_that_are_equal_numbers_of_different_families_stay_two() -> No
     assert [merged.addresses[src] for src in merged["src"]] == [four, six]
 
 
-flow_numbers = st.integers(0, 2)
-small_traces = st.lists(
-    st.lists(st.builds(Flow, st.sampled_from([6, 17]), flow_numbers, flow_numbers, flow_numbers, flow_numbers)),
-    max_size=3,
-)
-
-
-@given(small_traces, st.randoms(use_true_random=False))
-def test_merging_numbers_addresses_and_flows_as_one_dictionary_after_the_other(
-    lists: list[list[Flow]], random: Random
-) -> None:
-    address_lists = [random.sample([VIP, CLIENT, OTHER, ip_address("::1")], 3) for _ in lists]
-    traces = [
-        Trace(Trace.empty_columns(0), tuple(addresses), tuple(flows))
-        for addresses, flows in zip(address_lists, lists, strict=True)
-    ]
-    addresses: dict[object, int] = {}
-    flows: dict[tuple[int, ...], int] = {}
-    for trace in traces:
-        at = [addresses.setdefault(address, len(addresses)) for address in trace.addresses]
-        for f in trace.flows:
-            flows.setdefault((f.proto, at[f.client], f.client_port, at[f.server], f.server_port), len(flows))
-    if len(traces) != 1:
-        merged = Trace.merge(traces)
-        assert list(merged.addresses) == list(addresses)
-        assert [(f.proto, f.client, f.client_port, f.server, f.server_port) for f in merged.flows] == list(flows)
-
-
 # Blocks
 
 
@@ -216,6 +187,11 @@ def test_joined_blocks_with_bytes_of_their_own_find_them_again() -> None:
         None,
         b"c",
     ]
+
+
+def test_a_single_block_joined_is_that_block() -> None:
+    trace = made(1, 2)
+    assert Trace.joined(iter([trace])) is trace
 
 
 def test_no_block_joined_is_an_empty_trace() -> None:
@@ -451,17 +427,3 @@ def test_a_trace_made_of_tables_holds_these_very_tables() -> None:
 
 
 # Numbering
-
-
-def test_values_are_numbered_in_the_order_of_their_first_appearance() -> None:
-    firsts, numbers = in_order_of_appearance(np.array([7, 9, 7, 5]))
-    assert (firsts.tolist(), numbers.tolist()) == ([0, 1, 3], [0, 1, 0, 2])
-
-
-@given(st.lists(st.tuples(st.integers(-2, 2), st.integers(0, 1), st.integers(0, 2))))
-def test_rows_of_several_columns_are_numbered_as_a_dictionary_would(rows: list[tuple[int, int, int]]) -> None:
-    ids: dict[tuple[int, int, int], int] = {}
-    expected = [ids.setdefault(row, len(ids)) for row in rows]
-    firsts, numbers = in_order_of_appearance(*np.array(rows, dtype="i8").reshape(-1, 3).T)
-    assert numbers.tolist() == expected
-    assert firsts.tolist() == [rows.index(row) for row in ids]
