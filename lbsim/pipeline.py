@@ -3,7 +3,7 @@
 ::
 
     scenario.yaml --> load --> Loaded
-                               Loaded --> trace_of --> Trace
+                               Loaded --> trace_of, trace_blocks_of --> Trace, in one piece or in blocks
                                Loaded, Trace --> simulate --> Result, columns_file
                                Loaded, Result --> check --> outcomes
                                Result, outcomes --> report --> reports/<name>/
@@ -27,9 +27,10 @@ from lbsim import report
 from lbsim.errors import KernelUnavailable, LbsimError
 from lbsim.export import columns_file
 from lbsim.model.config import parse_endpoint
+from lbsim.model.merging import merge_blocks
 from lbsim.model.result import Counters
 from lbsim.model.scenario import CaptureTraffic, PacketTraffic, SyntheticTraffic
-from lbsim.model.trace import Trace
+from lbsim.model.trace import Blocks, Trace
 from lbsim.scenario import Loaded, check, first_connections_needed, load, moments_needed
 from lbsim.simulate import simulate
 
@@ -55,6 +56,7 @@ __all__ = [
     "replay_recorded",
     "run",
     "run_loaded",
+    "trace_blocks_of",
     "trace_of",
     "verify",
     "verify_recorded",
@@ -486,7 +488,19 @@ def trace_of(loaded: Loaded) -> Trace:
     Each item has its own random numbers: the first those of the scenario's seed, the next ones those of the
     seed plus 2**32, 2 * 2**32 and so on.
     """
-    return Trace.merge([_part(loaded, at) for at in range(len(loaded.scenario.traffic))])
+    return Trace.merge([Trace.joined(_part(loaded, at)) for at in range(len(loaded.scenario.traffic))])
+
+
+def trace_blocks_of(loaded: Loaded) -> Blocks:
+    """The same packets in blocks: what is made up needs memory for its connections only.
+
+    Of several items, addresses and flows are numbered in order of need (see ``model.merging``).
+
+    Raises
+    ------
+    LbsimError : before there is any block: traffic cannot be read or made.
+    """
+    return merge_blocks([_part(loaded, at) for at in range(len(loaded.scenario.traffic))])
 
 
 def refuse_unwritable(folder: Path | None) -> None:
@@ -521,28 +535,28 @@ def _silent(_step: str, _done: int, _total: int) -> None:
     """Tell nobody."""
 
 
-def _part(loaded: Loaded, at: int) -> Trace:
-    """The trace of one item of ``traffic``."""
+def _part(loaded: Loaded, at: int) -> Blocks:
+    """The blocks of one item of ``traffic``."""
     item = loaded.scenario.traffic[at]
     with _placed(loaded, at):
         match item:
             case SyntheticTraffic():
-                from lbsim.traffic.synthetic import generate
+                from lbsim.traffic.synthetic import generate_blocks
 
-                return generate(item, loaded.scenario.seed + (at << 32))
+                return generate_blocks(item, loaded.scenario.seed + (at << 32))
             case PacketTraffic():
                 from lbsim.traffic import script
 
                 text = loaded.packets[at]
                 with text.located():
-                    return script.parse(text.text, file=text.file, first_line=text.first_line, start=item.start)
+                    return iter([script.parse(text.text, file=text.file, first_line=text.first_line, start=item.start)])
             case CaptureTraffic():
                 from lbsim.traffic import pcap
 
                 mapping = {parse_endpoint(end): service for end, service in (item.services or {}).items()}
                 path = loaded.file(item.capture)
                 trace = pcap.read(path, services=loaded.services, mapping=mapping or None, start=item.start)
-                return replace(trace, damage=f"{item.capture}: {trace.damage}") if trace.damage else trace
+                return iter([replace(trace, damage=f"{item.capture}: {trace.damage}") if trace.damage else trace])
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from scapy.utils import wrpcap
 
 from lbsim.errors import LbsimError, ScenarioError, TraceError
 from lbsim.model.result import Result
-from lbsim.pipeline import run, trace_of
+from lbsim.pipeline import run, trace_blocks_of, trace_of
 from lbsim.report.terminal import plain_text
 from lbsim.scenario import load
 from lbsim.simulate import simulate
@@ -128,6 +128,25 @@ def test_traffic_is_merged_in_order_of_time(tmp_path: Path) -> None:
     trace = trace_of(load(write(tmp_path, text)))
     assert trace["time"].tolist() == [0, 10_000_000, 500_000_000, SECOND]
     assert trace["sport"].tolist() == [1001, 80, 1009, 1002]
+
+
+def test_long_traffic_comes_in_blocks_which_simulated_are_the_whole_trace(tmp_path: Path) -> None:
+    # 40,000 connections of 9 packets are more than a block
+    long = MADE_UP.replace("connections: 5", "connections: 40000").replace("poisson: 10", "poisson: 10000")
+    loaded = load(write(tmp_path, HEAD + SCRIPT + long))
+    blocks = list(trace_blocks_of(loaded))
+    assert len(blocks) > 1
+    assert sum(map(len, blocks)) == 3 + 9 * 40_000
+    of_blocks, of_whole = (simulate(loaded.config, traffic) for traffic in (iter(blocks), trace_of(loaded)))
+    assert of_blocks.reason_counts() == of_whole.reason_counts()
+    assert of_blocks.destinations == of_whole.destinations
+
+
+def test_traffic_that_cannot_be_made_is_refused_before_there_is_a_block(tmp_path: Path) -> None:
+    path = write(tmp_path, HEAD + "traffic:\n" + MADE_UP.replace("poisson: 10", "poisson: 1e-12"))
+    with pytest.raises(ScenarioError, match="the connections begin for") as caught:
+        trace_blocks_of(load(path))
+    assert (caught.value.file, caught.value.line) == (str(path), line_with("service: tcp", path.read_text()))
 
 
 def test_each_part_of_the_traffic_has_its_own_random_numbers(tmp_path: Path) -> None:
