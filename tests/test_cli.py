@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import pty
+import re
 import shlex
 import signal
 import subprocess
@@ -330,6 +331,11 @@ def files_below(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def complaints(stderr: str) -> list[str]:
+    """Without the lines that say how far a step is: they come after two seconds, on a busy machine only."""
+    return [line for line in stderr.splitlines() if not re.match(r"\S+: (traffic|simulate|report|captures)\b", line)]
+
+
 @pytest.mark.parametrize("options", [["--json"], ["--quiet"], [], ["--columns-out", "c/x.npz", "--pcap-out", "p"]])
 def test_side_by_side_everything_is_as_one_after_another(tmp_path: Path, options: list[str]) -> None:
     paths = several(tmp_path)
@@ -341,7 +347,8 @@ def test_side_by_side_everything_is_as_one_after_another(tmp_path: Path, options
         answers.append((run("--jobs", jobs, *options, *paths), files_below(folder)))
     (one, files_of_one), (two, files_of_two) = answers
     assert one.exit_code == 2
-    assert (two.exit_code, two.stdout, two.stderr) == (one.exit_code, one.stdout, one.stderr)
+    assert (two.exit_code, two.stdout) == (one.exit_code, one.stdout)
+    assert complaints(two.stderr) == complaints(one.stderr) != []
     assert files_of_two == files_of_one
     assert {"reports/s2/result.json", "reports/failing/result.json"} <= files_of_one.keys()
 
