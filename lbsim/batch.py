@@ -36,6 +36,7 @@ class Wanted:
     keep_columns: bool
     as_json: bool
     quiet: bool
+    lane: str
     width: int | None
 
     def one_of_several(self, name: str) -> Wanted:
@@ -57,10 +58,11 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Printed:
-    """A scenario that was run: whether its expectations are met, and what to print."""
+    """A scenario that was run: whether its expectations are met, what to print, and what would make it faster."""
 
     passed: bool
     text: str
+    hint: str = ""
 
 
 Outcome: TypeAlias = "Printed | LbsimError"
@@ -133,11 +135,12 @@ def _carry_out(order: Order, progress: Progress | None = None) -> Outcome:
             pcap_out=wanted.pcap_out,
             columns_out=wanted.columns_out,
             keep_columns=wanted.keep_columns,
+            lane=wanted.lane,
             progress=progress,
         )
     except LbsimError as error:
         return error
-    return Printed(done.passed, _text(done, wanted))
+    return Printed(done.passed, _text(done, wanted), done.hint)
 
 
 def _text(done: Run, wanted: Wanted) -> str:

@@ -121,6 +121,13 @@ def main() -> None:
     metavar="N",
     help="Run N scenarios at a time; default: 1, or one per processor if figures of more than 3 are drawn.",
 )
+@click.option(
+    "--lane",
+    type=click.Choice(["auto", "interpreted", "compiled"]),
+    default="auto",
+    show_default=True,
+    help="How the engine runs: compiled (numba) pays from about a million packets on. The answers are the same.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document per scenario, one per line.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only expectations that failed.")
 @_exits
@@ -133,6 +140,7 @@ def run(
     columns_out: Path | None,
     keep_columns: bool,
     jobs: int | None,
+    lane: str,
     as_json: bool,
     quiet: bool,
 ) -> int:
@@ -161,15 +169,20 @@ def run(
         keep_columns=keep_columns,
         as_json=as_json,
         quiet=quiet,
+        lane=lane,
         width=_terminal_width(),
     )
+    hints = set()
     with closing(outcomes(files, wanted, jobs)) as found:
         for one in found:
             if isinstance(one, LbsimError):
                 status = _complain(one)
             else:
                 click.echo(one.text, nl=False)
+                hints.add(one.hint)
                 status = max(status, PASSED if one.passed else FAILED)
+    for hint in sorted(hints - {""}):
+        click.echo(hint, err=True)
     return status
 
 

@@ -11,8 +11,10 @@ from errno import errorcode
 from itertools import islice
 from typing import Any
 
+import numpy as np
+
 from lbsim.engine import conntable, director, services, tcp, udp
-from lbsim.engine.addresses import set_address
+from lbsim.engine.addresses import intern_address, intern_addresses, rehash_addresses
 from lbsim.engine.lanes import Lane, interpreted_lane, replaced
 from lbsim.engine.profile import PROFILES, SYSCTLS, Profile
 from lbsim.engine.records import (
@@ -48,10 +50,12 @@ from lbsim.model.config import (
     ServiceId,
 )
 from lbsim.model.result import ConnRow, Counters, Destination, DestRow, ServiceRow
+from lbsim.model.trace import AddressTable, IntColumn
 
 __all__ = ["EngineHost", "profile_named", "sysctl_values"]
 
 SECOND = 1_000_000_000
+_ADDRESS_BUCKETS = 1024
 PROTOCOLS = {"tcp": TCP, "udp": UDP}
 PROTOCOL_NAMES = {number: name for name, number in PROTOCOLS.items()}
 FLAGS = {"sh-fallback": SH_FALLBACK, "sh-port": SH_PORT}
@@ -100,10 +104,9 @@ class EngineHost:
         self.profile = profile_named(profile)
         self.start_jiffies = self.profile.boot_jiffies if start_jiffies is None else start_jiffies
         self.lane = lane or interpreted_lane()
-        self.addresses: list[Address | None] = [None]  # id -> address
-        self._ids: dict[Address, int] = {}
-        self._orders = [0]  # id -> the address as a number, for sorting
-        self._hosts = [""]  # id -> the address as it stands in front of a port
+        self.addresses = AddressTable()  # id - 1 -> address
+        self._ids: dict[Address, int] = {}  # of those that were interned alone
+        self._known: dict[int, Address] = {}  # those that were asked for
         self.tables = self._empty_tables(1 << max(6, (expected_rows - 1).bit_length()))
         row = self.tables.director[0]
         for name, value in sysctl_values(sysctls).items():
@@ -119,6 +122,7 @@ class EngineHost:
             "conns": lane.table(Conn, 64),
             "timers": lane.table(Timer, 64),
             "flows": lane.table(Flow, 1),
+            "address_heads": lane.heads(_ADDRESS_BUCKETS),
             "service_heads": lane.integers([0] * index_size),
             "dest_heads": lane.integers([0] * index_size),
             "conn_heads": lane.heads(1024),
@@ -133,6 +137,7 @@ class EngineHost:
         row.now = self.start_jiffies
         row.hz = hz
         row.conn_reuse_mode = 1
+        row.address_mask = _ADDRESS_BUCKETS - 1
         row.service_mask = row.dest_mask = index_size - 1
         row.conn_mask = 1023
         return tables
@@ -148,14 +153,43 @@ class EngineHost:
         known = self._ids.get(address)
         if known is not None:
             return known
-        a = self._ids[address] = len(self.addresses)
-        self.addresses.append(address)
-        self._orders.append(int(address))
-        self._hosts.append(f"[{address}]" if address.version == IPV6 else str(address))
-        self._room("addresses", a + 1)
+        self._room_for_addresses(1)
         words = [int(address) >> shift & 0xFFFFFFFF for shift in (96, 64, 32, 0)]
-        self._call(set_address, a, address.version, *words)
+        a: int = self._call(intern_address, address.version, *words)
+        if a > len(self.addresses):
+            self.addresses.append(address)
+        self._ids[address] = a
         return a
+
+    def intern_all(self, addresses: AddressTable) -> IntColumn:
+        """The ids of all addresses of a table, in its order."""
+        count, before = len(addresses), len(self.addresses)
+        self._room_for_addresses(count)
+        columns = [addresses.family, *addresses.words.T]
+        ids = self.lane.heads(count)
+        self._call(intern_addresses, *(self.lane.column(column) for column in columns), ids)
+        found = np.asarray(ids, dtype="i4")
+        new, first = np.unique(found, return_index=True)
+        first = first[new > before]
+        self.addresses.extend_columns(family=addresses.family[first], words=addresses.words[first])
+        return found
+
+    def address(self, a: int) -> Address:
+        """The address of an id."""
+        known = self._known.get(a)
+        if known is None:
+            known = self._known[a] = self.addresses[a - 1]
+        return known
+
+    def _room_for_addresses(self, count: int) -> None:
+        row = self.tables.director[0]
+        wanted = int(row.addresses_used) + count + 1
+        t = self._room("addresses", wanted)
+        if wanted > len(t.address_heads):
+            larger = 1 << (wanted - 1).bit_length()
+            self.tables = replaced(self.lane, t, address_heads=self.lane.heads(larger))
+            row.address_mask = larger - 1
+            self._call(rehash_addresses)
 
     def own(self, address: Address) -> None:
         """Note that the director has this address, besides those of its services."""
@@ -250,7 +284,8 @@ class EngineHost:
 
     def endpoint(self, a: int, port: int) -> str:
         """An address id and a port as ``10.0.0.11:80``."""
-        return f"{self._hosts[a]}:{port}"
+        address = self.address(a)
+        return f"[{address}]:{port}" if address.version == IPV6 else f"{address}:{port}"
 
     def service_name(self, s: int) -> str:
         """A service row as ``tcp 192.168.1.10:80``."""
@@ -269,7 +304,7 @@ class EngineHost:
 
     def _service_order(self, s: int) -> tuple[int, int, int, int]:
         row = self.tables.services[s]
-        return self.tables.addresses[row.addr].family, self._orders[row.addr], row.proto, row.port
+        return self.tables.addresses[row.addr].family, int(self.address(row.addr)), row.proto, row.port
 
     def _service_row(self, s: int) -> ServiceRow:
         t = self.tables
@@ -321,17 +356,16 @@ class EngineHost:
         return tuple([self._conn_row(conn, now, hz) for conn in used])
 
     def _conn_order(self, conn: Conn) -> tuple[int, ...]:
-        order = self._orders
-        client, virtual, destination = order[conn.caddr], order[conn.vaddr], order[conn.daddr]
+        client, virtual, destination = (int(self.address(a)) for a in (conn.caddr, conn.vaddr, conn.daddr))
         return conn.proto, client, conn.cport, virtual, conn.vport, destination, conn.dport, conn.serial
 
     def _conn_row(self, conn: Conn, now: int, hz: int) -> ConnRow:
         left = conn.expires - now
         return ConnRow(
             PROTOCOL_NAMES[conn.proto].upper(),
-            f"{self._hosts[conn.caddr]}:{conn.cport}",
-            f"{self._hosts[conn.vaddr]}:{conn.vport}",
-            f"{self._hosts[conn.daddr]}:{conn.dport}",
+            self.endpoint(conn.caddr, conn.cport),
+            self.endpoint(conn.vaddr, conn.vport),
+            self.endpoint(conn.daddr, conn.dport),
             STATES[conn.proto][conn.state],
             int(left // hz) if left > 0 else 0,
         )

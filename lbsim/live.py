@@ -265,7 +265,7 @@ class Director:
                 return ()
 
     def _forwarded(self, data: bytes, v: Outcome) -> Departure:
-        src, dst = self._host.addresses[v.new_src], self._host.addresses[v.new_dst]
+        src, dst = self._host.address(v.new_src), self._host.address(v.new_dst)
         to = str(dst) if self._packets[0].direction == IN else CLIENTS
         return Departure(to, rewrite(data, Rewrite(src, int(v.new_sport), dst, int(v.new_dport))))
 

@@ -65,8 +65,20 @@ class _Lines(_Silent):
 
     def begin(self) -> None:
         self._due = time.monotonic() + FIRST_NOTE
+        self._told: tuple[str, int, int] = ("", 0, 0)
+        self._timer = threading.Timer(FIRST_NOTE, self._remind)  # of a step that tells nothing while it lasts
+        self._timer.daemon = True
+        self._timer.start()
+
+    def end(self) -> None:
+        self._timer.cancel()
+
+    def _remind(self) -> None:
+        if self._told[0]:
+            self.tell(*self._told)
 
     def tell(self, step: str, done: int, total: int) -> None:
+        self._told = step, done, total
         if time.monotonic() >= self._due:
             self._due = time.monotonic() + NEXT_NOTE
             count = f" {_count(done, total)}" if done or total else ""

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -26,17 +26,19 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from lbsim import report
 from lbsim.errors import KernelUnavailable, LbsimError
 from lbsim.export import columns_file
+from lbsim.lane_choice import chosen, slow_hint
 from lbsim.model.config import parse_endpoint
 from lbsim.model.merging import merge_blocks
 from lbsim.model.result import Counters
 from lbsim.model.scenario import CaptureTraffic, PacketTraffic, SyntheticTraffic
 from lbsim.model.trace import Blocks, Trace
 from lbsim.scenario import Loaded, check, first_connections_needed, load, moments_needed
-from lbsim.simulate import simulate
+from lbsim.simulate import KEPT_PACKETS, simulate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from lbsim.engine.lanes import Lane
     from lbsim.kernel.job import Job, Observation
     from lbsim.kernel.recording import Recording
     from lbsim.kernel.seen import Step
@@ -62,6 +64,9 @@ __all__ = [
     "verify_recorded",
 ]
 
+_CAPTURED_BYTES = 120  # of a capture per packet, with its header: small ones are the rule where there are many
+_UNPACKED = 4  # how much larger a packed capture is
+
 Complain: TypeAlias = Callable[[LbsimError], object]
 """Told of one scenario's error, while others go on."""
 
@@ -79,6 +84,7 @@ class Run:
     folder: Path | None = None
     captures: tuple[Path, ...] = ()
     columns: Path | None = None
+    hint: str = ""  # what would make the next run of this kind faster
 
     @property
     def passed(self) -> bool:
@@ -114,6 +120,7 @@ def run(
     pcap_out: Path | None = None,
     columns_out: Path | None = None,
     keep_columns: bool = False,
+    lane: str = "auto",
     progress: Progress | None = None,
 ) -> Run:
     """What a scenario file leads to, from its text to its report.
@@ -131,6 +138,7 @@ def run(
         pcap_out=pcap_out,
         columns_out=columns_out,
         keep_columns=keep_columns,
+        lane=lane,
         progress=progress,
     )
 
@@ -143,6 +151,7 @@ def run_loaded(
     pcap_out: Path | None = None,
     columns_out: Path | None = None,
     keep_columns: bool = False,
+    lane: str = "auto",
     progress: Progress | None = None,
 ) -> Run:
     """What a loaded scenario leads to: traffic, simulation, expectations, report, captures.
@@ -154,11 +163,12 @@ def run_loaded(
     pcap_out : folder for what each destination and the clients received, as captures; None: none are written.
     columns_out : file for every packet and what became of it; its ending says what is written (``lbsim.export``).
     keep_columns : the result holds every packet, however many there are.
+    lane : ``auto``, ``interpreted`` or ``compiled``, see ``lane_choice``; what comes out is the same.
     progress : told how far the run is.
 
     Raises
     ------
-    LbsimError : traffic cannot be read, or a report or capture not be written.
+    LbsimError : traffic cannot be read, or a report or capture not be written; there is no such lane here.
     """
     tell = progress or _silent
     folder = out / loaded.scenario.name if out else None
@@ -167,9 +177,14 @@ def run_loaded(
     with ExitStack() as files:
         sinks = [files.enter_context(columns_file(columns_out))] if columns_out else []
         tell("traffic", 0, 0)
-        trace = trace_of(loaded)
+        packets = packets_expected(loaded)
+        in_blocks = packets > KEPT_PACKETS and pcap_out is None
+        trace = trace_blocks_of(loaded) if in_blocks else trace_of(loaded)
         columns = keep_columns or pcap_out is not None or None
-        result = _simulate(loaded, trace, tell, columns=columns, sinks=sinks)
+        taken = chosen(lane, packets)
+        if not taken.at_hand("receive_block"):
+            tell("compile the engine, once", 0, 0)
+        result = _simulate(loaded, trace, tell, columns=columns, sinks=sinks, lane=taken)
     outcomes = tuple(check(loaded, result))
     shown = _as_asked(loaded, result)
     captures: tuple[Path, ...] = ()
@@ -179,8 +194,9 @@ def run_loaded(
     if pcap_out:
         from lbsim.packet.received import write_received
 
+        assert isinstance(trace, Trace)
         captures = tuple(write_received(trace, result, pcap_out, partial(tell, "captures")))
-    return Run(loaded, shown, outcomes, folder, captures, columns_out)
+    return Run(loaded, shown, outcomes, folder, captures, columns_out, slow_hint(lane, packets))
 
 
 @dataclass(frozen=True)
@@ -503,6 +519,26 @@ def trace_blocks_of(loaded: Loaded) -> Blocks:
     return merge_blocks([_part(loaded, at) for at in range(len(loaded.scenario.traffic))])
 
 
+def packets_expected(loaded: Loaded) -> int:
+    """About how many packets the traffic has, known before any of it is read or made."""
+    count = 0
+    for at, item in enumerate(loaded.scenario.traffic):
+        match item:
+            case SyntheticTraffic():
+                from lbsim.traffic.dialogue import script_of
+
+                with _placed(loaded, at):
+                    count += item.connections * script_of(item).steps
+            case PacketTraffic():
+                count += loaded.packets[at].text.count("\n") + 1
+            case CaptureTraffic():
+                with suppress(OSError):  # reading it will say what is wrong
+                    path = loaded.file(item.capture)
+                    unpacked = _UNPACKED if path.suffix in (".gz", ".zst") else 1
+                    count += path.stat().st_size * unpacked // _CAPTURED_BYTES
+    return count
+
+
 def refuse_unwritable(folder: Path | None) -> None:
     """Raise an LbsimError if the folder cannot be made or written: better now than after the run."""
     if folder is None:
@@ -570,7 +606,15 @@ def _placed(loaded: Loaded, at: int) -> Iterator[None]:
         raise
 
 
-def _simulate(loaded: Loaded, trace: Trace, tell: Progress, *, columns: bool | None, sinks: Sequence[Sink]) -> Result:
+def _simulate(
+    loaded: Loaded,
+    trace: Trace | Blocks,
+    tell: Progress,
+    *,
+    columns: bool | None,
+    sinks: Sequence[Sink],
+    lane: Lane,
+) -> Result:
     scenario = loaded.scenario
     return simulate(
         loaded.config,
@@ -587,6 +631,7 @@ def _simulate(loaded: Loaded, trace: Trace, tell: Progress, *, columns: bool | N
         columns=columns,
         first=first_connections_needed(loaded),
         sinks=sinks,
+        lane=lane,
         progress=partial(tell, "simulate"),
     )
 

@@ -361,8 +361,8 @@ class _Run:
             return
         self.horizon = max(self.horizon, block.duration)
         self.host.room_for_flows(len(block.flows))
-        new = [self.host.intern(address) for address in block.addresses[len(self.ids) :]]
-        self.ids = np.append(self.ids, np.array(new, dtype="i4"))
+        if len(block.addresses) > len(self.ids):
+            self.ids = np.append(self.ids, self.host.intern_all(block.addresses[len(self.ids) :]))
         empty = np.zeros(0, dtype="i4")
         self.inputs: dict[str, IntColumn] = {
             "tick": self.host.start_jiffies + _ticks(block["time"], self.host.profile.hz),
@@ -414,7 +414,7 @@ class _Run:
 
     def _learn_names(self) -> None:
         """Learn addresses and destinations that were added; ids and rows of the engine's tables keep their meaning."""
-        self.addresses.extend(address for address in self.host.addresses[1 + len(self.addresses) :] if address)
+        self.addresses = self.host.addresses
         if self.host.tables.director[0].dests_used >= len(self.dest_index):
             destinations, index = self.host.destinations()
             self.destinations = [(row.service, row.dest) for row in destinations]

@@ -107,7 +107,7 @@ def test_an_address_has_one_id(lane: Lane) -> None:
     first = host.intern(ip_address("10.0.0.1"))
     assert host.intern(ip_address("10.0.0.2")) == first + 1
     assert host.intern(ip_address("10.0.0.1")) == first
-    assert host.addresses[first] == ip_address("10.0.0.1")
+    assert host.address(first) == ip_address("10.0.0.1")
 
 
 def test_equal_numbers_of_two_families_are_two_addresses() -> None:

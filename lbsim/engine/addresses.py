@@ -5,10 +5,11 @@ Kernel counterpart: ``union nf_inet_addr``; the fold is what ``ip_vs_sh.c`` and 
 
 from __future__ import annotations
 
+from lbsim.engine.hashing import hash32
 from lbsim.engine.lanes import kernel
 from lbsim.engine.records import IPV4, IPV6, Tables
 
-__all__ = ["set_address", "unicast"]
+__all__ = ["intern_address", "intern_addresses", "rehash_addresses", "set_address", "unicast"]
 
 
 @kernel
@@ -31,6 +32,77 @@ def set_address(t: Tables, a: int, family: int, word0: int, word1: int, word2: i
     row.word2 = word2
     row.word3 = word3
     row.fold = word0 ^ word1 ^ word2 ^ word3
+
+
+@kernel
+def intern_address(t: Tables, family: int, word0: int, word1: int, word2: int, word3: int) -> int:
+    """The id of the address; the same address has the same id. The caller has made room for one more.
+
+    Source
+    ------
+    lbsim's own.
+    """
+    bucket = _bucket(word0 ^ word1 ^ word2 ^ word3, t.director[0].address_mask)
+    a = t.address_heads[bucket]
+    while a != 0:
+        row = t.addresses[a]
+        if (
+            row.word3 == word3
+            and row.word2 == word2
+            and row.word1 == word1
+            and row.word0 == word0
+            and row.family == family
+        ):
+            return a
+        a = row.next_same_hash
+    t.director[0].addresses_used += 1
+    a = t.director[0].addresses_used
+    set_address(t, a, family, word0, word1, word2, word3)
+    t.addresses[a].next_same_hash = t.address_heads[bucket]
+    t.address_heads[bucket] = a
+    return a
+
+
+@kernel
+def _bucket(fold: int, mask: int) -> int:
+    """Where an address is looked for."""
+    mixed = hash32(fold, 32)
+    return (mixed ^ (mixed >> 15)) & mask
+
+
+@kernel
+def intern_addresses(
+    t: Tables,
+    family: list[int],
+    word0: list[int],
+    word1: list[int],
+    word2: list[int],
+    word3: list[int],
+    ids: list[int],
+) -> None:
+    """Write the id of each address of the columns into ``ids``. The caller has made room for all of them.
+
+    Source
+    ------
+    lbsim's own.
+    """
+    for i in range(len(ids)):
+        ids[i] = intern_address(t, family[i], word0[i], word1[i], word2[i], word3[i])
+
+
+@kernel
+def rehash_addresses(t: Tables) -> None:
+    """Put all addresses into the (empty) buckets.
+
+    Source
+    ------
+    lbsim's own.
+    """
+    for a in range(1, t.director[0].addresses_used + 1):
+        row = t.addresses[a]
+        bucket = _bucket(row.fold, t.director[0].address_mask)
+        row.next_same_hash = t.address_heads[bucket]
+        t.address_heads[bucket] = a
 
 
 @kernel

@@ -78,6 +78,9 @@ class Compiled:
     def heads(self, rows: int) -> Any:
         return _zeros(rows, np.dtype("i4"))
 
+    def column(self, values: Any) -> Any:
+        return np.ascontiguousarray(values, dtype=np.int64)
+
     def grown(self, table: Any, rows: int) -> Any:
         if rows <= len(table):
             return table
@@ -99,6 +102,9 @@ class Compiled:
             self._make_twins()
         twin: F = self._twins[marked]
         return twin
+
+    def at_hand(self, name: str) -> bool:
+        return self.kept_in is not None and any(self.kept_in.glob(f"*/*.{name}-*.nbc"))
 
     def _make_twins(self) -> None:
         """Twins of all functions that were marked since; nothing is compiled before a twin is first called."""

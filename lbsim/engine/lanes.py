@@ -71,6 +71,9 @@ class Lane(Protocol):
     def heads(self, rows: int) -> Any:
         """A table of ``rows`` zeros that will hold row numbers."""
 
+    def column(self, values: Any) -> Any:
+        """A numpy column as this lane's functions read it."""
+
     def grown(self, table: Any, rows: int) -> Any:
         """The same table with at least ``rows`` rows; the old rows keep their content."""
 
@@ -82,6 +85,9 @@ class Lane(Protocol):
 
     def function(self, marked: F) -> F:
         """The callable that works on this lane's tables."""
+
+    def at_hand(self, name: str) -> bool:
+        """Whether a function of that name can run without being compiled first."""
 
 
 class _Interpreted:
@@ -101,6 +107,9 @@ class _Interpreted:
     def heads(self, rows: int) -> Any:
         return [0] * rows
 
+    def column(self, values: Any) -> Any:
+        return values.tolist()
+
     def grown(self, table: Any, rows: int) -> Any:
         make = int if isinstance(table[0], int) else type(table[0])
         table.extend([make() for _ in range(rows - len(table))])
@@ -114,6 +123,9 @@ class _Interpreted:
 
     def function(self, marked: F) -> F:
         return marked
+
+    def at_hand(self, name: str) -> bool:
+        return True
 
 
 @cache

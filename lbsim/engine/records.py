@@ -62,12 +62,14 @@ class Director:
     hz: i4 = 250
     services_v4: i4 = 0  # how many services of the family exist: none means that IPVS is not hooked in
     services_v6: i4 = 0
-    services_used: i4 = 0  # rows in use or used before; tables grow above these marks
+    addresses_used: i4 = 0  # rows in use or used before; tables grow above these marks
+    services_used: i4 = 0
     dests_used: i4 = 0
     conns_used: i4 = 0
     buckets_used: i4 = 0
     free_conn: i4 = 0
-    service_mask: i8 = 0  # number of service_heads - 1; likewise below
+    address_mask: i8 = 0  # number of address_heads - 1; likewise below
+    service_mask: i8 = 0
     dest_mask: i8 = 0
     conn_mask: i8 = 0
     conns_made: i8 = 0  # ever
@@ -91,6 +93,7 @@ class AddressRow:
     word3: i8 = 0
     fold: i8 = 0  # xor of the words: what hashing schedulers start from
     local: i1 = 0  # 1: an address of the director (it is or was a service's)
+    next_same_hash: i4 = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -221,6 +224,7 @@ class Tables:
     conns: list[Conn]
     timers: list[Timer]
     flows: list[Flow]
+    address_heads: list[int]  # bucket -> newest address
     service_heads: list[int]  # bucket -> newest service
     dest_heads: list[int]  # bucket -> newest destination
     conn_heads: list[int]  # bucket -> newest connection entry

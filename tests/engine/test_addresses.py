@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lbsim.engine.addresses import unicast
-from lbsim.engine.lanes import Lane
+from lbsim.engine.lanes import Lane, compiled_lane, interpreted_lane
 from lbsim.host import EngineHost
+from lbsim.model.config import Address
+from lbsim.model.trace import AddressTable
 from tests.oracles import picks
 from tests.oracles.director import is_unicast
 
@@ -80,3 +82,31 @@ def test_destinations_must_be_single_hosts(address: str, accepted: bool) -> None
 def test_the_address_class_is_the_naive_one(address: IPv4Address | IPv6Address) -> None:
     host = EngineHost()
     assert unicast(host.tables, host.intern(address)) == is_unicast(str(address))
+
+
+# Interning. An oracle of two lines: the id is the place in the list of all different addresses so far.
+@given(st.lists(st.lists(st.ip_addresses() | st.integers(0, 40).map(ip_address), max_size=40), max_size=4))
+def test_tables_and_single_addresses_get_the_same_ids(tables: list[list[Address]]) -> None:
+    for lane in (interpreted_lane(), compiled_lane()):
+        host = EngineHost(lane=lane)
+        seen: dict[Address, int] = {}
+        for addresses in tables:
+            expected = [seen.setdefault(address, len(seen) + 1) for address in addresses]
+            assert host.intern_all(AddressTable(addresses)).tolist() == expected
+            assert [host.intern(address) for address in addresses] == expected
+        assert host.addresses == list(seen)
+
+
+def test_addresses_of_two_families_with_the_same_words_are_two(lane: Lane) -> None:
+    host = EngineHost(lane=lane)
+    both = [ip_address("1.2.3.4"), ip_address("::102:304")]
+    assert host.intern_all(AddressTable(both)).tolist() == [1, 2]
+    assert [host.address(a) for a in (1, 2)] == both
+
+
+def test_ids_stay_when_the_buckets_become_more(lane: Lane) -> None:
+    host = EngineHost(lane=lane)
+    many = AddressTable([ip_address(n) for n in range(3000)])
+    first = host.intern_all(many[:900])
+    assert host.intern_all(many)[:900].tolist() == first.tolist()
+    assert host.intern_all(many).tolist() == list(range(1, 3001))

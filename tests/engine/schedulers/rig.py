@@ -55,7 +55,7 @@ class Rig:
         """The name of a row; "-" for row 0."""
         if d == 0:
             return "-"
-        address = self.host.addresses[self.host.tables.dests[d].addr]
+        address = self.host.address(self.host.tables.dests[d].addr)
         return next(name for name in "ABCDEFGH" if self.dest(name).address == address)
 
     def pick(self, client: str = "203.0.113.1", port: int = 40001) -> str:
