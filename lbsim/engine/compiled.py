@@ -17,6 +17,7 @@ import sys
 from collections import namedtuple
 from contextlib import suppress
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 from types import FunctionType
 from typing import Any, TypeVar, cast
@@ -70,7 +71,7 @@ class Compiled:
         return cast("Tables", made)
 
     def table(self, record: type[Any], rows: int) -> Any:
-        return _zeros(rows, np.dtype(field_types(record), align=True)).view(np.recarray)
+        return _zeros(rows, _row_type(record)).view(np.recarray)
 
     def integers(self, values: list[int]) -> Any:
         return np.array(values, dtype=np.int64)
@@ -89,7 +90,7 @@ class Compiled:
         return larger.view(type(table))
 
     def rows(self, record: type[Any], columns: dict[str, Any]) -> Any:
-        table = self.table(record, len(columns[field_types(record)[0][0]]))
+        table = self.table(record, len(columns[_row_type(record).names[0]]))
         for name, column in columns.items():
             table[name] = column
         return table
@@ -136,6 +137,11 @@ def _forgiving(twin: Any) -> Any:
     if save:
         keep.save_overload = save_if_possible
     return twin
+
+
+@cache
+def _row_type(record: Any) -> Any:
+    return np.dtype(field_types(record), align=True)
 
 
 def _zeros(rows: int, kind: Any) -> Any:

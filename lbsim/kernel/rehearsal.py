@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from copy import deepcopy
 
 from lbsim.config import parse_command
+from lbsim.engine.lanes import Lane
 from lbsim.kernel.job import CLIENT, REPLY, Arrival, Command, Job, Observation, Packet, Seen, Show, ShowSeen, server
 from lbsim.kernel.reply import Responders
 from lbsim.kernel.seen import Listing, Step, comparable
@@ -20,14 +21,15 @@ SECOND = 1_000_000_000
 TICK = 4_000_000  # ns, at HZ=250
 
 
-def rehearse(job: Job, seen: Observation, *, profile: str) -> Iterator[Step]:
+def rehearse(job: Job, seen: Observation, *, profile: str, lane: Lane | None = None) -> Iterator[Step]:
     """What the engine does with each event of the job, one after the other.
 
     Parameters
     ----------
     seen : what the kernel did: its clock and the times of its events are taken from there.
+    lane : how the engine runs; default: interpreted.
     """
-    director = _director(job, seen, profile)
+    director = _director(job, seen, profile, lane)
     for _ in _set_up(director, job):
         pass
     responders = Responders()
@@ -52,12 +54,13 @@ def setup_answers(job: Job, *, profile: str) -> Iterator[tuple[int, str]]:
     yield from _set_up(_director(job, Observation(job.name, ""), profile), job)
 
 
-def _director(job: Job, seen: Observation, profile: str) -> Director:
+def _director(job: Job, seen: Observation, profile: str, lane: Lane | None = None) -> Director:
     return Director(
         profile=profile,
         sysctls={name: int(value) for name, value in job.sysctls},
         own=(*OWN_ADDRESSES, *job.vips),
         start_jiffies=seen.jiffies if seen.jiffies >= 0 else None,
+        lane=lane,
     )
 
 

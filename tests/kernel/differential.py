@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from lbsim.engine.lanes import compiled_lane, interpreted_lane
 from lbsim.kernel.job import REPLY, Command, Event, Job, Observation, Packet, Show
 from lbsim.kernel.rehearsal import rehearse
 from lbsim.kernel.run import run as run_jobs
@@ -29,17 +30,17 @@ Ask = Callable[[Sequence[Job]], list[Observation]]
 
 
 def verified(job: Job, seen: Observation) -> Verification:
-    """Engine against kernel for one job."""
+    """Engine against kernel for one job: both lanes, the first that differs is told."""
     if seen.error:
         raise SystemExit(f"{job.name}: the kernel's side broke off: {seen.error}")
     profile = profile_of(seen.release)
-    return compare_steps(
-        job,
-        steps_of(seen),
-        rehearse(job, seen, profile=profile),
-        release=f"linux-{seen.release}",
-        setup=setup_differences(job, seen, profile=profile),
-    )
+    kernel, setup = steps_of(seen), setup_differences(job, seen, profile=profile)
+    for lane in (interpreted_lane(), compiled_lane()):
+        engine = rehearse(job, seen, profile=profile, lane=lane)
+        found = compare_steps(job, kernel, engine, release=f"linux-{seen.release}", setup=setup)
+        if not found.identical:
+            return found
+    return found
 
 
 def shrunk(job: Job, ask: Ask) -> Job:

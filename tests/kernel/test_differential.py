@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from lbsim.engine.director import receive_block, set_aside
+from lbsim.engine.lanes import interpreted_lane
 from lbsim.kernel.job import CLIENT, REPLY, Command, Event, Job, Observation, Packet, PacketSeen, Seen
 from lbsim.pipeline import job_from
 from lbsim.scenario import load
 from tests.kernel import differential
-from tests.kernel.differential import as_scenario, compare_all, shrunk
+from tests.kernel.differential import as_scenario, compare_all, shrunk, verified
 from tests.kernel.played import played, played_all
 from tests.kernel.random_jobs import random_job
 
@@ -177,3 +180,28 @@ def test_each_kernel_and_scheduler_has_its_line(
 def test_a_played_kernel_sees_every_event() -> None:
     job = random_job("rr", 1)
     assert [isinstance(seen, PacketSeen) for seen in played(job).events] == [isinstance(e, Packet) for e in job.events]
+
+
+# What the interpreted lane does with random jobs, played as if a kernel had done it, is what the compiled lane does.
+@pytest.mark.parametrize("scheduler", ["rr", "lc", "sh"])
+def test_both_lanes_do_the_same_with_random_jobs(scheduler: str) -> None:
+    for seed in range(1, 5):
+        job = random_job(scheduler, seed)
+        assert verified(job, played(job)).identical
+
+
+class Idle:
+    """A lane whose director forwards nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(interpreted_lane(), name)
+
+    def function(self, marked: Callable[..., Any]) -> Callable[..., Any]:
+        return (lambda t, p, v, *_: set_aside(p[0], v[0])) if marked is receive_block else marked
+
+
+def test_a_lane_that_differs_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = random_job("rr", 1)
+    seen = played(job)
+    monkeypatch.setattr(differential, "compiled_lane", Idle)
+    assert not verified(job, seen).identical
