@@ -71,7 +71,7 @@ class Compiled:
         return cast("Tables", made)
 
     def table(self, record: type[Any], rows: int) -> Any:
-        return _zeros(rows, _row_type(record)).view(np.recarray)
+        return _zeros(rows, _row_type(cast("Any", record))).view(np.recarray)
 
     def integers(self, values: list[int]) -> Any:
         return np.array(values, dtype=np.int64)
@@ -90,7 +90,7 @@ class Compiled:
         return larger.view(type(table))
 
     def rows(self, record: type[Any], columns: dict[str, Any]) -> Any:
-        table = self.table(record, len(columns[_row_type(record).names[0]]))
+        table = self.table(record, len(columns[_row_type(cast("Any", record)).names[0]]))
         for name, column in columns.items():
             table[name] = column
         return table
