@@ -14,6 +14,7 @@ from lbsim.kernel.rehearsal import OWN_ADDRESSES
 from lbsim.model.config import AddDest, Address, AddService, AdminCommand, DirectorConfig, TimedCommand
 from lbsim.model.trace import Trace
 from lbsim.model.verdict import Rewrite
+from lbsim.model.wording import seconds
 from lbsim.packet import checksum
 from lbsim.packet.build import build
 from lbsim.packet.headers import parse
@@ -43,7 +44,7 @@ def job_of(
     Raises
     ------
     KernelUnavailable : the scenario needs a network that the bench does not have (destinations are real hosts in
-        10.0.0.0/24 or fd00::/64 there).
+        10.0.0.0/24 or fd00::/64 there), or a real server that sends packets and is no destination.
     """
     commands = [*config.commands, *(timed.command for timed in timeline)]
     servers = _in_order({c.dest.address for c in commands if isinstance(c, AddDest)})
@@ -53,7 +54,9 @@ def job_of(
     events: list[tuple[int, int, Event]] = [
         (timed.at, 0, Command(timed.at, _argv(timed.command))) for timed in timeline if timed.at <= end
     ]
-    events += [(packet.at, 1, packet) for packet in _packets(trace) if packet.at <= end]
+    packets = [packet for packet in _packets(trace) if packet.at <= end]
+    _refuse_strangers(packets, servers)
+    events += [(packet.at, 1, packet) for packet in packets]
     events += [(at, 2, Show(at)) for at in sorted({*moments, end}) if at <= end]
     settled = end + COUNTERS_SETTLE
     return Job(
@@ -84,6 +87,19 @@ def _refuse_foreign(servers: list[Address], vips: list[Address]) -> None:
         raise KernelUnavailable(
             f"replay with destination {address}", reason, "give destinations addresses in 10.0.0.0/24 or fd00::/64"
         )
+
+
+def _refuse_strangers(packets: Sequence[Packet], servers: Sequence[Address]) -> None:
+    """Every packet must have a wire on which it can be sent."""
+    wires = {CLIENT, REPLY, *(server(str(address)) for address in servers)}
+    for packet in packets:
+        if packet.side not in wires:
+            sender = packet.side.removeprefix("r:")
+            raise KernelUnavailable(
+                f"replay of the packet that the real server {sender} sends at {seconds(packet.at)}",
+                "it is no destination of any service, so the bench has no wire for it",
+                "make it a destination",
+            )
 
 
 def _argv(command: AdminCommand) -> tuple[str, ...]:

@@ -139,6 +139,17 @@ def test_a_service_address_is_no_destination() -> None:
         job(f"{CONFIG}ipvsadm -A -t 10.0.0.11:80 -s rr\n")
 
 
+def test_a_packet_of_a_real_server_that_is_no_destination_is_named() -> None:
+    trace = script.parse(f"{SCRIPT}30ms 10.0.0.77:8080 > 198.51.100.1:1001 tcp A\n")
+    with pytest.raises(KernelUnavailable) as caught:
+        job(trace=trace)
+    assert str(caught.value) == (
+        "replay of the packet that the real server 10.0.0.77 sends at 0.03s: it is no destination of any service, "
+        "so the bench has no wire for it; make it a destination"
+    )
+    assert len(job(trace=trace, until=20_000_000).events) == 5
+
+
 def test_a_captured_packet_goes_out_byte_for_byte(tmp_path: Path) -> None:
     packet = IP(src="198.51.100.1", dst=VIP, id=77, ttl=55) / TCP(sport=1001, dport=80, flags="S", window=1234)
     assert [one.content for one in captured(tmp_path, packet)] == [bytes(packet)]
