@@ -115,8 +115,7 @@ def not_compared(a: Result, b: Result) -> list[str]:
 
 
 def _counts_told(moment: Moment) -> bool:
-    counters = [row.counters for row in moment.services] + [d.counters for row in moment.services for d in row.dests]
-    return all(one.told for one in counters)
+    return all(row.counters.told for row in moment.services)
 
 
 def _untold(*results: Result) -> set[Key]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
+from dataclasses import astuple, replace
+from operator import add
 
 from lbsim.config import parse_command
 from lbsim.engine.lanes import Lane
@@ -11,7 +14,8 @@ from lbsim.kernel.job import CLIENT, REPLY, Arrival, Command, Job, Observation, 
 from lbsim.kernel.reply import Responders
 from lbsim.kernel.seen import Listing, Step, comparable
 from lbsim.live import Director
-from lbsim.model.result import ConnRow
+from lbsim.model.config import AdminCommand, Clear, DeleteService
+from lbsim.model.result import ConnRow, Counters
 
 __all__ = ["OWN_ADDRESSES", "rehearse", "setup_answers"]
 
@@ -19,6 +23,7 @@ __all__ = ["OWN_ADDRESSES", "rehearse", "setup_answers"]
 OWN_ADDRESSES = ("192.168.1.1", "10.0.0.1", "2001:db8:1::1", "fd00::1")
 SECOND = 1_000_000_000
 TICK = 4_000_000  # ns, at HZ=250
+COPIED_EVERY = 2_100_000_000  # ns: so often, at least, the kernel copies its counters for those who look
 
 
 def rehearse(job: Job, seen: Observation, *, profile: str, lane: Lane | None = None) -> Iterator[Step]:
@@ -33,20 +38,69 @@ def rehearse(job: Job, seen: Observation, *, profile: str, lane: Lane | None = N
     for _ in _set_up(director, job):
         pass
     responders = Responders()
+    leftovers = _Leftovers(job)
     last = 0
     following = [what.at for what in seen.events[1:]] + [None]
     for event, what, next_at in zip(job.events, seen.events, following, strict=True):
         at = what.at / SECOND
+        leftovers.note(director, last)
         match event:
             case Command(argv=argv):
-                answer = director.run(parse_command(" ".join(argv)), at=at)
+                command = parse_command(" ".join(argv))
+                leftovers.before(command, director, what.at)
+                answer = director.run(command, at=at)
                 yield Step(what.at, answer=(answer.status, " ".join(answer.message.split())))
             case Show(stats=stats):
-                yield _look(director, last, what.at, _read_until(what), next_at, stats=stats)
+                look = _look(director, last, what.at, _read_until(what), next_at, stats=stats)
+                yield replace(look, leftovers=dict(leftovers.most))
             case Packet():
                 arrivals = _received(director, event, at, job, responders)
                 yield Step(what.at, arrivals=tuple(comparable(Arrival(*one, 0)) for one in arrivals))
         last = what.at
+
+
+class _Leftovers:
+    """What a kernel may count twice: traffic of destinations right before their service was deleted.
+
+    Under a new service of the same identity their counters begin anew from the last copy that the kernel made for those
+    who look. That may be a period old, and what came after it appears again.
+
+    Source: facts, packet-path.md sections 11.3 and 18.2.
+
+    Attributes
+    ----------
+    most : (service, destination) -> how much that is at most.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.most: dict[tuple[str, str], Counters] = {}
+        commands = (event.argv for event in job.events if isinstance(event, Command))
+        self._needed = any(isinstance(parse_command(" ".join(argv)), DeleteService | Clear) for argv in commands)
+        self._copies: deque[tuple[int, Mapping[tuple[str, str], Counters]]] = deque()
+
+    def note(self, director: Director, since: int) -> None:
+        """Note the counters as they have been since ``since`` (ns)."""
+        if self._needed:
+            self._copies.append((since, director.stats().dests))
+            while len(self._copies) > 1 and self._copies[1][0] <= since - COPIED_EVERY:
+                self._copies.popleft()
+
+    def before(self, command: AdminCommand, director: Director, at: int) -> None:
+        """Take down what is left over if the command, given at ``at`` (ns), deletes services."""
+        if not isinstance(command, DeleteService | Clear):
+            return
+        copies = [counters for since, counters in self._copies if since <= at - COPIED_EVERY]
+        for key, now in director.stats().dests.items():
+            if isinstance(command, Clear) or key[0] == str(command.service):
+                copied = copies[-1].get(key, Counters()) if copies else Counters()
+                left = map(_since, astuple(now), astuple(copied))
+                known = self.most.get(key, Counters())
+                self.most[key] = Counters(*map(add, astuple(known), left))
+
+
+def _since(now: int, copied: int) -> int:
+    """What was counted since a copy; all of it if counting began anew since then."""
+    return now - copied if now >= copied else now
 
 
 def setup_answers(job: Job, *, profile: str) -> Iterator[tuple[int, str]]:

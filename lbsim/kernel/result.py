@@ -111,7 +111,7 @@ def result_of(
     *looks, (end, at_end), (_, settled) = (
         (event, row) for event, row in zip(job.events, seen.events, strict=True) if isinstance(row, ShowSeen)
     )
-    final = _moment(end.at, at_end, listing_of(settled).counters)
+    final = _moment(end.at, at_end, _settled(settled, life))
     addresses = {address.packed: i for i, address in enumerate(trace.addresses)}
     columns = _columns(trace, job, seen, life, addresses)
     return Result(
@@ -175,6 +175,7 @@ def engine_result(
         digest=digest,
         seed=seed,
         samples=0,
+        columns=True,
     )
     return replace(
         made,
@@ -226,10 +227,12 @@ class _Life:
 
     weights : each with its last weight.
     removed : those that were removed at some time, even if they came back.
+    renewed : those of them that were removed with their service.
     """
 
     weights: dict[tuple[ServiceId, DestId], int] = field(default_factory=dict)
     removed: set[tuple[ServiceId, DestId]] = field(default_factory=set)
+    renewed: set[tuple[ServiceId, DestId]] = field(default_factory=set)
 
     @classmethod
     def of(cls, commands: Iterator[AdminCommand]) -> _Life:
@@ -242,11 +245,12 @@ class _Life:
                 case DeleteDest(service, dest):
                     life.removed.add((service, dest))
                 case DeleteService(service):
-                    life.removed.update(key for key in life.weights if key[0] == service)
+                    life.renewed.update(key for key in life.weights if key[0] == service)
                 case Clear():
-                    life.removed.update(life.weights)
+                    life.renewed.update(life.weights)
                 case _:
                     pass
+        life.removed.update(life.renewed)
         return life
 
     def rows(self) -> dict[tuple[int, _End, _End], int]:
@@ -258,6 +262,15 @@ class _Life:
 
 
 # Tables
+
+
+def _settled(look: ShowSeen, life: _Life) -> dict[tuple[str, str], Counters]:
+    """The counters at the end, but for those of destinations whose service was deleted and made again.
+
+    These may hold up to two seconds of the time before: facts, packet-path.md section 11.3.
+    """
+    unsure = {(str(service), str(dest)) for service, dest in life.renewed}
+    return {key: row for key, row in (listing_of(look).counters or {}).items() if key not in unsure}
 
 
 def _moment(at: int, look: ShowSeen, counters: Mapping[tuple[str, str], Counters] | None = None) -> Moment:

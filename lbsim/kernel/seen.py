@@ -5,7 +5,8 @@ Sources: facts, ipvsadm.md sections 3.2 to 3.4, packet-path.md section 19.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 
 from lbsim.kernel.job import Arrival, CommandSeen, Observation, PacketSeen, ShowSeen
@@ -46,13 +47,18 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One event's outcome: packets that left the director, an answer to a command, or a look at the tables."""
+    """One event's outcome: packets that left the director, an answer to a command, or a look at the tables.
+
+    near : the engine's tables at the ticks during which the kernel's may have been read.
+    leftovers : (service, destination) -> by how much the kernel's counters may be above the engine's.
+    """
 
     at: int
     arrivals: tuple[tuple[str, bytes], ...] = ()
     answer: tuple[int, str] | None = None
     listing: Listing | None = None
-    near: tuple[Listing, ...] = ()  # the engine's tables at the ticks during which the kernel's may have been read
+    near: tuple[Listing, ...] = ()
+    leftovers: Mapping[tuple[str, str], Counters] = field(default_factory=dict)
 
 
 def steps_of(observation: Observation) -> list[Step]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from ipaddress import ip_address
 from typing import Any
 
 from lbsim.kernel.job import CLIENT, Command, Event, Job, Observation, Packet, Show
 from lbsim.kernel.rehearsal import rehearse, setup_answers
 from lbsim.kernel.seen import Listing, Step, steps_of
-from lbsim.model.result import ConnRow
+from lbsim.model.result import ConnRow, Counters
 from lbsim.model.wording import seconds
 from lbsim.packet.headers import parse
 
@@ -126,7 +126,7 @@ def _differences(real: Step, ours: Step) -> list[str]:
     if real.answer != ours.answer:
         found.append(f"answer: kernel {real.answer}, engine {ours.answer}")
     if real.listing and ours.listing:
-        found += _of_listings(real.listing, ours.listing, ours.near)
+        found += _of_listings(real.listing, ours.listing, ours)
     return found
 
 
@@ -146,19 +146,28 @@ def _of_arrivals(real: Sequence[tuple[str, bytes]], ours: Sequence[tuple[str, by
     return found
 
 
-def _of_listings(real: Listing, ours: Listing, near: Sequence[Listing]) -> list[str]:
+def _of_listings(real: Listing, ours: Listing, step: Step) -> list[str]:
     found = []
+    near = step.near
     for what in ("services", "dests", "counters"):
         theirs, our_rows = getattr(real, what) or {}, getattr(ours, what) or {}
         for key in dict.fromkeys([*theirs, *our_rows]):
-            value = theirs.get(key)
-            if value != our_rows.get(key) and value not in [(getattr(one, what) or {}).get(key) for one in near]:
-                found.append(f"{what} {key}: kernel {value}, engine {our_rows.get(key)}")
+            value, expected = theirs.get(key), our_rows.get(key)
+            known = value in (expected, *((getattr(one, what) or {}).get(key) for one in near))
+            if not known and not (key in step.leftovers and _between(value, expected, step.leftovers[key])):
+                found.append(f"{what} {key}: kernel {value}, engine {expected}")
     for service in real.services:
         order, our_order = (_order(listing, service) for listing in (real, ours))
         if order != our_order and set(order) == set(our_order):
             found.append(f"order of {service}: kernel {', '.join(order)}; engine {', '.join(our_order)}")
     return found + _of_connections(real.conns, [ours.conns, *(one.conns for one in near)])
+
+
+def _between(value: object, expected: object, leftover: Counters) -> bool:
+    """Whether counters are at least the expected ones, and above them by no more than what may be left over."""
+    if not isinstance(value, Counters) or not isinstance(expected, Counters):
+        return False
+    return all(b <= a <= b + c for a, b, c in zip(astuple(value), astuple(expected), astuple(leftover), strict=True))
 
 
 def _order(listing: Listing, service: str) -> list[str]:

@@ -195,6 +195,15 @@ class TestCounters:
             (("end", WEB, A, "connections"), 1, 9),
         ]
 
+    def test_counters_that_the_last_listing_does_not_tell_are_not_compared(self) -> None:
+        told = web(A, B).connect(FIRST, A).result()
+        (service,) = told.final.services
+        newest, oldest = service.dests
+        final = replace(told.final, services=(replace(service, dests=(newest, replace(oldest, counters=UNTOLD))),))
+        comparison = compare(told, replace(self.removed(told), final=final))
+        assert comparison.identical
+        assert comparison.not_compared == (f"counters of {A} of {WEB}",)
+
 
 def shown(*entries: ConnRow, took: int = 0, active: int = 0) -> Result:
     """A result that ends with these entries, in tables that took so long to read."""

@@ -73,7 +73,7 @@ def as_scenario(job: Job) -> str:
     commands = [e for e in job.events if isinstance(e, Command)]
     if commands:
         lines += ["timeline:", *(f'  - {{at: {e.at}ns, run: "{" ".join(e.argv)}"}}' for e in commands)]
-    shows = [e for e in job.events if isinstance(e, Show)]
+    shows = [e for e in job.events if isinstance(e, Show) and not e.stats]  # that look comes by itself
     if shows:
         lines.append(f"show: [{', '.join(f'{e.at}ns' for e in shows)}]")
     return "\n".join(lines) + "\n"

@@ -6,6 +6,7 @@ import random
 from dataclasses import dataclass, field
 
 from lbsim.kernel.job import CLIENT, REPLY, Command, Event, Job, Packet, Show
+from lbsim.kernel.scenario_job import COUNTERS_SETTLE
 from lbsim.packet.build import build_packet
 
 VIP = "192.168.1.10"
@@ -123,7 +124,7 @@ def random_job(scheduler: str, seed: int, decisions: int = 100) -> Job:
         if rng.random() < 0.2:
             writer.events.append(Show(writer.at))
         writer.at += rng.choices(GAPS, (16, 16, 12, 8, 2, 1, 0.6, 0.3))[0] * MILLISECOND
-    writer.events.append(Show(writer.at))
+    writer.events += [Show(writer.at), Show(writer.at + COUNTERS_SETTLE, stats=True)]
     sysctls = []
     if rng.random() < 0.3:
         sysctls.append(("net.ipv4.vs.conn_reuse_mode", "0"))

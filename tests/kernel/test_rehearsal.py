@@ -20,6 +20,7 @@ from lbsim.kernel.job import (
 )
 from lbsim.kernel.rehearsal import rehearse, setup_answers
 from lbsim.kernel.seen import Step
+from lbsim.model.result import Counters
 from lbsim.packet.build import build_packet
 from lbsim.packet.headers import parse
 
@@ -165,3 +166,62 @@ def test_an_observed_command_needs_no_words_of_its_own() -> None:
 def test_looks_may_follow_each_other_at_any_distance(gap: int) -> None:
     shows = [Show(MS + n * gap * MS) for n in range(4)]
     assert [len(step.near) for step in steps(request(0), *shows)[1:]] == [6] * 4
+
+
+A_DEST = (f"tcp {VIP}:80", "10.0.0.11:80")
+
+
+def ipvsadm(at: int, line: str) -> Command:
+    return Command(at, ("ipvsadm", *line.split()))
+
+
+def again(at: int, deletion: str = f"-D -t {VIP}:80") -> list[Command]:
+    """The service is deleted and made again with one destination."""
+    return [
+        ipvsadm(at, deletion),
+        ipvsadm(at + MS, f"-A -t {VIP}:80 -s rr"),
+        ipvsadm(at + 2 * MS, f"-a -t {VIP}:80 -r 10.0.0.11:80 -m"),
+    ]
+
+
+ALONE = SETUP[:2]
+LOOK = Show(30 * SECOND, stats=True)
+
+
+# A SYN of 40 bytes each: two more than 2.1 s before the service is deleted at 10 s, then three.
+@pytest.mark.parametrize("deletion", [f"-D -t {VIP}:80", "-C"])
+def test_what_came_right_before_a_service_was_deleted_may_be_counted_again(deletion: str) -> None:
+    times = (SECOND, 7_899 * MS, 7_901 * MS, 8 * SECOND, 9_990 * MS)
+    packets = [request(at, port=1001 + i) for i, at in enumerate(times)]
+    *_, last = steps(*packets, *again(10 * SECOND, deletion), request(11 * SECOND, port=2000), LOOK, setup=ALONE)
+    assert last.listing
+    assert last.listing.counters
+    assert last.listing.counters[A_DEST] == Counters(1, 1, 0, 40, 0)
+    assert last.leftovers == {A_DEST: Counters(3, 3, 0, 120, 0)}
+
+
+def test_every_deletion_of_a_service_adds_to_what_is_left_over() -> None:
+    first = [request(9 * SECOND), *again(10 * SECOND)]
+    second = [request(10_500 * MS, port=1002), request(11 * SECOND, port=1003), *again(12_200 * MS)]
+    *_, last = steps(*first, *second, LOOK, setup=ALONE)
+    assert last.leftovers == {A_DEST: Counters(1 + 2, 1 + 2, 0, 40 + 80, 0)}
+
+
+# 0.5 s after the first deletion: what came before that, and the packet in between
+def test_deletions_in_quick_succession_leave_no_less_over() -> None:
+    *_, last = steps(
+        request(9_900 * MS),
+        *again(10 * SECOND),
+        request(10_400 * MS, port=1002),
+        *again(10_500 * MS),
+        LOOK,
+        setup=ALONE,
+    )
+    assert last.leftovers[A_DEST].in_packets >= 2
+
+
+def test_without_a_deleted_service_nothing_is_left_over() -> None:
+    *_, last = steps(request(9 * SECOND), ipvsadm(10 * SECOND, f"-d -t {VIP}:80 -r 10.0.0.11:80"), LOOK, setup=ALONE)
+    assert last.leftovers == {}
+    *_, other = steps(request(9 * SECOND), ipvsadm(10 * SECOND, f"-D -t {VIP}:443"), LOOK, setup=ALONE)
+    assert other.leftovers == {}

@@ -347,6 +347,17 @@ def test_of_a_destination_that_came_back_no_counters_are_told(line: str) -> None
     assert returned == Destination(HTTP, f"{B}:8080", True, 3, 1, 0, UNTOLD)
 
 
+# facts, packet-path.md section 11.3: up to two seconds of old traffic reappear, but only under a new service
+@pytest.mark.parametrize(
+    ("line", "told"), [(f"-d -t {VIP}:80 -r {B}:8080", True), (f"-D -t {VIP}:80", False), ("-C", False)]
+)
+def test_what_is_listed_at_the_end_is_told_unless_the_service_was_made_again(line: str, told: bool) -> None:
+    again = f"{CONFIG}ipvsadm {line}\nipvsadm -A -t {VIP}:80 -s rr\nipvsadm -a -t {VIP}:80 -r {B}:8080 -m -w 3\n"
+    web = tables(again).final.services[0]
+    assert web.counters == Counters(3, 9, 8, 900, 800)
+    assert web.dests[0].counters == (Counters(1, 4, 4, 400, 400) if told else UNTOLD)
+
+
 def test_a_removal_elsewhere_leaves_the_counters_told() -> None:
     row = tables(f"{CONFIG}ipvsadm -D -u {VIP}:53\n").destinations[1]
     assert row.counters == Counters(1, 4, 4, 400, 400)

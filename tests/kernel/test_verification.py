@@ -261,6 +261,43 @@ def test_the_counts_of_a_tick_around_will_do_as_well() -> None:
     assert not compared(replace(LISTING, dests={(HTTP, "10.0.0.11:80"): (1, 0, 1)}), LISTING, later).identical
 
 
+DEST = (HTTP, "10.0.0.11:80")
+
+
+def counted(value: Counters, leftovers: dict[tuple[str, str], Counters]) -> bool:
+    """Whether these counters of the destination are as good as those of LISTING (1, 1, 0, 40, 0)."""
+    job = Job("j", (), (), events=(Show(0),))
+    real = replace(LISTING, counters={**(LISTING.counters or {}), DEST: value})
+    return compare_steps(
+        job, [Step(0, listing=real)], [Step(0, listing=LISTING, leftovers=leftovers)], release="linux-x"
+    ).identical
+
+
+@pytest.mark.parametrize("more", [Counters(), Counters(1, 1, 0, 40, 0), Counters(2, 3, 1, 120, 40)])
+def test_counters_may_hold_what_was_left_over(more: Counters) -> None:
+    value = Counters(1 + more.connections, 1 + more.in_packets, more.out_packets, 40 + more.in_bytes, more.out_bytes)
+    assert counted(value, {DEST: Counters(2, 3, 1, 120, 40)})
+    assert counted(value, {}) == (more == Counters())
+
+
+@pytest.mark.parametrize(
+    "value", [Counters(0, 1, 0, 40, 0), Counters(4, 1, 0, 40, 0), Counters(1, 1, 2, 40, 0), Counters(1, 1, 0, 161, 0)]
+)
+def test_counters_below_or_above_what_was_left_over_are_a_divergence(value: Counters) -> None:
+    assert not counted(value, {DEST: Counters(2, 3, 1, 120, 40)})
+
+
+def test_what_was_left_over_of_another_destination_does_not_count() -> None:
+    assert not counted(Counters(2, 2, 0, 80, 0), {(HTTP, "10.0.0.12:80"): Counters(9, 9, 9, 900, 900)})
+
+
+def test_counters_that_are_not_there_are_a_divergence_whatever_was_left_over() -> None:
+    without = replace(LISTING, counters={(HTTP, ""): Counters(1, 1, 0, 40, 0)})
+    job = Job("j", (), (), events=(Show(0),))
+    ours = Step(0, listing=LISTING, leftovers={DEST: Counters(9, 9, 9, 900, 900)})
+    assert not compare_steps(job, [Step(0, listing=without)], [ours], release="linux-x").identical
+
+
 def test_only_the_first_divergence_is_told_and_what_comes_before_is_counted() -> None:
     found = verified(3, arrived())
     assert (found.packets, found.connections, found.counters) == (3, 0, 0)
