@@ -24,6 +24,7 @@ __all__ = ["COUNTERS_SETTLE", "job_of"]
 
 #: The counters that ipvsadm shows are a copy, made every two seconds: so long after the last packet they are final.
 COUNTERS_SETTLE = 4_200_000_000
+MTU = 1500  # bytes of the longest IP packet on the bench's wires
 _INTERNAL = (ip_network("10.0.0.0/24"), ip_network("fd00::/64"))
 
 
@@ -44,7 +45,8 @@ def job_of(
     Raises
     ------
     KernelUnavailable : the scenario needs a network that the bench does not have (destinations are real hosts in
-        10.0.0.0/24 or fd00::/64 there), or a real server that sends packets and is no destination.
+        10.0.0.0/24 or fd00::/64 there), a real server that sends packets and is no destination, or packets that
+        are too long for its wires.
     """
     commands = [*config.commands, *(timed.command for timed in timeline)]
     servers = _in_order({c.dest.address for c in commands if isinstance(c, AddDest)})
@@ -55,7 +57,7 @@ def job_of(
         (timed.at, 0, Command(timed.at, _argv(timed.command))) for timed in timeline if timed.at <= end
     ]
     packets = [packet for packet in _packets(trace) if packet.at <= end]
-    _refuse_strangers(packets, servers)
+    _refuse_unsendable(packets, servers)
     events += [(packet.at, 1, packet) for packet in packets]
     events += [(at, 2, Show(at)) for at in sorted({*moments, end}) if at <= end]
     settled = end + COUNTERS_SETTLE
@@ -89,8 +91,8 @@ def _refuse_foreign(servers: list[Address], vips: list[Address]) -> None:
         )
 
 
-def _refuse_strangers(packets: Sequence[Packet], servers: Sequence[Address]) -> None:
-    """Every packet must have a wire on which it can be sent."""
+def _refuse_unsendable(packets: Sequence[Packet], servers: Sequence[Address]) -> None:
+    """Every packet must have a wire on which it can be sent, and fit onto it."""
     wires = {CLIENT, REPLY, *(server(str(address)) for address in servers)}
     for packet in packets:
         if packet.side not in wires:
@@ -99,6 +101,12 @@ def _refuse_strangers(packets: Sequence[Packet], servers: Sequence[Address]) -> 
                 f"replay of the packet that the real server {sender} sends at {seconds(packet.at)}",
                 "it is no destination of any service, so the bench has no wire for it",
                 "make it a destination",
+            )
+        if len(packet.content) > MTU:
+            raise KernelUnavailable(
+                f"replay of the packet at {seconds(packet.at)}, {len(packet.content):,} bytes long",
+                f"the bench's wires carry {MTU:,}",
+                "if it is from a capture made on a host, capture with its card's offloads (TSO, GRO) switched off",
             )
 
 

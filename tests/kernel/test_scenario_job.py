@@ -150,6 +150,20 @@ def test_a_packet_of_a_real_server_that_is_no_destination_is_named() -> None:
     assert len(job(trace=trace, until=20_000_000).events) == 5
 
 
+@pytest.mark.parametrize(("payload", "fits"), [(1460, True), (1461, False)])
+def test_a_packet_that_is_too_long_for_the_bench_is_named(payload: int, fits: bool) -> None:
+    trace = script.parse(f"{SCRIPT}30ms 198.51.100.1:1001 > {VIP}:80 tcp A len={payload}\n")
+    if fits:
+        assert len(job(trace=trace).events) == 6
+        return
+    with pytest.raises(KernelUnavailable) as caught:
+        job(trace=trace)
+    assert str(caught.value) == (
+        "replay of the packet at 0.03s, 1,501 bytes long: the bench's wires carry 1,500; "
+        "if it is from a capture made on a host, capture with its card's offloads (TSO, GRO) switched off"
+    )
+
+
 def test_a_captured_packet_goes_out_byte_for_byte(tmp_path: Path) -> None:
     packet = IP(src="198.51.100.1", dst=VIP, id=77, ttl=55) / TCP(sport=1001, dport=80, flags="S", window=1234)
     assert [one.content for one in captured(tmp_path, packet)] == [bytes(packet)]
