@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
-from itertools import chain
 from typing import TypeAlias
 
 import numpy as np
@@ -195,8 +194,7 @@ def commands_of(job: Job) -> Iterator[AdminCommand]:
     ------
     ConfigError : one of them is not understood.
     """
-    argvs = chain(job.setup, (event.argv for event in job.events if isinstance(event, Command)))
-    return (parse_command(" ".join(argv)) for argv in argvs if argv[0] == "ipvsadm")
+    return (parse_command(" ".join(argv)) for argv in job.commands() if argv[0] == "ipvsadm")
 
 
 def _carried_out(
