@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from lbsim.engine import reasons
-from lbsim.model.verdict import REASONS, Verdict
+from lbsim.model.verdict import REASONS, SEEN, Verdict
 
 VERDICT_NAMES = {verdict.name for verdict in Verdict}
 CODES = {name: value for name, value in vars(reasons).items() if name.isupper() and name not in VERDICT_NAMES}
 
 
 def test_every_code_has_a_row_in_the_table_of_reasons() -> None:
-    assert {row.code for row in REASONS} == set(CODES.values())
+    assert {row.code for row in REASONS if row not in SEEN} == set(CODES.values())
+
+
+def test_what_is_seen_of_a_kernel_has_codes_that_the_engine_never_writes() -> None:
+    assert {row.code for row in SEEN}.isdisjoint(CODES.values())
 
 
 def test_no_code_stands_for_two_reasons() -> None:
