@@ -5,6 +5,7 @@ Nothing is installed and nothing needs root: ``apt-get download`` brings the pac
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -24,6 +25,7 @@ SERIES = {"6.1": r"linux-image-6\.1\.\d+-\d+-cloud-amd64", "6.12": r"linux-image
 Progress = Callable[[str, int, int], object]
 
 _FULL = re.compile("No space left|enough free space|quota exceeded|File too large")
+_LEAST_ROOM = 1 << 16  # bytes
 _PATIENCE = 120.0  # seconds without a byte after which a download counts as stalled
 
 
@@ -190,9 +192,18 @@ def _run(argv: list[str], scratch: Path, step: _Step) -> str:
         return done.stdout
     lines = [line for line in done.stderr.splitlines() if line.strip()]
     said = [line for line in lines if line.startswith(("E:", "dpkg-deb:"))] or lines
+    last = (said or ["no message"])[-1]
     full = next((line for line in lines if _FULL.search(line)), None)
+    if not full and _is_full(scratch):  # tar, for one, only says how much of a block it could write
+        full = f"{last}: {os.strerror(errno.ENOSPC)}"
     remedy = f"make room in {scratch.parent}, or name another folder in XDG_CACHE_HOME" if full else step.remedy
-    raise KernelUnavailable(step.of, f"{step.name} failed: {full or (said or ['no message'])[-1]}", remedy)
+    raise KernelUnavailable(step.of, f"{step.name} failed: {full or last}", remedy)
+
+
+def _is_full(folder: Path) -> bool:
+    """Whether there is no room for another file."""
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize < _LEAST_ROOM or (disk.f_files > 0 and disk.f_favail == 0)
 
 
 def _numbers(name: str) -> tuple[int, ...]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 
 from lbsim.errors import KernelUnavailable
-from lbsim.kernel import cpio, images, initramfs, vm
+from lbsim.kernel import images, vm
 from lbsim.kernel.images import Image
 from lbsim.kernel.job import Command, CommandSeen, Job, Observation, Packet, PacketSeen, Show, ShowSeen, server
 from lbsim.kernel.seen import comparable
@@ -214,26 +213,3 @@ def _connections(observation: Observation) -> list[list[str]]:
 def _states(observation: Observation) -> list[list[str]]:
     """The connection tables without the seconds left, which hang on the tick at which a job begins."""
     return [[row.rsplit(maxsplit=1)[0] for row in table] for table in _connections(observation)]
-
-
-@pytest.mark.parametrize(
-    ("init", "message"),
-    [(b"#!/bin/python3 -S\nraise SystemExit(3)\n", "the guest panicked"), (b"not a program", "the guest panicked")],
-)
-def test_a_guest_that_panics_is_one_line(init: bytes, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    _boot_with(init, monkeypatch)
-    with pytest.raises(KernelUnavailable, match=f"{message}.*, at the start; try again"):
-        vm.run(images.fetch("6.1"), JOBS[:1])
-
-
-def test_a_guest_that_hangs_ends_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    _boot_with(b"#!/bin/python3 -S\nwhile True: pass\n", monkeypatch)
-    with pytest.raises(KernelUnavailable, match="not a word for 10 s, at the start"):
-        vm.run(images.fetch("6.1"), JOBS[:1], silence=10)
-
-
-def _boot_with(init: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    def with_init(base: Path, jobs: bytes, target: Path) -> None:
-        target.write_bytes(base.read_bytes() + cpio.archive({"init": cpio.File(init, executable=True)}))
-
-    monkeypatch.setattr(initramfs, "with_jobs", with_init)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -461,6 +462,58 @@ def test_a_bench_that_cannot_be_built_on_this_host_leaves_nothing(
 def test_on_a_host_only_a_directors_programs_run(argv: tuple[str, ...]) -> None:
     with pytest.raises(SystemExit, match="not run on a host"):
         agent._refuse_more_than_a_director_needs(Job("one", (), (), (argv,)))
+
+
+# In every place of a scenario that holds a text of its own.
+HOSTILE = r"""$(touch pwned);`touch pwned`|touch pwned&'\"\n touch pwned #"""
+PLACES = {
+    "name": 'name: "HOSTILE"',
+    "description": 'name: x\ndescription: "HOSTILE"',
+    "config": 'name: x\nconfig: "HOSTILE"',
+    "scheduler": 'name: x\nconfig: "ipvsadm -A -t 192.168.1.10:80 -s HOSTILE"',
+    "command": 'name: x\ntimeline: [{at: 0, run: "HOSTILE"}]',
+    "option": 'name: x\ntimeline: [{at: 0, run: "ipvsadm -A -t 192.168.1.20:80 -s rr HOSTILE"}]',
+    "file": 'name: x\nconfig: {ipvsadm: "HOSTILE"}',
+    "sysctl": 'name: x\nsysctls: {"HOSTILE": 1}',
+    "value": 'name: x\nsysctls: {conn_reuse_mode: "HOSTILE"}',
+    "packets": 'name: x\ntraffic: [{packets: "HOSTILE"}]',
+    "capture": 'name: x\ntraffic: [{capture: "HOSTILE"}]',
+    "profile": 'name: x\nprofile: "HOSTILE"',
+    "key": '"HOSTILE": x',
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_nothing_of_a_scenario_reaches_a_shell(folder: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    keys = PLACES[place].replace("HOSTILE", HOSTILE)
+    rest = {
+        "config": "config: ipvsadm -A -t 192.168.1.10:80 -s rr",
+        "traffic": "traffic: [{packets: '0s 198.51.100.1:4000 > 192.168.1.10:80 tcp S'}]",
+    }
+    lines = [keys, *(line for key, line in rest.items() if f"{key}:" not in keys)]
+    scenario = folder / "hostile.lbsim.yaml"
+    scenario.write_text("\n".join(lines) + "\n")
+    qemu(folder, "exit 1")
+    monkeypatch.chdir(folder)
+    with running([*verify(folder)[:-1], str(scenario)]) as lbsim:
+        assert lbsim.wait() == 2
+    assert "Traceback" not in lbsim.said
+    assert list(folder.rglob("pwned*")) == []
+
+
+def test_lbsim_never_uses_a_shell() -> None:
+    """No call that starts one, no argument that asks for one, and no command line that begins with one."""
+    for path in sorted((REPOSITORY / "lbsim").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            match node:
+                case ast.keyword(arg="shell"):
+                    pytest.fail(f"{path}: shell=")
+                case ast.Attribute(value=ast.Name("os"), attr="system" | "popen"):
+                    pytest.fail(f"{path}: os.{node.attr}")
+                case ast.Attribute(attr="getoutput" | "getstatusoutput" | "create_subprocess_shell"):
+                    pytest.fail(f"{path}: {node.attr}")
+                case ast.List(elts=[ast.Constant(word), *_]) | ast.Tuple(elts=[ast.Constant(word), *_]):
+                    assert str(word).rpartition("/")[2] not in ("sh", "bash", "dash"), f"{path}: {word!r}"
 
 
 def test_a_sysctl_outside_the_network_does_not_exist() -> None:

@@ -103,6 +103,7 @@ def test_a_failed_fetch_is_one_line_and_leaves_nothing(programs: Path, name: str
             'dd if=/dev/zero of="$2_1.deb" bs=1M count=9 2>/dev/null || { echo "E: No space left" >&2; exit 100; }',
         ),
         ("dpkg-deb", f'{DPKG}; dd if=/dev/zero of="$3/boot/big" bs=1M count=9'),
+        ("dpkg-deb", 'mkdir "$3"; dd if=/dev/zero of="$3/x" bs=1M count=9 2>/dev/null || { echo half >&2; exit 2; }'),
     ],
 )
 def test_a_full_disk_is_one_line_that_names_the_folder_and_nothing_is_left(
