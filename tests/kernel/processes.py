@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -117,7 +118,7 @@ def running(argv: Sequence[str], *, terminal: bool = False, **environment: str) 
 
 
 def on_a_small_disk(folder: Path, argv: Sequence[str], options: str) -> subprocess.CompletedProcess[str]:
-    """What a program says that has ``folder`` on a file system of its own; afterwards what it left there, line by line.
+    """What lbsim says that has ``folder`` on a file system of its own, then what it left there; without its progress.
 
     ``options`` : of mount for tmpfs, for example ``size=1m``.
     """
@@ -135,4 +136,5 @@ def on_a_small_disk(folder: Path, argv: Sequence[str], options: str) -> subproce
     if done.returncode == 99 or "unshare" in done.stderr:
         pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
     done.stdout += left.read_text()
+    done.stderr = re.sub(r"^(fetch|verify): .*\n", "", done.stderr, flags=re.MULTILINE)
     return done

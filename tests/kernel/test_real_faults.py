@@ -7,7 +7,9 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from click.testing import CliRunner
 
 from lbsim.cli import main
 from lbsim.errors import KernelFailed, KernelUnavailable
-from lbsim.kernel import cpio, images, initramfs, process, vm
+from lbsim.kernel import cache, cpio, images, initramfs, process, vm
 from lbsim.kernel.images import Image
 from lbsim.kernel.job import Command, CommandSeen, Job, Show
 from tests.kernel.processes import ENDS, REPOSITORY, lbsim, on_a_small_disk, running, until
@@ -29,6 +31,7 @@ SCENARIOS = REPOSITORY / "scenarios"
 ONE, TWO = SCENARIOS / "seed/walkthrough.lbsim.yaml", SCENARIOS / "seed/least-connection.lbsim.yaml"
 MANY = [path for topic in ("operations", "timeouts") for path in sorted((SCENARIOS / topic).glob("*.lbsim.yaml"))]
 SECOND = 10**9
+AS_ROOT = [] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user"]
 
 # An agent that does its second job in another way.
 SPOILT = """#!/bin/python3 -S
@@ -64,6 +67,15 @@ def look(job, *rest):
 
 agent._do = look
 agent.main()
+"""
+
+# A bench on this host's kernel that waits; no ip_vs is needed for that.
+WAITS = """
+from importlib import import_module
+from lbsim.kernel.job import Job, Packet
+
+job = Job("waits", ("192.168.1.10",), ("10.0.0.11",), events=(Packet(1000 * 10**9, 1, "c", bytes(20)),))
+import_module("lbsim.kernel.run")._in_namespaces([job], lambda *words: print("at work", flush=True))
 """
 
 
@@ -109,6 +121,18 @@ def processes_that_name(folder: Path) -> list[str]:
             continue
         if str(folder) in words:
             found.append(words)
+    return found
+
+
+def namespaces(parent: int | None = None) -> set[str]:
+    """The network namespaces that processes are in or hold: all of them, or one and its children."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError, IndexError):
+            of = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent in (None, of, int(path.name)):
+                found.add(os.readlink(path / "ns/net"))
+                found |= {target for fd in (path / "fd").iterdir() if (target := os.readlink(fd)).startswith("net:[")}
     return found
 
 
@@ -224,6 +248,20 @@ def test_whatever_ends_lbsim_in_mid_run_ends_qemu_and_the_next_start_sweeps_the_
     assert os.listdir("/sys/class/net") == links
 
 
+@pytest.mark.parametrize("how", ENDS)
+def test_whatever_ends_lbsim_ends_the_agent_and_its_namespaces(temporary: Path, how: str) -> None:
+    links = os.listdir("/sys/class/net")
+    with running([*AS_ROOT, sys.executable, "-c", WAITS], terminal=how == "Ctrl-C") as run:
+        until("the bench is built", lambda: "at work" in run.said and len(namespaces(run.process.pid)) > 3)
+        held = namespaces(run.process.pid) - namespaces(os.getpid())
+        run.end(how)
+    until("the agent has ended", lambda: processes_that_name(temporary) == [], 10)
+    until("its namespaces are gone", lambda: not held & namespaces(), 10)
+    assert os.listdir("/sys/class/net") == links
+    with cache.scratch():  # as the next start does
+        assert len(list(temporary.iterdir())) == 1
+
+
 def test_a_qemu_that_somebody_kills_in_mid_run_is_no_pass(temporary: Path) -> None:
     with running(lbsim("verify", "--allow-skip", "--kernel", "vm:6.1", *MANY)) as run:
         until("a job is at work", lambda: "verify: kernel" in run.said, 120)
@@ -274,24 +312,20 @@ def test_without_ipvsadm_the_line_says_how_to_get_it(monkeypatch: pytest.MonkeyP
 def test_a_cache_without_room_for_the_guest_is_one_line_and_nothing_is_left(
     image: Image, tmp_path: Path, temporary: Path
 ) -> None:
-    cache = tmp_path / "cache"
-    cache.mkdir()
+    small = tmp_path / "cache"
+    small.mkdir()
     tree = image.vmlinuz.parents[1]
-    kernels = [
-        "sh",
-        "-c",
-        'mkdir -p "$0"; ln -s "$1" "$0"; shift; XDG_CACHE_HOME=$1; export XDG_CACHE_HOME; shift; "$@"',
-    ]
-    argv = [*kernels, str(cache / "lbsim/kernels"), str(tree), str(cache), *lbsim("verify", "--kernel", "vm:6.1", ONE)]
-    done = on_a_small_disk(cache, argv, "size=20m")
-    folder = cache / "lbsim/initramfs"
+    kernels = ["sh", "-c", 'mkdir -p "$0"; ln -s "$1" "$0"; shift; exec "$@"', str(small / "lbsim/kernels"), str(tree)]
+    argv = [*kernels, "env", f"XDG_CACHE_HOME={small}", *lbsim("verify", "--kernel", "vm:6.1", ONE)]
+    done = on_a_small_disk(small, argv, "size=20m")
+    folder = small / "lbsim/initramfs"
     assert done.returncode == 2
     assert done.stderr == (
         f"the cache folder {folder}: No space left on device; make room there, or name another folder in "
         "XDG_CACHE_HOME\n"
     )
     assert sorted(done.stdout.splitlines()) == sorted(
-        map(str, (cache / "lbsim", folder, cache / "lbsim/kernels", cache / "lbsim/kernels" / tree.name))
+        map(str, (small / "lbsim", folder, small / "lbsim/kernels", small / "lbsim/kernels" / tree.name))
     )
     assert list(temporary.iterdir()) == []
 
@@ -311,18 +345,18 @@ def test_a_package_that_does_not_fit_is_one_line_and_nothing_is_left(tmp_path: P
     (built / "boot/vmlinuz-6.1.0-1-cloud-amd64").write_bytes(bytes(9_000_000))
     package = tmp_path / "linux-image-6.1.0-1-cloud-amd64_1_amd64.deb"
     subprocess.run(["dpkg-deb", "-b", str(built), str(package)], check=True, capture_output=True)
-    cache = tmp_path / "cache"
-    cache.mkdir()
-    argv = ["env", f"XDG_CACHE_HOME={cache}", *lbsim("kernel", "fetch", package)]
-    kernels = cache / "lbsim/kernels"
-    done = on_a_small_disk(cache, argv, "size=1m")
+    small = tmp_path / "cache"
+    small.mkdir()
+    argv = ["env", f"XDG_CACHE_HOME={small}", *lbsim("kernel", "fetch", package)]
+    kernels = small / "lbsim/kernels"
+    done = on_a_small_disk(small, argv, "size=1m")
     assert done.returncode == 2
     assert done.stderr.startswith(f"the kernel package {package.name}: unpacking failed: ")
     assert "No space left on device" in done.stderr
     assert done.stderr.endswith(f"; make room in {kernels}, or name another folder in XDG_CACHE_HOME\n")
     assert done.stderr.count("\n") == 1
     assert done.stdout.splitlines() == [str(path) for path in (kernels.parent, kernels, kernels / ".lock")]
-    done = on_a_small_disk(cache, argv, "size=99m")
+    done = on_a_small_disk(small, argv, "size=99m")
     assert (done.returncode, done.stdout.splitlines()[0]) == (
         0,
         f"linux-6.1.0-1-cloud-amd64: {kernels}/linux-image-6.1.0-1-cloud-amd64/boot/vmlinuz-6.1.0-1-cloud-amd64",
