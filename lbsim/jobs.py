@@ -81,7 +81,7 @@ class _Process(Generic[Answer]):
     def __init__(self, context: Any, work: Callable[[Any], Answer], number: int, thing: object) -> None:
         self.number = number
         self.answers, theirs = context.Pipe(duplex=False)
-        self._process = context.Process(target=_worker, args=(work, thing, theirs))
+        self._process = context.Process(target=_worker, args=(os.getcwd(), work, thing, theirs))
         self._process.start()
         theirs.close()
 
@@ -123,7 +123,8 @@ def _context(preload: Sequence[str]) -> Any:
     return context
 
 
-def _worker(work: Callable[[Any], Any], thing: Any, answers: Connection) -> None:
+def _worker(folder: str, work: Callable[[Any], Any], thing: Any, answers: Connection) -> None:
+    os.chdir(folder)  # it would begin where the first process began
     signal.signal(signal.SIGINT, _interrupted_once)
     try:
         answer, error = work(thing), None

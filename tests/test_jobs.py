@@ -162,6 +162,15 @@ def test_a_process_that_does_not_listen_is_killed(tmp_path: Path, monkeypatch: p
     assert time.monotonic() - begun < 30
 
 
+def folder_of(_thing: int) -> str:
+    return os.getcwd()
+
+
+def test_processes_work_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert list(side_by_side(folder_of, [0], 1)) == [str(tmp_path)]
+
+
 def test_where_there_is_no_forkserver_processes_are_spawned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("multiprocessing.get_all_start_methods", lambda: ["spawn"])
     assert list(side_by_side(squared, [3], 1)) == [9]
