@@ -20,6 +20,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -177,24 +178,23 @@ def run_loaded(
     with ExitStack() as files:
         sinks = [files.enter_context(columns_file(columns_out))] if columns_out else []
         tell("traffic", 0, 0)
-        packets = packets_expected(loaded)
-        in_blocks = packets > KEPT_PACKETS and pcap_out is None
-        trace = trace_blocks_of(loaded) if in_blocks else trace_of(loaded)
-        columns = keep_columns or pcap_out is not None or None
+        packets, _ = packets_expected(loaded)
         taken = chosen(lane, packets)
+        trace = trace_of(loaded) if pcap_out else None
+        traffic = _traffic_of(loaded) if trace is None else trace
+        columns = keep_columns or pcap_out is not None or None
         if not taken.at_hand("receive_block"):
             tell("compile the engine, once", 0, 0)
-        result = _simulate(loaded, trace, tell, columns=columns, sinks=sinks, lane=taken)
+        result = _simulate(loaded, traffic, tell, columns=columns, sinks=sinks, lane=taken)
     outcomes = tuple(check(loaded, result))
     shown = _as_asked(loaded, result)
     captures: tuple[Path, ...] = ()
     if folder:
         tell("report", 0, 0)
         _report(loaded, shown, outcomes, folder, figures)
-    if pcap_out:
+    if pcap_out and trace is not None:
         from lbsim.packet.received import write_received
 
-        assert isinstance(trace, Trace)
         captures = tuple(write_received(trace, result, pcap_out, partial(tell, "captures")))
     return Run(loaded, shown, outcomes, folder, captures, columns_out, slow_hint(lane, packets))
 
@@ -519,24 +519,25 @@ def trace_blocks_of(loaded: Loaded) -> Blocks:
     return merge_blocks([_part(loaded, at) for at in range(len(loaded.scenario.traffic))])
 
 
-def packets_expected(loaded: Loaded) -> int:
-    """About how many packets the traffic has, known before any of it is read or made."""
-    count = 0
+def packets_expected(loaded: Loaded) -> tuple[int, bool]:
+    """How many packets the traffic has, known before any of it is read or made, and whether that is certain."""
+    from lbsim.traffic.synthetic import packets_of
+
+    count, certain = 0, True
     for at, item in enumerate(loaded.scenario.traffic):
         match item:
             case SyntheticTraffic():
-                from lbsim.traffic.dialogue import script_of
-
                 with _placed(loaded, at):
-                    count += item.connections * script_of(item).steps
+                    count += packets_of(item)
             case PacketTraffic():
-                count += loaded.packets[at].text.count("\n") + 1
+                count, certain = count + loaded.packets[at].text.count("\n"), False
             case CaptureTraffic():
+                certain = False
                 with suppress(OSError):  # reading it will say what is wrong
                     path = loaded.file(item.capture)
                     unpacked = _UNPACKED if path.suffix in (".gz", ".zst") else 1
                     count += path.stat().st_size * unpacked // _CAPTURED_BYTES
-    return count
+    return count, certain
 
 
 def refuse_unwritable(folder: Path | None) -> None:
@@ -606,6 +607,20 @@ def _placed(loaded: Loaded, at: int) -> Iterator[None]:
         raise
 
 
+def _traffic_of(loaded: Loaded) -> Trace | Blocks:
+    """All traffic of a scenario: as one trace if that is short enough to be kept, else in blocks."""
+    parts = [_part(loaded, at) for at in range(len(loaded.scenario.traffic))]
+    begun: list[list[Trace]] = [[] for _ in parts]
+    room = KEPT_PACKETS
+    for part, blocks in zip(parts, begun, strict=True):
+        for block in part:
+            blocks.append(block)
+            room -= len(block)
+            if room < 0:
+                return merge_blocks([chain(*both) for both in zip(begun, parts, strict=True)])
+    return Trace.merge([Trace.joined(blocks) for blocks in begun])
+
+
 def _simulate(
     loaded: Loaded,
     trace: Trace | Blocks,
@@ -616,6 +631,9 @@ def _simulate(
     lane: Lane,
 ) -> Result:
     scenario = loaded.scenario
+    expected, exact = packets_expected(loaded)
+    if isinstance(trace, Trace) or scenario.until is not None or not exact:
+        expected = 0
     return simulate(
         loaded.config,
         trace,
@@ -631,8 +649,12 @@ def _simulate(
         columns=columns,
         first=first_connections_needed(loaded),
         sinks=sinks,
+<<<<<<< HEAD
         lane=lane,
         progress=partial(tell, "simulate"),
+=======
+        progress=lambda done, total: tell("simulate", done, total or expected),
+>>>>>>> c455b3f (Run long traffic in blocks: no more of it is held than a result may keep)
     )
 
 

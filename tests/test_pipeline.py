@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,32 @@ def test_columns_are_kept_for_whoever_asks(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setitem(simulate.__globals__, "KEPT_PACKETS", 0)
     assert run(path, keep_columns=True).result.columns
     assert run(path, pcap_out=tmp_path / "captures").captures
+
+
+@pytest.mark.parametrize("kept", [0, 700, 1400])
+def test_traffic_that_is_too_long_to_be_kept_is_dealt_with_in_blocks(
+    tmp_path: Path, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # 150 and 5 connections of 9 packets, and 3 packets
+    text = LONG.replace("traffic:\n", SCRIPT + MADE_UP).replace("show: [1s]", "show: [1s]\nuntil: 40s")
+    path = write(tmp_path, text.split("expect:")[0])
+    whole = run(path, keep_columns=True).result
+    monkeypatch.setattr("lbsim.pipeline.KEPT_PACKETS", kept)
+    monkeypatch.setitem(simulate.__globals__, "KEPT_PACKETS", kept)
+    blockwise = run(path).result
+    assert (len(whole), bool(blockwise.columns)) == (1398, kept >= 1398)
+    assert blockwise.aggregates == whole.aggregates
+    assert replace(blockwise, columns={}, addresses=(), summed=None) == replace(whole, columns={}, addresses=())
+
+
+def test_how_many_made_up_packets_will_come_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lbsim.pipeline.KEPT_PACKETS", 0)
+    told: list[tuple[str, int, int]] = []
+    run(write(tmp_path, HEAD + "traffic:\n" + MADE_UP + MADE_UP), progress=lambda *row: told.append(row))
+    assert {total for step, _, total in told if step == "simulate"} == {2 * 5 * 9}
+    told.clear()
+    run(write(tmp_path, HEAD + SCRIPT + MADE_UP), progress=lambda *row: told.append(row))
+    assert {total for step, _, total in told if step == "simulate"} == {0}
 
 
 def test_one_missed_expectation_fails_the_run(tmp_path: Path) -> None:

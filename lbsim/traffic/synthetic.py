@@ -51,7 +51,7 @@ from lbsim.traffic.draws import Draws
 if TYPE_CHECKING:
     from lbsim.model.scenario import SyntheticTraffic
 
-__all__ = ["PORTS", "generate", "generate_blocks"]
+__all__ = ["PORTS", "generate", "generate_blocks", "packets_of"]
 
 _NEVER = 2**63 - 1
 _LEAST_OF_LIVE = 8  # draws and windows are at least the eighth part of what is live, as each costs a look at all of it
@@ -88,6 +88,11 @@ def generate_blocks(spec: SyntheticTraffic, seed: int, *, block_packets: int = 2
     arrivals = ArrivalTimes(spec.arrivals, spec.start, spec.connections, draws)
     check_span("a connection lasts", script.around + script.rounds * script.round_needs)
     return _blocks(spec, script, arrivals, draws, block_packets)
+
+
+def packets_of(spec: SyntheticTraffic) -> int:
+    """How many packets :func:`generate` makes."""
+    return spec.connections * script_of(spec).steps
 
 
 def _blocks(spec: SyntheticTraffic, script: Script, arrivals: ArrivalTimes, draws: Draws, most: int) -> Blocks:
