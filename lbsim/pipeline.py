@@ -649,12 +649,8 @@ def _simulate(
         columns=columns,
         first=first_connections_needed(loaded),
         sinks=sinks,
-<<<<<<< HEAD
         lane=lane,
-        progress=partial(tell, "simulate"),
-=======
         progress=lambda done, total: tell("simulate", done, total or expected),
->>>>>>> c455b3f (Run long traffic in blocks: no more of it is held than a result may keep)
     )
 
 

@@ -12,7 +12,6 @@ Kernel counterparts: ``struct ip_vs_service``, ``ip_vs_dest``, ``ip_vs_conn`` (i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from typing import Annotated, Any, TypeAlias, get_type_hints
 
 # Storage types of the compiled lane; to Python (and to a reader) all of them are int.
@@ -236,7 +235,6 @@ class Tables:
     udp_timeouts: list[int]  # UDP state (there is one) -> ticks
 
 
-@cache
 def field_types(record: type[Any]) -> list[tuple[str, str]]:
     """(field, numpy type) of a record, in order: the row type of the compiled lane."""
     hints = get_type_hints(record, include_extras=True)
