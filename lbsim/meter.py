@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -18,7 +19,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Meter"]
 
-FIRST_NOTE, NEXT_NOTE = 2.0, 10.0  # seconds until a command says that it lives, and until it says so again
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 2.0
+
+
+FIRST_NOTE = _seconds(os.environ.get("LBSIM_PROGRESS_AFTER", ""))  # until a command says that it lives,
+NEXT_NOTE = 10.0  # and until it says so again
 
 
 class Meter:

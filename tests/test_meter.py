@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 
@@ -116,6 +119,7 @@ def test_lines_come_when_it_takes_long_and_then_now_and_then(
 ) -> None:
     clock = Clock()
     monkeypatch.setattr("lbsim.meter.time.monotonic", clock)
+    monkeypatch.setattr("lbsim.meter.FIRST_NOTE", 2.0)
     lines = _Lines("demo")
     lines.begin()
     for tenth in range(140):
@@ -154,3 +158,11 @@ def test_rates_have_three_figures(per_second: float | None, text: str) -> None:
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (754, "12:34"), (3661, "1:01:01")])
 def test_times_are_minutes_and_seconds(seconds: float, text: str) -> None:
     assert _minutes(seconds) == text
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("", 2.0), ("60", 60.0), ("soon", 2.0)])
+def test_the_time_until_the_first_note_can_be_set(text: str, seconds: float) -> None:
+    program = "import lbsim.meter; print(lbsim.meter.FIRST_NOTE)"
+    environment = dict(os.environ, LBSIM_PROGRESS_AFTER=text)
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert float(done.stdout) == seconds

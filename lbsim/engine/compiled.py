@@ -127,15 +127,13 @@ class Compiled:
 
 def _forgiving(twin: Any) -> Any:
     """The twin, for which a full disk is no reason to stop: then it is compiled again next time."""
-    keep: Any = getattr(twin, "_cache", None)
-    save: Any = getattr(keep, "save_overload", None)
+    save = twin._cache.save_overload
 
     def save_if_possible(*arguments: Any) -> None:
         with suppress(OSError):
             save(*arguments)
 
-    if save:
-        keep.save_overload = save_if_possible
+    twin._cache.save_overload = save_if_possible
     return twin
 
 

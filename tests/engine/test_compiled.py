@@ -49,6 +49,14 @@ def test_a_cache_that_cannot_be_written_costs_time_only(tmp_path: Path) -> None:
     assert answers(no_folder) == answers(no_folder) == [hashing.hash32(0x0A000001, 8), 0, 1]
 
 
+def test_without_a_place_for_compiled_code_there_is_a_lane(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    lane = Compiled(checked=False)
+    assert (lane.kept_in, lane.at_hand("receive_block")) == (None, False)
+    assert lane.function(hashing.hash32)(0x0A000001, 8) == hashing.hash32(0x0A000001, 8)
+
+
 def test_a_disk_that_is_full_costs_time_only(monkeypatch: pytest.MonkeyPatch) -> None:
     twin = Compiled(checked=False).function(hashing.hash32)
     assert hasattr(twin, "_cache")
