@@ -42,7 +42,7 @@ from lbsim.kernel.images import Image
 here = Path(sys.argv.pop(1))
 initramfs.base = lambda image, programs: here / "base"
 images.find = lambda series: Image("6.1.0", here / "vmlinuz", here)
-vm.run.__kwdefaults__["silence"] = 1.0
+vm.run.__kwdefaults__["silence"] = 4.0
 main()
 """
 
@@ -74,10 +74,10 @@ def left(folder: Path) -> list[Path]:
     return list((folder / "tmp").iterdir())
 
 
-def failure(image: Image, folder: Path, text: str) -> KernelFailed:
+def failure(image: Image, folder: Path, text: str, silence: float = 60) -> KernelFailed:
     qemu(folder, text)
     with pytest.raises(KernelFailed) as caught:
-        vm.run(image, JOBS, silence=0.5)
+        vm.run(image, JOBS, silence=silence)
     assert "\n" not in str(caught.value)
     assert left(folder) == []
     return caught.value
@@ -156,8 +156,8 @@ def test_more_jobs_get_more_memory(image: Image, folder: Path) -> None:
 
 
 def test_a_hang_ends_at_the_limit_and_keeps_what_was_done(image: Image, folder: Path) -> None:
-    error = failure(image, folder, READY + START + SEEN + HANG)
-    assert "not a word for 0.5 s, at job 'two' (1 of 2 done); try again when this computer has less to do" in str(error)
+    error = failure(image, folder, READY + START + SEEN + HANG, silence=3)
+    assert "not a word for 3 s, at job 'two' (1 of 2 done); try again when this computer has less" in str(error)
     assert [seen.name for seen in error.done if isinstance(seen, Observation)] == ["one"]
 
 
@@ -165,7 +165,7 @@ def test_a_guest_that_speaks_now_and_then_does_not_hang(image: Image, folder: Pa
     talks = 'for i in 1 2 3 4 5; do sleep 0.3; echo \'{"start": "one"}\'; done\n'
     two = SEEN.replace('"one"', '"two"')
     qemu(folder, READY + talks + SEEN + two + "echo '{\"end\": 2}'")
-    assert len(vm.run(image, JOBS, silence=1.0)) == 2
+    assert len(vm.run(image, JOBS, silence=3)) == 2
 
 
 @pytest.mark.parametrize("what", [SEEN, SEEN + SEEN, SEEN.replace('"one"', '"two"') + SEEN, SEEN * 3])
@@ -218,12 +218,12 @@ def test_a_qemu_that_cannot_be_executed_is_one_line(image: Image, folder: Path) 
         ),
         pytest.param(
             HANG,
-            "not a word for 1 s, at the start; try again when this computer has less to do",
+            "not a word for 4 s, at the start; try again when this computer has less to do",
             id="hang while booting",
         ),
         pytest.param(
             READY + START + HANG,
-            "not a word for 1 s, at job 'walkthrough' (0 of 1 done); try again when this computer has less to do",
+            "not a word for 4 s, at job 'walkthrough' (0 of 1 done); try again when this computer has less to do",
             id="hang in mid-run",
         ),
         pytest.param("exit 1", f"the guest ended early, at the start{TRY_AGAIN}", id="end"),
@@ -255,7 +255,7 @@ def test_without_qemu_everything_is_skipped_which_has_to_be_allowed(
 @pytest.mark.parametrize("text", ["", READY + START], ids=["while booting", "in mid-run"])
 def test_whatever_ends_lbsim_ends_qemu_and_the_next_start_sweeps_the_rest(folder: Path, text: str, how: str) -> None:
     qemu(folder, f"{text}echo $$ > {folder}/pid.part; mv {folder}/pid.part {folder}/pid\n{HANG}")
-    (folder / "verify.py").write_text(LBSIM.replace("= 1.0", "= 1000.0"))
+    (folder / "verify.py").write_text(LBSIM.replace("= 4.0", "= 1000.0"))
     with running(verify(folder), terminal=how == "Ctrl-C") as lbsim:
         until("QEMU runs", (folder / "pid").exists)
         assert lbsim.end(how) == ENDS[how]
