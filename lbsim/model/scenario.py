@@ -248,7 +248,7 @@ class SyntheticTraffic(_Model):
     """Made-up connections of a population of clients to one service."""
 
     service: ServiceText
-    connections: Annotated[int, Field(ge=1, le=10_000_000)]
+    connections: Annotated[int, Field(ge=1, le=100_000_000)]
     clients: Clients
     arrivals: Arrivals
     lifetime: Lifetime | None = None

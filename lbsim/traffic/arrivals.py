@@ -59,7 +59,8 @@ class ArrivalTimes:
             check_span("the connections begin", self._last(distances))
 
     def _last(self, distances: int) -> float:
-        return self.start + float(self._nanoseconds(np.array([distances], dtype=np.int64))[0])
+        assert self.arrivals.poisson is not None
+        return self.start + distances / (self.arrivals.poisson * 2.0**32) * 1e9
 
 
 def lifetimes(lifetime: Lifetime | None, begin: int, count: int, draws: Draws) -> IntColumn:

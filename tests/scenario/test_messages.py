@@ -80,7 +80,7 @@ def test_a_missing_key_is_named(tmp_path: Path, line: str, says: str) -> None:
         ("seed: 7", "start_jiffies: 9223372036854775808", "start_jiffies: expected a number below 4,611,"),
         ("connections: 6", "connections: six", "traffic[0].connections: expected a whole number; found 'six'"),
         ("connections: 6", "connections: 0", "traffic[0].connections: expected a number from 1 on; found 0"),
-        ("connections: 6", "connections: 10000001", "expected a number up to 10,000,000; found 10000001"),
+        ("connections: 6", "connections: 100000001", "expected a number up to 100,000,000; found 100000001"),
         ("every: 100ms", "every: -5s", "traffic[0].arrivals.every: -5s is negative; time begins at 0"),
         ("at: 250ms", "at: -1", "timeline[0].at: -1 is negative; time begins at 0"),
         ("show: [1s]", "show: [1s, -0.5]", "show[1]: -0.5 is negative; time begins at 0"),
