@@ -60,9 +60,9 @@ def kernel(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Speed and memory: engine, start-up, quickstart."""
-    session.install("-e", ".[test]")
-    session.run("pytest", "tests/bench", "--run-bench", "--benchmark-columns=min,median,iqr,rounds", *session.posargs)
+    """Speed and memory, side by side with others (docs/speed.md); ``-- --bench-keep`` keeps the figures."""
+    session.install("-e", ".[fast,kernel,test,bench]")
+    session.run("pytest", "tests/bench", "--run-bench", "--benchmark-quiet", *session.posargs)
 
 
 @nox.session(default=False)

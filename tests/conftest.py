@@ -54,6 +54,8 @@ def lane(request: pytest.FixtureRequest) -> Lane:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--run-bench", action="store_true", help="also run the speed measurements of tests/bench")
+    parser.addoption("--bench-scale", type=float, default=1.0, help="measure with so many times as much traffic")
+    parser.addoption("--bench-keep", action="store_true", help="keep what was measured, and show it in the README")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
