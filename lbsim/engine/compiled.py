@@ -156,8 +156,7 @@ def _zeros(rows: int, kind: Any) -> Any:
     return np.frombuffer(memory, dtype=kind)
 
 
-@intrinsic
-def _fetch(_context: Any, table: Any, row: Any) -> Any:
+def _fetch_code(_context: Any, table: Any, row: Any) -> Any:
     """:func:`prefetch` for numba: the processor's own instruction for it."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -173,6 +172,9 @@ def _fetch(_context: Any, table: Any, row: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(table, row), code
+
+
+_fetch: Any = intrinsic(_fetch_code)
 
 
 def cache_folder(package: Path, *, checked: bool = False) -> Path:
