@@ -18,8 +18,9 @@ from lbsim.engine.compiled import Compiled, cache_folder
 from lbsim.engine.lanes import compiled_lane, interpreted_lane, prefetch
 from lbsim.engine.records import Conn
 from lbsim.host import EngineHost
+from lbsim.model.trace import Trace
 from lbsim.simulate import simulate
-from tests.bench.traffic import config_of, trace_of
+from tests.bench.traffic import config_of, web
 
 PACKAGE = Path(lbsim.__file__).parent
 ONE_TWIN = """
@@ -116,8 +117,9 @@ def test_prefetching_is_nothing_in_the_interpreted_lane() -> None:
 
 # It only names rows that it would be good to have; here for once by the interpreter.
 def test_looking_ahead_changes_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    trace = trace_of(40)
+    trace = Trace.joined(web(40, 100, 1))
     plain = simulate(config_of("rr"), trace)
     monkeypatch.setattr(director, "COMPILED", True)
     looking = simulate(config_of("rr"), trace)
+    assert len(plain) > 40
     assert all(np.array_equal(plain[name], looking[name]) for name in plain.columns)
