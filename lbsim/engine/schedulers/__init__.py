@@ -37,7 +37,7 @@ NUMBERS: dict[str, int] = {name: number for number, name in enumerate(sorted(REG
 def _passing_on(hook: str) -> Callable[..., Any]:
     """A function that calls this hook of the service's scheduler, if that scheduler has it."""
     arguments = ", ".join(HOOKS[hook])
-    names: dict[str, Any] = {}
+    names: dict[str, Any] = {"__name__": __name__}  # of this module, likewise
     lines = [f"def {hook}({arguments}):", "    number = t.services[s].scheduler"]
     for scheduler, number in NUMBERS.items():
         if hook in REGISTERED[scheduler]:
