@@ -105,7 +105,7 @@ def running(argv: Sequence[str], *, terminal: bool = False, **environment: str) 
     process = subprocess.Popen(
         argv, stdin=its if terminal else subprocess.DEVNULL, stdout=its, stderr=its, start_new_session=True,
         preexec_fn=take_terminal,  # noqa: PLW1509 - no locks in it
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)} | environment,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY), "LBSIM_PROGRESS_AFTER": "2"} | environment,
     )  # fmt: skip
     os.close(its)
     started = Running(process, mine, mine if terminal else None)
