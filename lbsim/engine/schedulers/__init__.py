@@ -47,6 +47,8 @@ def _passing_on(hook: str) -> Callable[..., Any]:
     if hook == "schedule":
         lines.append("    return 0")
     exec(compile("\n".join(lines), __file__, "exec"), names)  # of this file: compiled code is kept by file
+    gives = "The destination for a client's packet, or 0" if hook == "schedule" else "Nothing"
+    names[hook].__doc__ = f"{gives}: passes the call on to the scheduler of service ``s``."
     made: Callable[..., Any] = kernel(names[hook])
     return made
 
