@@ -1,50 +1,79 @@
-"""What the headers of an IP packet say: :func:`parse`, the only place where header bytes are taken apart.
+"""What the headers of an IP packet say: :func:`read_headers`, the only place where header bytes are taken apart.
 
-Captures of a hundred thousand packets pass through here, so it is one struct call per header and no object
-but the answer. Whatever the bytes are, nothing raises.
+:func:`parse` does the same for one packet, and gives its addresses. Whatever the bytes are, nothing raises.
+
+The functions marked ``@kernel`` run in both lanes (``engine.lanes``). A byte is masked before it is used as a number:
+in compiled code it is unsigned, and unsigned with signed numbers makes floats there.
 """
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
 
+from lbsim.engine.lanes import kernel
 from lbsim.engine.records import CUT_HEADER, FRAGMENT, ICMP_ERROR, NO_PORTS, TCP, UDP, WHOLE
 
-__all__ = ["ICMP", "ICMPV6", "SCTP", "Headers", "parse"]
+__all__ = [
+    "ICMP",
+    "ICMPV6",
+    "NO_PACKET",
+    "SCTP",
+    "Bytes",
+    "Fields",
+    "Headers",
+    "double_word",
+    "parse",
+    "read_headers",
+    "word",
+]
+
+#: ``bytes``, ``bytearray`` or ``memoryview``; in the compiled lane an array of uint8.
+Bytes: TypeAlias = Any
 
 ICMP = 1
 ICMPV6 = 58
 SCTP = 132
-
-_HOP_BY_HOP = 0
-_FRAGMENT_HEADER = 44
-_EXTENSIONS = frozenset({_HOP_BY_HOP, 43, _FRAGMENT_HEADER, 60})  # 43: routing, 60: destination options
-_LEAST_HEADER = {TCP: 20, UDP: 8, SCTP: 12}  # protocols with ports -> bytes of their fixed header
-_ICMP_ERRORS = frozenset({3, 4, 11})  # unreachable, source quench, time exceeded: those that IPVS looks into
-
-_IPV4 = struct.Struct("!BxH2xHBB2x4s4s").unpack_from
-_IPV6 = struct.Struct("!4xHBB16s16s").unpack_from
-_PORTS = struct.Struct("!HH").unpack_from
-_TCP = struct.Struct("!HHIIxB").unpack_from
+HOP_BY_HOP = 0
+ROUTING = 43
+FRAGMENT_HEADER = 44
+DESTINATION_OPTIONS = 60
 
 
-@dataclass(slots=True)
-class Headers:
-    """The header fields of one packet; addresses as network bytes, numbers as Python ints.
+class Fields(NamedTuple):
+    """The header fields of one packet that are numbers.
 
     Attributes
     ----------
-    version : 4 or 6.
-    src, dst : 4 or 16 bytes.
+    version : 4 or 6; 0: these bytes are no IP packet, and all else is 0.
     proto : IP protocol number of the transport header, behind the IPv6 extension headers.
     sport, dport : 0 if the protocol has none or they cannot be read.
     flags, seq, ack : of a complete TCP header (flags FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32), else 0.
     length : bytes of the whole IP packet as its header gives them, however many were captured.
     ttl : TTL or hop limit.
     shape : ``engine.records``: WHOLE, CUT_HEADER, NO_PORTS, FRAGMENT, ICMP_ERROR.
-    l4 : where the transport header begins; 0 in a fragment that does not begin with one.
+    l4 : where in the packet the transport header begins; 0 in a fragment that does not begin with one.
     """
+
+    version: int
+    proto: int
+    sport: int
+    dport: int
+    flags: int
+    seq: int
+    ack: int
+    length: int
+    ttl: int
+    shape: int
+    l4: int
+
+
+NO_PACKET = Fields(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+
+
+@dataclass(slots=True)
+class Headers:
+    """The header fields of a packet: ``src`` and ``dst`` are 4 or 16 network bytes, the rest as in :class:`Fields`."""
 
     version: int
     src: bytes
@@ -61,92 +90,132 @@ class Headers:
     l4: int
 
 
-def parse(data: bytes | memoryview) -> Headers | None:
+def parse(data: bytes | bytearray | memoryview) -> Headers | None:
     """The headers of the IP packet that begins at ``data[0]``; None if it is not one.
 
     Bytes behind the packet's end (Ethernet padding) are not looked at; of a packet that was captured only in
     part, what is there decides the shape.
     """
-    if not data:
+    fields = read_headers(data, 0, len(data))
+    if fields.version == 0:
         return None
-    version = data[0] >> 4
-    if version == 4:
-        return _parse_ipv4(data)
-    if version == 6:
-        return _parse_ipv6(data)
-    return None
+    src, dst = (data[12:16], data[16:20]) if fields.version == 4 else (data[8:24], data[24:40])
+    return Headers(fields.version, bytes(src), bytes(dst), *fields[1:])
 
 
-def _parse_ipv4(data: bytes | memoryview) -> Headers | None:
-    if len(data) < 20:
-        return None
-    first, length, fragment, ttl, proto, src, dst = _IPV4(data)
-    l4 = (first & 15) * 4
+@kernel
+def read_headers(data: Bytes, begin: int, end: int) -> Fields:
+    """The header fields of the IP packet in ``data[begin:end]``; :data:`NO_PACKET` if it is none."""
+    if begin < end:
+        version = (data[begin] & 0xFF) >> 4
+        if version == 4:
+            return _read_ipv4(data, begin, end)
+        if version == 6:
+            return _read_ipv6(data, begin, end)
+    return NO_PACKET
+
+
+@kernel
+def _read_ipv4(data: Bytes, begin: int, end: int) -> Fields:
+    if end - begin < 20:
+        return NO_PACKET
+    l4 = (data[begin] & 15) * 4
     # Cards that segment by themselves let hosts capture packets with length 0: all the data belongs to them.
-    length = length or len(data)
+    length = word(data, begin + 2) or end - begin
     if l4 < 20 or length < l4:
-        return None
-    headers = Headers(4, src, dst, proto, 0, 0, 0, 0, 0, length, ttl, WHOLE, l4)
+        return NO_PACKET
+    fragment = word(data, begin + 6)
+    ttl = data[begin + 8] & 0xFF
+    proto = data[begin + 9] & 0xFF
     if fragment & 0x1FFF:  # not the first fragment: no transport header
-        headers.shape = FRAGMENT
-        headers.l4 = 0
-        return headers
-    _read_transport(headers, data, min(length, len(data)))
+        return Fields(4, proto, 0, 0, 0, 0, 0, length, ttl, FRAGMENT, 0)
+    sport, dport, flags, seq, ack, shape = _read_transport(data, 4, proto, begin + l4, min(end, begin + length))
     if fragment & 0x2000:  # more fragments follow
-        headers.shape = FRAGMENT
-    return headers
+        shape = FRAGMENT
+    return Fields(4, proto, sport, dport, flags, seq, ack, length, ttl, shape, l4)
 
 
-def _parse_ipv6(data: bytes | memoryview) -> Headers | None:
-    if len(data) < 40:
-        return None
-    payload, proto, hop_limit, src, dst = _IPV6(data)
+@kernel
+def _read_ipv6(data: Bytes, begin: int, end: int) -> Fields:
+    if end - begin < 40:
+        return NO_PACKET
+    payload = word(data, begin + 4)
+    proto = data[begin + 6] & 0xFF
+    ttl = data[begin + 7] & 0xFF
     # A payload of 0 bytes that holds a hop-by-hop header: a jumbogram, all the data belongs to it.
-    length = len(data) if payload == 0 and proto == _HOP_BY_HOP else 40 + payload
-    end = min(length, len(data))
-    at = 40
+    length = end - begin if payload == 0 and proto == HOP_BY_HOP else 40 + payload
+    stop = min(end, begin + length)
+    at = begin + 40
     in_fragment = False
-    while proto in _EXTENSIONS and at + 8 <= end:
+    while _is_extension(proto) and at + 8 <= stop:
         step = 8
-        if proto == _FRAGMENT_HEADER:
-            word = data[at + 2] << 8 | data[at + 3]
-            in_fragment = in_fragment or word & 0xFFF9 != 0  # neither offset nor "more": whole after all
-            if word & 0xFFF8:
-                return Headers(6, src, dst, data[at], 0, 0, 0, 0, 0, length, hop_limit, FRAGMENT, 0)
+        if proto == FRAGMENT_HEADER:
+            offset = word(data, at + 2)
+            if offset & 0xFFF8:
+                return Fields(6, data[at] & 0xFF, 0, 0, 0, 0, 0, length, ttl, FRAGMENT, 0)
+            in_fragment = in_fragment or offset & 1 == 1  # neither offset nor "more": whole after all
         else:
-            step = 8 + data[at + 1] * 8
-        proto = data[at]
+            step = 8 + (data[at + 1] & 0xFF) * 8
+        proto = data[at] & 0xFF
         at += step
-    headers = Headers(6, src, dst, proto, 0, 0, 0, 0, 0, length, hop_limit, WHOLE, at)
-    if proto in _EXTENSIONS:
-        headers.shape = NO_PORTS  # the chain is cut: what would follow is not known
-    else:
-        _read_transport(headers, data, end)
+    if _is_extension(proto):  # the chain is cut: what would follow is not known
+        return Fields(6, proto, 0, 0, 0, 0, 0, length, ttl, FRAGMENT if in_fragment else NO_PORTS, at - begin)
+    sport, dport, flags, seq, ack, shape = _read_transport(data, 6, proto, at, stop)
     if in_fragment:
-        headers.shape = FRAGMENT
-    return headers
+        shape = FRAGMENT
+    return Fields(6, proto, sport, dport, flags, seq, ack, length, ttl, shape, at - begin)
 
 
-def _read_transport(headers: Headers, data: bytes | memoryview, end: int) -> None:
-    """Fill in ports, TCP fields and shape from the bytes between ``headers.l4`` and ``end``."""
-    proto, at = headers.proto, headers.l4
-    least = _LEAST_HEADER.get(proto)
-    if least is None:
-        if at < end and _is_icmp_error(headers.version, proto, data[at]):
-            headers.shape = ICMP_ERROR
-    elif end - at < 4:
-        headers.shape = NO_PORTS
-    elif end - at < least:
-        headers.sport, headers.dport = _PORTS(data, at)
-        headers.shape = CUT_HEADER
-    elif proto == TCP:
-        headers.sport, headers.dport, headers.seq, headers.ack, flags = _TCP(data, at)
-        headers.flags = flags & 0x3F
-    else:
-        headers.sport, headers.dport = _PORTS(data, at)
+@kernel
+def _is_extension(proto: int) -> bool:
+    """Whether it is an IPv6 extension header that lbsim steps over."""
+    return proto in (HOP_BY_HOP, ROUTING, FRAGMENT_HEADER, DESTINATION_OPTIONS)
 
 
+@kernel
+def _read_transport(data: Bytes, version: int, proto: int, at: int, end: int) -> tuple[int, int, int, int, int, int]:
+    """(sport, dport, flags, seq, ack, shape) of the transport header in ``data[at:end]``."""
+    least = _least_header(proto)
+    if least == 0:
+        shape = ICMP_ERROR if at < end and _is_icmp_error(version, proto, data[at] & 0xFF) else WHOLE
+        return 0, 0, 0, 0, 0, shape
+    if end - at < 4:
+        return 0, 0, 0, 0, 0, NO_PORTS
+    sport, dport = word(data, at), word(data, at + 2)
+    if end - at < least:
+        return sport, dport, 0, 0, 0, CUT_HEADER
+    if proto != TCP:
+        return sport, dport, 0, 0, 0, WHOLE
+    return sport, dport, data[at + 13] & 0x3F, double_word(data, at + 4), double_word(data, at + 8), WHOLE
+
+
+@kernel
+def _least_header(proto: int) -> int:
+    """Bytes of the fixed header of a protocol with ports; 0 for other protocols."""
+    if proto == TCP:
+        return 20
+    if proto == UDP:
+        return 8
+    return 12 if proto == SCTP else 0
+
+
+@kernel
 def _is_icmp_error(version: int, proto: int, kind: int) -> bool:
+    """Whether it is an error that IPVS looks into (IPv4: unreachable, source quench, time exceeded)."""
     if version == 4:
-        return proto == ICMP and kind in _ICMP_ERRORS
+        return proto == ICMP and (kind == 3 or kind == 4 or kind == 11)
     return proto == ICMPV6 and kind < 128
+
+
+@kernel
+def word(data: Bytes, at: int) -> int:
+    """The two bytes from ``at`` on as a number."""
+    high: int = data[at] & 0xFF
+    low: int = data[at + 1] & 0xFF
+    return high << 8 | low
+
+
+@kernel
+def double_word(data: Bytes, at: int) -> int:
+    """The four bytes from ``at`` on as a number."""
+    return (word(data, at) << 16) | word(data, at + 2)

@@ -6,12 +6,15 @@ import struct
 from collections.abc import Callable
 from ipaddress import ip_address
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lbsim.engine.lanes import compiled_lane
 from lbsim.engine.records import CUT_HEADER, FRAGMENT, ICMP_ERROR, NO_PORTS, WHOLE
-from lbsim.packet.headers import Headers, parse
+from lbsim.packet.headers import Headers, parse, read_headers
+from tests.packet.any_packets import nearly_packets
 
 CLIENT4, VIP4 = ip_address("198.51.100.1").packed, ip_address("192.168.1.10").packed
 CLIENT6, VIP6 = ip_address("2001:db8:9::1").packed, ip_address("2001:db8:1::10").packed
@@ -344,3 +347,19 @@ def test_what_is_parsed_from_any_bytes_stays_within_its_types(first: bytes, prot
     assert all(0 <= port <= 65535 for port in (headers.sport, headers.dport))
     assert headers.shape in (WHOLE, CUT_HEADER, NO_PORTS, FRAGMENT, ICMP_ERROR)
     assert headers.shape in (FRAGMENT, NO_PORTS) or headers.l4 <= len(data)
+
+
+# --- Both lanes
+
+
+@given(nearly_packets, st.binary(max_size=5))
+def test_the_compiled_lane_reads_the_same_integers(data: bytes, before: bytes) -> None:
+    read = compiled_lane().function(read_headers)
+    compiled = read(np.frombuffer(before + data, np.uint8), len(before), len(before) + len(data))
+    interpreted = read_headers(before + data, len(before), len(before) + len(data))
+    assert [(type(value), value) for value in compiled] == [(int, value) for value in interpreted]
+
+
+@given(nearly_packets, st.binary(max_size=30))
+def test_bytes_behind_the_end_do_not_matter(data: bytes, behind: bytes) -> None:
+    assert read_headers(data + behind, 0, len(data)) == read_headers(data, 0, len(data))
