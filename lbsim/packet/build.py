@@ -1,20 +1,49 @@
-"""Bytes for packets that exist only as columns or as single values: IP, then TCP or UDP, then zeros."""
+"""Bytes for packets that exist only as columns or as single values: IP, then TCP or UDP, then zeros.
+
+The functions marked ``@kernel`` run in both lanes; they make one packet as they make millions (``packet.bulk``).
+"""
 
 from __future__ import annotations
 
-import struct
 from ipaddress import ip_address
+from typing import NamedTuple
 
-from lbsim.engine.records import TCP, UDP
+from lbsim.engine.lanes import kernel
+from lbsim.engine.records import IPV4, TCP, UDP
 from lbsim.errors import TraceError
 from lbsim.model.config import Address
 from lbsim.model.trace import Trace
-from lbsim.packet import checksum
+from lbsim.packet.checksum import check_of, sum_of_addresses, sum_of_words
+from lbsim.packet.headers import Bytes
+from lbsim.packet.octets import Words, put_address, put_double_word, put_word, words_of
 
-__all__ = ["build", "build_packet", "ip_packet"]
+__all__ = [
+    "DONT_FRAGMENT",
+    "Segment",
+    "build",
+    "build_packet",
+    "fits",
+    "header_size",
+    "ip_packet",
+    "length_fits",
+    "put_ip_header",
+    "put_transport",
+    "transport_size",
+]
 
-_DONT_FRAGMENT = 0x4000
-_WINDOW = 65535
+DONT_FRAGMENT = 0x4000
+WINDOW = 65535
+
+
+class Segment(NamedTuple):
+    """What a transport header is made of; of other protocols than TCP and UDP none is."""
+
+    proto: int
+    sport: int
+    dport: int
+    flags: int
+    seq: int
+    ack: int
 
 
 def build(trace: Trace, index: int) -> bytes:
@@ -29,7 +58,7 @@ def build(trace: Trace, index: int) -> bytes:
     """
     row = {name: int(column[index]) for name, column in trace.columns.items()}
     if row["raw_at"] >= 0:
-        return trace.raw[row["raw_at"] : row["raw_at"] + row["raw_len"]]
+        return bytes(trace.raw[row["raw_at"] : row["raw_at"] + row["raw_len"]])
     try:
         return build_packet(
             src=trace.addresses[row["src"]],
@@ -81,15 +110,22 @@ def build_packet(
     TraceError : the addresses make no pair, the length fits no IP packet, or a value not its field.
     """
     source, target = _pair(src, dst)
-    try:
-        segment = _transport_header(proto, sport, dport, flags=flags, seq=seq, ack=ack)
-        segment += payload
-        room = _room(source.version, len(segment), length)
-        segment = segment[:room].ljust(room, b"\0")
-        _finish(segment, proto, source.packed, target.packed)
-        return ip_packet(source.packed, target.packed, proto, segment, ttl=ttl, identification=identification)
-    except struct.error as error:
-        raise TraceError(f"a value does not fit its header field: {error}") from None
+    version = source.version
+    fields = Segment(proto, sport, dport, flags, seq, ack)
+    if not fits(fields, ttl):
+        raise TraceError(f"a value does not fit its header field: {_listed(fields)}, ttl {ttl}")
+    l4 = header_size(version)
+    begin = l4 + transport_size(proto)  # of the payload
+    if length is None:
+        length = begin + len(payload)
+    if not length_fits(version, length):
+        raise TraceError(f"an IPv{version} packet of {length} bytes cannot be; expected {l4} to {longest(version)}")
+    packet = bytearray(max(length, begin))
+    packet[begin:length] = payload[: max(length - begin, 0)].ljust(length - begin, b"\0")
+    words = words_of(source) + words_of(target)
+    put_ip_header(packet, 0, version, words, 0, 1, proto, length - l4, ttl, 0, identification, DONT_FRAGMENT)
+    put_transport(packet, 0, l4, length, begin + len(payload), version, fields)
+    return bytes(packet[:length])
 
 
 def ip_packet(
@@ -108,14 +144,17 @@ def ip_packet(
     ``tos`` is IPv6's traffic class, too; ``identification`` and ``dont_fragment`` are IPv4 only. The flow
     label is 0.
     """
-    if len(src) == 16:
-        return struct.pack("!IHBB", 6 << 28 | tos << 20, len(content), proto, ttl) + src + dst + content
-    fragment = _DONT_FRAGMENT if dont_fragment else 0
-    size = 20 + len(content)
-    header = bytearray(struct.pack("!BBHHHBBH", 0x45, tos, size, identification, fragment, ttl, proto, 0))
-    header += src + dst
-    header[10:12] = checksum.full(header).to_bytes(2, "big")
+    source, target = ip_address(src), ip_address(dst)
+    version = source.version
+    header = bytearray(header_size(version))
+    words = words_of(source) + words_of(target)
+    fragment = DONT_FRAGMENT if dont_fragment else 0
+    put_ip_header(header, 0, version, words, 0, 1, proto, len(content), ttl, tos, identification, fragment)
     return bytes(header + content)
+
+
+def _listed(fields: Segment) -> str:
+    return ", ".join(f"{name} {value}" for name, value in fields._asdict().items())
 
 
 def _pair(src: Address | str, dst: Address | str) -> tuple[Address, Address]:
@@ -128,30 +167,106 @@ def _pair(src: Address | str, dst: Address | str) -> tuple[Address, Address]:
     return source, target
 
 
-def _room(version: int, needed: int, length: int | None) -> int:
-    """The bytes behind the IP header in a packet of that length; without one, as many as are needed."""
-    least, most = (20, 65535) if version == 4 else (40, 40 + 65535)
-    if length is None:
-        length = least + needed
-    if not least <= length <= most:
-        raise TraceError(f"an IPv{version} packet of {length} bytes cannot be; expected {least} to {most}")
-    return length - least
+@kernel
+def header_size(version: int) -> int:
+    """Bytes of an IP header without options."""
+    return 20 if version == IPV4 else 40
 
 
-def _transport_header(proto: int, sport: int, dport: int, *, flags: int, seq: int, ack: int) -> bytearray:
-    """A TCP or UDP header with length and checksum still 0; nothing for other protocols."""
+@kernel
+def transport_size(proto: int) -> int:
+    """Bytes of the transport header that is made; 0 for other protocols than TCP and UDP."""
     if proto == TCP:
-        return bytearray(struct.pack("!HHIIBBHHH", sport, dport, seq, ack, 5 << 4, flags, _WINDOW, 0, 0))
-    if proto == UDP:
-        return bytearray(struct.pack("!HHHH", sport, dport, 0, 0))
-    return bytearray()
+        return 20
+    return 8 if proto == UDP else 0
 
 
-def _finish(segment: bytearray, proto: int, src: bytes, dst: bytes) -> None:
-    """Write length and checksum into a TCP or UDP header, as far as it was not cut off."""
-    if proto == UDP and len(segment) >= 8:
-        segment[4:6] = len(segment).to_bytes(2, "big")
-        check = checksum.transport(src, dst, UDP, segment) or 0xFFFF
-        segment[6:8] = check.to_bytes(2, "big")
-    elif proto == TCP and len(segment) >= 18:
-        segment[16:18] = checksum.transport(src, dst, TCP, segment).to_bytes(2, "big")
+@kernel
+def longest(version: int) -> int:
+    """Bytes of the longest IP packet."""
+    return 65535 if version == IPV4 else 40 + 65535
+
+
+@kernel
+def length_fits(version: int, length: int) -> bool:
+    """Whether there are IP packets of that many bytes with the header that is made."""
+    return header_size(version) <= length <= longest(version)
+
+
+@kernel
+def fits(s: Segment, ttl: int) -> bool:
+    """Whether every value fits its header field; what the protocol has no field for may be anything."""
+    if not (0 <= s.proto <= 0xFF and 0 <= ttl <= 0xFF):
+        return False
+    if s.proto == TCP and not (0 <= s.flags <= 0xFF and 0 <= s.seq <= 0xFFFFFFFF and 0 <= s.ack <= 0xFFFFFFFF):
+        return False
+    return transport_size(s.proto) == 0 or (0 <= s.sport <= 0xFFFF and 0 <= s.dport <= 0xFFFF)
+
+
+@kernel
+def put_ip_header(
+    packet: Bytes,
+    at: int,
+    version: int,
+    words: Words,
+    src: int,
+    dst: int,
+    proto: int,
+    content: int,
+    ttl: int,
+    tos: int,
+    identification: int,
+    fragment: int,
+) -> None:
+    """Write an IP header without options in front of ``content`` bytes.
+
+    Parameters
+    ----------
+    src, dst : numbers of addresses of ``words``.
+    tos : IPv6: the traffic class.
+    identification, fragment : IPv4 only.
+    """
+    if version == IPV4:
+        put_word(packet, at, 0x4500 | tos)
+        put_word(packet, at + 2, 20 + content)
+        put_word(packet, at + 4, identification)
+        put_word(packet, at + 6, fragment)
+        put_word(packet, at + 8, ttl << 8 | proto)
+        put_word(packet, at + 10, 0)
+        put_address(packet, at + 12, version, words, src)
+        put_address(packet, at + 16, version, words, dst)
+        put_word(packet, at + 10, check_of(sum_of_words(packet, at, at + 20)))
+    else:
+        put_double_word(packet, at, 6 << 28 | tos << 20)
+        put_word(packet, at + 4, content)
+        put_word(packet, at + 6, proto << 8 | ttl)
+        put_address(packet, at + 8, version, words, src)
+        put_address(packet, at + 24, version, words, dst)
+
+
+@kernel
+def put_transport(packet: Bytes, begin: int, l4: int, end: int, filled: int, version: int, s: Segment) -> None:
+    """Write a TCP or UDP header at ``l4`` into the packet from ``begin`` to ``end``.
+
+    IP header and payload are there: the checksum covers them. The whole header is written even where the packet ends
+    within it. A length or checksum that would be cut is 0.
+
+    Parameters
+    ----------
+    filled : where the payload's zeros begin; nothing behind is looked at.
+    """
+    total = sum_of_addresses(packet, begin, version) + s.proto + (end - l4) + s.sport + s.dport
+    if s.proto == TCP:
+        put_double_word(packet, l4, s.sport << 16 | s.dport)
+        put_double_word(packet, l4 + 4, s.seq)
+        put_double_word(packet, l4 + 8, s.ack)
+        put_double_word(packet, l4 + 12, 5 << 28 | s.flags << 16 | WINDOW)
+        put_double_word(packet, l4 + 16, 0)
+        if end >= l4 + 18:
+            put_word(packet, l4 + 16, check_of(total + sum_of_words(packet, l4 + 4, min(end, filled))))
+    elif s.proto == UDP:
+        put_double_word(packet, l4, s.sport << 16 | s.dport)
+        put_double_word(packet, l4 + 4, 0)
+        if end >= l4 + 8:
+            put_word(packet, l4 + 4, end - l4)
+            put_word(packet, l4 + 6, check_of(total + sum_of_words(packet, l4 + 4, min(end, filled))) or 0xFFFF)

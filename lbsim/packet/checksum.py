@@ -1,19 +1,62 @@
 """The internet checksum: in full, and updated for changed fields.
 
-Both rest on one fact: the ones' complement sum of 16-bit words is their plain sum modulo 0xFFFF. So data of
-any length is one big number and one remainder. The remainder cannot tell 0 from 0xFFFF, the sum can: it is 0
-only if every word is 0.
+Both rest on one fact: the ones' complement sum of 16-bit words is their plain sum modulo 0xFFFF. The remainder cannot
+tell 0 from 0xFFFF, the sum can: it is 0 only if every word is 0.
 
-Why both ways agree: computed in full, the checksum 0xFFFF would need a sum of 0, so addresses, protocol and
-all else of zeros, which no packet has; updated, it cannot come out at all. Both give 0 to 0xFFFE, and within
-that range the remainder decides. UDP then writes 0xFFFF for 0, because 0 there means "no checksum".
+Why both ways agree: computed in full, the checksum 0xFFFF would need a sum of 0, so addresses, protocol and all else
+of zeros, which no packet has; updated, it cannot come out at all. Both give 0 to 0xFFFE, and within that range the
+remainder decides. UDP then writes 0xFFFF for 0, because 0 there means "no checksum".
+
+The functions marked ``@kernel`` work on sums and run in both lanes; the others are the same for bytes.
 """
 
 from __future__ import annotations
 
-import struct
+from lbsim.engine.lanes import kernel
+from lbsim.engine.records import IPV4
+from lbsim.packet.headers import Bytes, word
 
-__all__ = ["full", "left_to_the_card", "transport", "update"]
+__all__ = ["check_after", "check_of", "full", "sum_of_addresses", "sum_of_words", "transport"]
+
+
+@kernel
+def sum_of_words(data: Bytes, begin: int, end: int) -> int:
+    """The plain sum of the 16-bit words in ``data[begin:end]``; an odd byte counts as if a zero byte followed."""
+    total = 0
+    for at in range(begin, end - 1, 2):
+        total += (data[at] & 0xFF) << 8 | data[at + 1] & 0xFF
+    if (end - begin) & 1:
+        total += (data[end - 1] & 0xFF) << 8
+    return total
+
+
+@kernel
+def check_of(total: int) -> int:
+    """The checksum (0 to 0xFFFF) of data with this sum of words, as written into a header whose own was 0 till then."""
+    if total == 0:
+        return 0xFFFF
+    return 0xFFFE - (total - 1) % 0xFFFF
+
+
+@kernel
+def check_after(check: int, before: int, after: int) -> int:
+    """The checksum after the sum of some words that it covers went from ``before`` to ``after``.
+
+    A checksum that was wrong stays wrong by the same amount. The answer is 0 to 0xFFFE; a given 0xFFFF comes out as 0
+    if nothing changed.
+
+    Source: packet-path facts, section 13.2 (ip_vs_proto_tcp.c, ip_vs_proto_udp.c, 6.1 and 6.12).
+    """
+    return check_of((0xFFFF - check) + (0xFFFF - before % 0xFFFF) + after)
+
+
+@kernel
+def sum_of_addresses(packet: Bytes, begin: int, version: int) -> int:
+    """The sum of words of both addresses of the IP packet that begins at ``begin``."""
+    if version == IPV4:  # no loop: this is most of what is summed up for most packets
+        src = word(packet, begin + 12) + word(packet, begin + 14)
+        return src + word(packet, begin + 16) + word(packet, begin + 18)
+    return sum_of_words(packet, begin + 8, begin + 40)
 
 
 def full(data: bytes | bytearray | memoryview) -> int:
@@ -21,10 +64,7 @@ def full(data: bytes | bytearray | memoryview) -> int:
 
     Data of odd length counts as if a zero byte followed.
     """
-    number = int.from_bytes(data, "big") << (8 * (len(data) % 2))
-    if number == 0:
-        return 0xFFFF
-    return 0xFFFF - (number % 0xFFFF or 0xFFFF)
+    return check_of(sum_of_words(data, 0, len(data)))
 
 
 def transport(src: bytes, dst: bytes, proto: int, segment: bytes | bytearray | memoryview) -> int:
@@ -33,29 +73,6 @@ def transport(src: bytes, dst: bytes, proto: int, segment: bytes | bytearray | m
     The checksum field of ``segment`` must be 0 (with a correct checksum in it, the answer is 0). That UDP
     writes 0xFFFF for 0 is left to the caller.
     """
-    return full(_pseudo_header(src, dst, proto, len(segment)) + segment)
-
-
-def left_to_the_card(src: bytes, dst: bytes, proto: int, length: int) -> int:
-    """What a host writes as checksum of a segment of ``length`` bytes if its network card is to compute it.
-
-    It is the sum of the pseudo header, not complemented. Captures made on the sending host show it (checksum
-    offload).
-    """
-    return 0xFFFF - full(_pseudo_header(src, dst, proto, length))
-
-
-def _pseudo_header(src: bytes, dst: bytes, proto: int, length: int) -> bytes:
-    return src + dst + struct.pack("!II", length, proto)
-
-
-def update(check: int, old: bytes | bytearray, new: bytes | bytearray) -> int:
-    """The checksum after ``old`` became ``new`` in the data that it covers, without looking at the rest.
-
-    ``old`` and ``new`` are of equal, even length. A checksum that was wrong stays wrong by the same amount.
-    The answer is 0 to 0xFFFE; a given 0xFFFF comes out as 0 if nothing changed.
-
-    Source: packet-path facts, section 13.2 (ip_vs_proto_tcp.c, ip_vs_proto_udp.c, 6.1 and 6.12).
-    """
-    total = (0xFFFF - check) - int.from_bytes(old, "big") + int.from_bytes(new, "big")
-    return 0xFFFF - (total % 0xFFFF or 0xFFFF)
+    ends = src + dst
+    total = sum_of_words(ends, 0, len(ends)) + proto + len(segment) + sum_of_words(segment, 0, len(segment))
+    return check_of(total)

@@ -1,14 +1,19 @@
-"""Checksum offload: a capture made on the sending host shows packets that its network card has yet to finish."""
+"""Checksum offload: a capture made on the sending host shows packets that its network card has yet to finish.
+
+In the place of its checksum such a packet has what the card is to start from: the sum of the pseudo header, not
+complemented.
+"""
 
 from __future__ import annotations
 
-from lbsim.engine.records import TCP, UDP, WHOLE
-from lbsim.packet import checksum
-from lbsim.packet.headers import parse
+from lbsim.engine.lanes import kernel
+from lbsim.engine.records import UDP, WHOLE
+from lbsim.packet.checksum import check_of, sum_of_addresses, sum_of_words
+from lbsim.packet.headers import Bytes, Fields, read_headers, word
+from lbsim.packet.octets import put_word
+from lbsim.packet.rewrite import checksum_place
 
-__all__ = ["with_checksum"]
-
-_CHECKSUM_AT = {TCP: 16, UDP: 6}  # offset of the checksum in the transport header
+__all__ = ["finish_checksum", "with_checksum"]
 
 
 def with_checksum(data: bytes) -> bytes:
@@ -18,16 +23,30 @@ def with_checksum(data: bytes) -> bytes:
     was captured only in part, and bytes that are no IP packet. (A right checksum can equal what a host leaves to
     the card; computed anew, it is the same.)
     """
-    headers = parse(data)
-    if headers is None or headers.shape != WHOLE or headers.proto not in _CHECKSUM_AT or len(data) < headers.length:
-        return data
-    proto = headers.proto
-    segment = bytearray(data[headers.l4 : headers.length])
-    field = slice(_CHECKSUM_AT[proto], _CHECKSUM_AT[proto] + 2)
-    ends = headers.src, headers.dst
-    if int.from_bytes(segment[field], "big") != checksum.left_to_the_card(*ends, proto, len(segment)):
-        return data
-    segment[field] = b"\0\0"
-    check = checksum.transport(*ends, proto, segment) or (0xFFFF if proto == UDP else 0)
-    segment[field] = check.to_bytes(2, "big")
-    return data[: headers.l4] + segment
+    packet = bytearray(data)
+    h = read_headers(packet, 0, len(packet))
+    return bytes(packet[: h.length]) if finish_checksum(packet, 0, len(packet), h) else data
+
+
+@kernel
+def finish_checksum(packet: Bytes, begin: int, end: int, h: Fields) -> bool:
+    """Whether the packet in ``packet[begin:end]`` had a checksum that was left to the card: it is written then.
+
+    Parameters
+    ----------
+    h : what ``read_headers`` says of the packet.
+    """
+    place = checksum_place(h.proto)
+    stop = begin + h.length
+    if h.version == 0 or h.shape != WHOLE or place == 0 or stop > end:
+        return False
+    l4 = begin + h.l4
+    pseudo_header = sum_of_addresses(packet, begin, h.version) + h.proto + (stop - l4)
+    if word(packet, l4 + place) != 0xFFFF - check_of(pseudo_header):
+        return False
+    put_word(packet, l4 + place, 0)
+    check = check_of(pseudo_header + sum_of_words(packet, l4, stop))
+    if check == 0 and h.proto == UDP:
+        check = 0xFFFF
+    put_word(packet, l4 + place, check)
+    return True

@@ -3,20 +3,24 @@
 Kernel counterparts: ip_vs_xmit.c (addresses, TTL), ip_vs_proto_tcp.c, ip_vs_proto_udp.c (ports, checksums).
 Not here: SCTP (its CRC covers the ports), and ICMP errors, whose quoted packet would have to change too; of
 both only the addresses change.
+
+:func:`rewrite_in_place` does it, for one packet and for millions of them: it runs in both lanes.
 """
 
 from __future__ import annotations
 
-from lbsim.engine.records import FRAGMENT, TCP, UDP
+from lbsim.engine.lanes import kernel
+from lbsim.engine.records import FRAGMENT, IPV4, TCP, UDP
 from lbsim.errors import TraceError
 from lbsim.model.config import Address
 from lbsim.model.verdict import Rewrite
-from lbsim.packet import checksum
-from lbsim.packet.headers import Headers, parse
+from lbsim.packet.checksum import check_after, check_of, sum_of_addresses, sum_of_words
+from lbsim.packet.headers import Bytes, Fields, read_headers, word
+from lbsim.packet.octets import Words, put_address, put_double_word, put_word, words_of
 
-__all__ = ["rewrite"]
+__all__ = ["SAME", "checksum_place", "rewrite", "rewrite_in_place"]
 
-_CHECKSUM_AT = {TCP: 16, UDP: 6}  # offset of the checksum in the transport header
+SAME = -1  # in place of an address or a port: it stays as it is
 
 
 def rewrite(data: bytes, change: Rewrite) -> bytes:
@@ -37,65 +41,124 @@ def rewrite(data: bytes, change: Rewrite) -> bytes:
 
     Source: packet-path facts, section 13.2 (ip_vs_xmit.c, ip_vs_proto_tcp.c, ip_vs_proto_udp.c; 6.1, 6.12).
     """
-    headers = parse(data)
-    if headers is None:
-        return bytes(data)
-    packet = bytearray(data[: headers.length])
-    src = _packed(change.src, headers.version) or headers.src
-    dst = _packed(change.dst, headers.version) or headers.dst
-    if change != Rewrite(ttl_down=change.ttl_down):
-        _rewrite_transport(packet, headers, change, src, dst)
-    ttl = max(headers.ttl - change.ttl_down, 0)
-    if headers.version == 4:
-        _rewrite_ipv4(packet, ttl, src, dst)
-    else:
-        packet[7] = ttl
-        packet[8:40] = src + dst
-    return bytes(packet)
+    h = read_headers(data, 0, len(data))
+    for address in (change.src, change.dst):
+        if address is not None and h.version not in (0, address.version):
+            raise TraceError(f"an IPv{h.version} packet cannot be rewritten to {address}")
+    packet = bytearray(data)
+    words: list[int] = []
+    end = rewrite_in_place(
+        packet,
+        0,
+        len(packet),
+        h,
+        words,
+        _noted(change.src, words),
+        SAME if change.sport is None else change.sport,
+        _noted(change.dst, words),
+        SAME if change.dport is None else change.dport,
+        change.ttl_down,
+    )
+    return bytes(packet[:end])
 
 
-def _rewrite_ipv4(packet: bytearray, ttl: int, src: bytes, dst: bytes) -> None:
-    size = (packet[0] & 15) * 4
-    old = bytes(packet[8:10] + packet[12:20])
-    packet[8] = ttl
-    packet[12:20] = src + dst
-    if size <= len(packet):
-        packet[10:12] = b"\0\0"
-        check = checksum.full(packet[:size])
-    else:  # options were not captured: all that can be done is to follow the changes
-        check = checksum.update(int.from_bytes(packet[10:12], "big"), old, packet[8:10] + packet[12:20])
-    packet[10:12] = check.to_bytes(2, "big")
-
-
-def _rewrite_transport(packet: bytearray, headers: Headers, change: Rewrite, src: bytes, dst: bytes) -> None:
-    l4 = headers.l4
-    if l4 == 0 or headers.proto not in _CHECKSUM_AT or len(packet) < l4 + 4:
-        return
-    old_ports = bytes(packet[l4 : l4 + 4])
-    sport = headers.sport if change.sport is None else change.sport
-    dport = headers.dport if change.dport is None else change.dport
-    packet[l4 : l4 + 4] = sport.to_bytes(2, "big") + dport.to_bytes(2, "big")
-
-    at = l4 + _CHECKSUM_AT[headers.proto]
-    field = packet[at : at + 2]
-    if len(field) < 2:
-        return
-    check = int.from_bytes(field, "big")
-    if check or headers.proto == TCP:
-        old = headers.src + headers.dst + old_ports
-        check = checksum.update(check, old, src + dst + packet[l4 : l4 + 4])
-    elif headers.shape != FRAGMENT and len(packet) == headers.length:
-        check = checksum.transport(src, dst, UDP, packet[l4:])
-    else:
-        return
-    if check == 0 and headers.proto == UDP:
-        check = 0xFFFF
-    packet[at : at + 2] = check.to_bytes(2, "big")
-
-
-def _packed(address: Address | None, version: int) -> bytes | None:
+def _noted(address: Address | None, words: list[int]) -> int:
+    """The number of the address in ``words``, to which it is added."""
     if address is None:
-        return None
-    if address.version != version:
-        raise TraceError(f"an IPv{version} packet cannot be rewritten to {address}")
-    return address.packed
+        return SAME
+    words += words_of(address)
+    return len(words) // 4 - 1
+
+
+@kernel
+def rewrite_in_place(
+    packet: Bytes,
+    begin: int,
+    end: int,
+    h: Fields,
+    words: Words,
+    src: int,
+    sport: int,
+    dst: int,
+    dport: int,
+    ttl_down: int,
+) -> int:
+    """Where the packet in ``packet[begin:end]`` ends, after it was changed as :func:`rewrite` does.
+
+    Parameters
+    ----------
+    h : what ``read_headers`` says of the packet.
+    src, dst : numbers of addresses of ``words``, of the packet's family, or SAME.
+    sport, dport : 0 to 65535 or SAME.
+    """
+    if h.version == 0:
+        return end
+    end = min(end, begin + h.length)
+    before = sum_of_addresses(packet, begin, h.version)
+    size = 4 if h.version == IPV4 else 16
+    at = begin + (12 if h.version == IPV4 else 8)
+    if src != SAME:
+        put_address(packet, at, h.version, words, src)
+    if dst != SAME:
+        put_address(packet, at + size, h.version, words, dst)
+    after = sum_of_addresses(packet, begin, h.version)
+    if src != SAME or sport != SAME or dst != SAME or dport != SAME:
+        _rewrite_transport(packet, begin, end, h, before, after, sport, dport)
+    ttl = max(h.ttl - ttl_down, 0)
+    if h.version == IPV4:
+        _finish_ipv4(packet, begin, end, h, ttl, before, after)
+    else:
+        packet[begin + 7] = ttl
+    return end
+
+
+@kernel
+def _finish_ipv4(packet: Bytes, begin: int, end: int, h: Fields, ttl: int, before: int, after: int) -> None:
+    """Write TTL and header checksum; ``before`` and ``after`` are sums over the addresses."""
+    size = (packet[begin] & 15) * 4
+    put_word(packet, begin + 8, ttl << 8 | h.proto)
+    if begin + size <= end:
+        total = word(packet, begin) + word(packet, begin + 2) + word(packet, begin + 4) + word(packet, begin + 6)
+        total += (ttl << 8 | h.proto) + after
+        if size > 20:
+            total += sum_of_words(packet, begin + 20, begin + size)
+        check = check_of(total)
+    else:  # options were not captured: all that can be done is to follow the changes
+        check = check_after(word(packet, begin + 10), before + (h.ttl << 8), after + (ttl << 8))
+    put_word(packet, begin + 10, check)
+
+
+@kernel
+def _rewrite_transport(
+    packet: Bytes, begin: int, end: int, h: Fields, before: int, after: int, sport: int, dport: int
+) -> None:
+    """Write ports and checksum of TCP or UDP; ``before`` and ``after`` are sums over the addresses."""
+    place = checksum_place(h.proto)
+    l4 = begin + h.l4
+    if h.l4 == 0 or place == 0 or end < l4 + 4:
+        return
+    if sport == SAME:
+        sport = h.sport
+    if dport == SAME:
+        dport = h.dport
+    put_double_word(packet, l4, sport << 16 | dport)
+    if end < l4 + place + 2:
+        return
+    check = word(packet, l4 + place)
+    if check != 0 or h.proto == TCP:
+        check = check_after(check, before + h.sport + h.dport, after + sport + dport)
+    elif h.shape != FRAGMENT and end == begin + h.length:
+        check = check_of(after + UDP + (end - l4) + sum_of_words(packet, l4, end))
+    else:
+        return
+    if check == 0 and h.proto == UDP:
+        check = 0xFFFF
+    put_word(packet, l4 + place, check)
+
+
+@kernel
+def checksum_place(proto: int) -> int:
+    """Where the checksum stands in the transport header; 0 for other protocols than TCP and UDP."""
+    if proto == TCP:
+        return 16
+    return 6 if proto == UDP else 0

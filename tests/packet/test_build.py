@@ -104,6 +104,16 @@ def test_a_row_that_is_too_short_for_its_header_becomes_a_cut_header(length: int
     assert (headers.shape, headers.sport, headers.dport) == (CUT_HEADER, 40001, 80)
 
 
+@pytest.mark.parametrize("length", [20 + 18, 20 + 19])
+def test_a_checksum_in_a_cut_header_covers_what_is_there(length: int) -> None:
+    packet = build(one_row(CLIENT4, VIP4, proto=6, sport=40001, dport=80, seq=2**32 - 1, length=length), 0)
+    # RFC 1071: with the right checksum in it, the sum over pseudo header and segment is ffff
+    covered = packet[12:20] + (length - 20).to_bytes(4, "big") + b"\0\0\0\x06" + packet[20:] + b"\0" * (length % 2)
+    total = sum(int.from_bytes(covered[at : at + 2], "big") for at in range(0, len(covered), 2))
+    assert total % 0xFFFF == 0
+    assert packet[36:38] != b"\0\0"
+
+
 def test_a_row_that_makes_no_packet_is_named_by_its_index() -> None:
     trace = one_row(CLIENT4, VIP4, rows=3, proto=6, length=19)
     with pytest.raises(TraceError, match=r"^an IPv4 packet of 19 bytes cannot be; expected") as caught:
@@ -173,7 +183,12 @@ def test_another_protocol_is_its_payload() -> None:
             "an IPv6 packet of 39 bytes cannot be; expected 40 to 65575",
         ),
         ({"sport": 65536}, "a value does not fit its header field: "),
+        ({"dport": -1}, "a value does not fit its header field: "),
         ({"ttl": 256}, "a value does not fit its header field: "),
+        ({"proto": 256}, "a value does not fit its header field: "),
+        ({"flags": 256}, "a value does not fit its header field: "),
+        ({"seq": -1}, "a value does not fit its header field: "),
+        ({"ack": 2**32}, "a value does not fit its header field: "),
     ],
 )
 def test_values_that_make_no_packet_are_refused(values: dict[str, Any], message: str) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import struct
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lbsim.engine.lanes import Lane, compiled_lane, interpreted_lane
 from lbsim.packet import checksum
 
 words = st.integers(0, 0xFFFF)
-even_bytes = st.integers(0, 20).flatmap(lambda n: st.binary(min_size=2 * n, max_size=2 * n))
+sums = st.integers(0, 20 * 0xFFFF)
 
 
 def sum_of_words(data: bytes) -> int:
@@ -58,32 +60,47 @@ def test_the_full_checksum_of_known_data(data: bytes, check: int) -> None:
 
 @given(words, st.lists(st.tuples(words, words), min_size=1, max_size=17))
 def test_an_update_follows_the_kernels_formula(check: int, pairs: list[tuple[int, int]]) -> None:
-    old = b"".join(struct.pack("!H", before) for before, _ in pairs)
-    new = b"".join(struct.pack("!H", after) for _, after in pairs)
-    assert checksum.update(check, old, new) == kernels_update(check, pairs)
+    before, after = (sum(column) for column in zip(*pairs, strict=True))
+    assert checksum.check_after(check, before, after) == kernels_update(check, pairs)
 
 
-@given(words, even_bytes)
-def test_an_update_never_gives_ffff(check: int, old: bytes) -> None:
-    assert checksum.update(check, old, bytes(len(old))) != 0xFFFF
+@given(words, sums)
+def test_an_update_never_gives_ffff(check: int, before: int) -> None:
+    assert checksum.check_after(check, before, 0) != 0xFFFF
 
 
 def test_an_update_turns_ffff_into_0_even_if_nothing_changed() -> None:
-    assert checksum.update(0xFFFF, b"\x12\x34", b"\x12\x34") == 0
+    assert checksum.check_after(0xFFFF, 0x1234, 0x1234) == 0
 
 
-@given(even_bytes, even_bytes, even_bytes)
-def test_an_update_gives_what_the_full_computation_gives(same: bytes, old: bytes, new: bytes) -> None:
-    # A word that is not 0 stands for the protocol of the pseudo header: without it the sum could be 0.
-    same += b"\x00\x06"
-    old, new = old[: len(new)], new[: len(old)]
-    assert checksum.update(checksum.full(same + old), old, new) == checksum.full(same + new)
+@given(sums, sums, sums)
+def test_an_update_gives_what_the_full_computation_gives(same: int, before: int, after: int) -> None:
+    same += 6  # the protocol of the pseudo header: without it the sum could be 0
+    assert checksum.check_after(checksum.check_of(same + before), before, after) == checksum.check_of(same + after)
 
 
-@given(words.filter(lambda check: check != 0xFFFF), even_bytes, even_bytes)
-def test_an_update_there_and_back_changes_nothing(check: int, old: bytes, new: bytes) -> None:
-    old, new = old[: len(new)], new[: len(old)]
-    assert checksum.update(checksum.update(check, old, new), new, old) == check
+@given(words.filter(lambda check: check != 0xFFFF), sums, sums)
+def test_an_update_there_and_back_changes_nothing(check: int, before: int, after: int) -> None:
+    assert checksum.check_after(checksum.check_after(check, before, after), after, before) == check
+
+
+@pytest.mark.parametrize("lane", [interpreted_lane(), compiled_lane(checked=True)], ids=lambda lane: lane.name)
+@given(data=st.binary(max_size=60), around=st.binary(max_size=3))
+def test_words_are_summed_up_between_two_places(lane: Lane, data: bytes, around: bytes) -> None:
+    everything = around + data + around
+    buffer = everything if lane.name == "interpreted" else np.frombuffer(everything, np.uint8)
+    total = lane.function(checksum.sum_of_words)(buffer, len(around), len(around) + len(data))
+    words_in = struct.iter_unpack("!H", data + b"\0" * (len(data) % 2))
+    assert (type(total), total) == (int, sum(word for (word,) in words_in))
+
+
+@pytest.mark.parametrize("lane", [interpreted_lane(), compiled_lane(checked=True)], ids=lambda lane: lane.name)
+@given(packet=st.binary(min_size=41, max_size=41))
+def test_addresses_are_summed_up_where_the_ip_header_has_them(lane: Lane, packet: bytes) -> None:
+    buffer = packet if lane.name == "interpreted" else np.frombuffer(packet, np.uint8)
+    for version, addresses in ((4, packet[1 + 12 : 1 + 20]), (6, packet[1 + 8 : 1 + 40])):
+        expected = sum(word for (word,) in struct.iter_unpack("!H", addresses))
+        assert lane.function(checksum.sum_of_addresses)(buffer, 1, version) == expected
 
 
 def test_the_pseudo_header_of_ipv4_is_part_of_the_transport_checksum() -> None:

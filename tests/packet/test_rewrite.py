@@ -14,6 +14,7 @@ from __future__ import annotations
 import struct
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
+import numpy as np
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
@@ -21,11 +22,14 @@ from scapy.layers.inet import IP, TCP, UDP, IPOption_NOP
 from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt
 from scapy.packet import Packet, Raw
 
+from lbsim.engine.lanes import compiled_lane
 from lbsim.engine.records import FRAGMENT
 from lbsim.errors import TraceError
 from lbsim.model.verdict import Rewrite
-from lbsim.packet.headers import parse
-from lbsim.packet.rewrite import rewrite
+from lbsim.packet.headers import parse, read_headers
+from lbsim.packet.octets import words_of
+from lbsim.packet.rewrite import SAME, rewrite, rewrite_in_place
+from tests.packet.any_packets import nearly_packets
 
 V4 = (ip_address("198.51.100.1"), ip_address("192.168.1.10"), ip_address("10.0.0.11"))
 V6 = (ip_address("2001:db8:9::1"), ip_address("2001:db8:1::10"), ip_address("fd00::11"))
@@ -389,3 +393,24 @@ def test_an_address_of_the_other_family_is_refused(version: int, change: Rewrite
     address = change.src or change.dst
     with pytest.raises(TraceError, match=f"^an IPv{version} packet cannot be rewritten to {address}$"):
         rewrite(bytes(scapy_packet(version, TCP, b"")), change)
+
+
+# --- Both lanes
+
+
+@given(nearly_packets, st.data())
+def test_the_compiled_lane_changes_the_same_bytes_and_no_others(packet: bytes, data: st.DataObject) -> None:
+    change = data.draw(changes(packet[0] >> 4 if packet[:1] and packet[0] >> 4 in (4, 6) else 4))
+    ends = (V4[0] if address is None else address for address in (change.src, change.dst))
+    words = np.array([word for address in ends for word in words_of(address)], dtype=np.uint32)
+    buffer = np.frombuffer(bytearray(b"before" + packet + b"behind"), np.uint8)
+    lane = compiled_lane(checked=True)
+    fields = lane.function(read_headers)(buffer, 6, 6 + len(packet))
+    end = lane.function(rewrite_in_place)(
+        *(buffer, 6, 6 + len(packet), fields, words),
+        *(SAME if change.src is None else 0, SAME if change.sport is None else change.sport),
+        *(SAME if change.dst is None else 1, SAME if change.dport is None else change.dport),
+        change.ttl_down,
+    )
+    assert bytes(buffer[6:end]) == rewrite(packet, change)
+    assert (bytes(buffer[:6]), bytes(buffer[end:])) == (b"before", packet[end - 6 :] + b"behind")
