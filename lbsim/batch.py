@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from lbsim.errors import LbsimError
 from lbsim.jobs import processors, side_by_side
 from lbsim.meter import Meter
+from lbsim.packet.received import is_one_file
 from lbsim.pipeline import Progress, Run, run_loaded
 from lbsim.scenario import Loaded, load
 
@@ -40,12 +41,16 @@ class Wanted:
     width: int | None
 
     def one_of_several(self, name: str) -> Wanted:
-        """The same, with a folder of captures and a file of columns for this scenario alone."""
-        captures = self.pcap_out / name if self.pcap_out else None
-        columns = self.columns_out
-        if columns:
-            columns = columns.with_name(f"{columns.stem}.{name}{columns.suffix}")
-        return replace(self, pcap_out=captures, columns_out=columns)
+        """The same, with captures and a file of columns for this scenario alone."""
+        captures = self.pcap_out
+        if captures:
+            captures = _with_name(captures, name) if is_one_file(captures) else captures / name
+        return replace(self, pcap_out=captures, columns_out=self.columns_out and _with_name(self.columns_out, name))
+
+
+def _with_name(file: Path, name: str) -> Path:
+    """all.pcap -> all.NAME.pcap"""
+    return file.with_name(f"{file.stem}.{name}{file.suffix}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +165,8 @@ def _lines(done: Run, width: int | None) -> Iterable[str]:
     if done.folder:
         yield f"\nreport: {done.folder}"
     if done.captures:
-        yield f"captures: {done.captures[0].parent}"
+        first, *others = done.captures
+        yield f"captures: {first.parent if others else first}"
     if done.columns:
         yield f"columns: {done.columns}"
 

@@ -100,8 +100,9 @@ def main() -> None:
 @click.option(
     "--pcap-out",
     type=A_PATH,
-    metavar="DIRECTORY",
-    help="Write what each destination and the clients received; with several scenarios, into a folder each.",
+    metavar="DIRECTORY|FILE.pcap",
+    help="Write what each destination and the clients received, or all of it into one capture; of several scenarios, "
+    "into DIRECTORY/NAME or FILE.NAME.pcap.",
 )
 @click.option(
     "--columns-out",
@@ -150,10 +151,11 @@ def run(
     """
     from lbsim.batch import Wanted, outcomes
     from lbsim.export import check_target
+    from lbsim.packet.received import folder_of
     from lbsim.pipeline import refuse_unwritable
 
     refuse_unwritable(out)
-    refuse_unwritable(pcap_out)
+    refuse_unwritable(pcap_out and folder_of(pcap_out))
     if columns_out:
         check_target(columns_out)
         refuse_unwritable(columns_out.parent)

@@ -4,10 +4,9 @@
 
     scenario.yaml --> load --> Loaded
                                Loaded --> trace_of, trace_blocks_of --> Trace, in one piece or in blocks
-                               Loaded, Trace --> simulate --> Result, columns_file
+                               Loaded, Trace --> simulate --> Result, columns_file, captures
                                Loaded, Result --> check --> outcomes
                                Result, outcomes --> report --> reports/<name>/
-                               Trace, Result --> write_received --> captures
                                Loaded, Trace --> job_of --> Job
                                Job --> kernel.run --> Observation --> compare_steps --> Verification
                                Trace, Observation --> result_of, engine_result --> Results --> compare
@@ -33,6 +32,7 @@ from lbsim.model.merging import merge_blocks
 from lbsim.model.result import Counters
 from lbsim.model.scenario import CaptureTraffic, PacketTraffic, SyntheticTraffic
 from lbsim.model.trace import Blocks, Trace
+from lbsim.packet.received import CaptureWriter, folder_of
 from lbsim.scenario import Loaded, check, first_connections_needed, load, moments_needed
 from lbsim.simulate import KEPT_PACKETS, simulate
 
@@ -161,7 +161,8 @@ def run_loaded(
     ----------
     out : the report goes to the folder ``out/<name of the scenario>``; None: no report is written.
     figures : the report has figures.
-    pcap_out : folder for what each destination and the clients received, as captures; None: none are written.
+    pcap_out : folder for what each destination and the clients received, as captures; or one capture of all that,
+        ``NAME.pcap``; None: none are written.
     columns_out : file for every packet and what became of it; its ending says what is written (``lbsim.export``).
     keep_columns : the result holds every packet, however many there are.
     lane : ``auto``, ``interpreted`` or ``compiled``, see ``lane_choice``; what comes out is the same.
@@ -173,29 +174,25 @@ def run_loaded(
     """
     tell = progress or _silent
     folder = out / loaded.scenario.name if out else None
-    for target in (folder, pcap_out, columns_out.parent if columns_out else None):
+    for target in (folder, pcap_out and folder_of(pcap_out), columns_out and columns_out.parent):
         refuse_unwritable(target)
     with ExitStack() as files:
         sinks = [files.enter_context(columns_file(columns_out))] if columns_out else []
+        received = files.enter_context(CaptureWriter(pcap_out)) if pcap_out else None
+        sinks += [received] if received else []
         tell("traffic", 0, 0)
         packets, _ = packets_expected(loaded)
         taken = chosen(lane, packets)
-        trace = trace_of(loaded) if pcap_out else None
-        traffic = _traffic_of(loaded) if trace is None else trace
-        columns = keep_columns or pcap_out is not None or None
-        if not taken.at_hand("receive_block"):
+        traffic = _traffic_of(loaded)
+        if not taken.at_hand("receive_block") or (received and not taken.at_hand("put_records")):
             tell("compile the engine, once", 0, 0)
-        result = _simulate(loaded, traffic, tell, columns=columns, sinks=sinks, lane=taken)
+        result = _simulate(loaded, traffic, tell, columns=keep_columns or None, sinks=sinks, lane=taken)
     outcomes = tuple(check(loaded, result))
     shown = _as_asked(loaded, result)
-    captures: tuple[Path, ...] = ()
     if folder:
         tell("report", 0, 0)
         _report(loaded, shown, outcomes, folder, figures)
-    if pcap_out and trace is not None:
-        from lbsim.packet.received import write_received
-
-        captures = tuple(write_received(trace, result, pcap_out, partial(tell, "captures")))
+    captures = tuple(received.paths) if received else ()
     return Run(loaded, shown, outcomes, folder, captures, columns_out, slow_hint(lane, packets))
 
 

@@ -252,15 +252,48 @@ def test_a_service_without_destinations_runs(tmp_path: Path) -> None:
 
 
 def test_captures_of_one_scenario_go_into_the_folder_itself(tmp_path: Path) -> None:
-    run("--pcap-out", "captures", write(tmp_path))
-    names = {path.name for path in (tmp_path / "captures").iterdir()}
+    result = run("--pcap-out", "captures", write(tmp_path))
+    names = {path.name for path in (tmp_path / "captures").glob("*.pcap")}
     assert names == {"clients.pcap", "10.0.0.11_80.pcap", "10.0.0.12_80.pcap", "10.0.0.13_80.pcap"}
+    assert result.stdout.splitlines()[-1] == "captures: captures"
 
 
 def test_captures_of_several_scenarios_go_into_a_folder_each(tmp_path: Path) -> None:
     second = write(tmp_path, changed("name: demo", "name: second"), "second.lbsim.yaml")
     run("--pcap-out", "captures", write(tmp_path), second)
     assert {path.name for path in (tmp_path / "captures").iterdir()} == {"demo", "second"}
+
+
+def test_one_capture_of_everything_is_written_to_the_file_itself(tmp_path: Path) -> None:
+    result = run("--pcap-out", "all.pcap", write(tmp_path))
+    assert (result.exit_code, result.stdout.splitlines()[-1]) == (0, "captures: all.pcap")
+    assert (tmp_path / "all.pcap").stat().st_size > 1000
+
+
+def test_of_several_scenarios_each_has_its_capture_of_everything(tmp_path: Path) -> None:
+    second = write(tmp_path, changed("name: demo", "name: second"), "second.lbsim.yaml")
+    result = run("--json", "--pcap-out", "new/all.pcap", write(tmp_path), second)
+    files = [file for line in result.stdout.splitlines() for file in json.loads(line)["captures"]]
+    assert files == ["new/all.demo.pcap", "new/all.second.pcap"]
+    assert sorted(str(path.relative_to(tmp_path)) for path in (tmp_path / "new").iterdir()) == files
+
+
+@pytest.mark.parametrize(("target", "named"), [("captures", "captures/clients.pcap"), ("all.pcap", "all.pcap")])
+def test_captures_for_which_there_is_no_room_exit_2_with_one_line_and_leave_nothing(
+    tmp_path: Path, target: str, named: str
+) -> None:
+    write(tmp_path, changed("connections: 6", "connections: 2000"))
+    command = f"{shlex.quote(sys.executable)} -m lbsim run demo.lbsim.yaml --pcap-out {target}"
+    done = subprocess.run(
+        ["bash", "-c", f"ulimit -f 20; {command}"],  # no file of more than 20 KiB
+        env={**os.environ, "PYTHONPATH": ROOT, "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"{named}: cannot write the capture: File too large\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["demo.lbsim.yaml"]
 
 
 @pytest.mark.parametrize("ending", ["npz", "arrow", "parquet"])

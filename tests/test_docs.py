@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import yaml
 
 from lbsim.model.scenario import Scenario
 from lbsim.packet.build import build_packet
-from lbsim.packet.capture_file import PcapWriter
+from lbsim.packet.capture_file import CaptureFile
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs/scenarios.md").read_text(encoding="utf-8")
@@ -53,9 +54,15 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "director.ipvs").write_text(yaml.safe_load(COMPLETE["two-servers"])["config"], encoding="utf-8")
     (tmp_path / "more.packets").write_text("0 203.0.113.2:40002 > 192.168.1.10:80 tcp S\n", encoding="utf-8")
     client, server = {"src": "198.51.100.1", "sport": 1001}, {"src": "192.0.2.80", "sport": 8080}
-    with PcapWriter(tmp_path / "web.pcap") as capture:
-        capture.write(0, build_packet(**client, dst="192.0.2.80", dport=8080, flags=SYN))
-        capture.write(1, build_packet(**server, dst="198.51.100.1", dport=1001, flags=SYN | ACK))
+    capture = CaptureFile(tmp_path / "web.pcap")
+    for nanoseconds, packet in enumerate(
+        (
+            build_packet(**client, dst="192.0.2.80", dport=8080, flags=SYN),
+            build_packet(**server, dst="198.51.100.1", dport=1001, flags=SYN | ACK),
+        )
+    ):
+        capture.append(struct.pack("<IIII", 0, nanoseconds, len(packet), len(packet)) + packet)
+    capture.keep()
     return tmp_path
 
 

@@ -1,85 +1,216 @@
-"""A run as captures: what each real server received, and what the clients received."""
+"""A run as captures: what each real server received, and what the clients received.
+
+A folder gets one file per receiver: ``clients.pcap`` and one per destination (``10.0.0.11_80.pcap``,
+``fd00--11_80.pcap``). A name that ends in ``.pcap`` is one file with everything that left the director, in time order.
+Packets are as they leave: addresses, ports, TTL and checksums changed. Only forwarded ones are there; answers that the
+director's own stack gives are not. A destination of several services has one file. Where a captured packet's checksum
+was left to the sender's network card, it is what the card writes.
+
+Every file is complete or absent. A folder also gets ``captures.json``, which lists the files: of those that the run
+before listed there, a run removes what it does not write anew, if it still has the size with which it was written.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from ipaddress import ip_address
+import json
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 import numpy as np
 
+from lbsim import __version__
+from lbsim.engine.lanes import Lane, compiled_lane, interpreted_lane
 from lbsim.engine.reasons import FORWARD
-from lbsim.errors import LbsimError
-from lbsim.model.result import Result
-from lbsim.model.trace import IntColumn, Trace
-from lbsim.model.verdict import Rewrite
+from lbsim.engine.records import IN
+from lbsim.errors import LbsimError, TraceError
+from lbsim.model.result import RESULT_COLUMNS, ResultBlock
+from lbsim.model.trace import COLUMN_TYPES, IntColumn, Trace
 from lbsim.packet.build import build
-from lbsim.packet.capture_file import PcapWriter
-from lbsim.packet.offload import with_checksum
-from lbsim.packet.rewrite import rewrite
+from lbsim.packet.bulk import BY_END, FIRST, NOWHERE, SECOND, Block
+from lbsim.packet.capture_file import PartFile
+from lbsim.packet.dispatch import Dispatch
 
-__all__ = ["write_received"]
+__all__ = ["LISTING", "CaptureWriter", "folder_of", "is_one_file"]
+
+LISTING = "captures.json"
+MOST_SECONDS = 2**32  # of a record's time
+ZEROS = np.zeros(65535, dtype=np.uint8)
+
+# Columns of a block that a trace or a result has by the same name
+_OF_TRACE = tuple(name for name in Block._fields if name in COLUMN_TYPES)
+_OF_ANSWERS = tuple(name for name in Block._fields if name in RESULT_COLUMNS and name not in COLUMN_TYPES)
 
 
-def write_received(
-    trace: Trace, result: Result, folder: Path, progress: Callable[[int, int], None] | None = None
-) -> list[Path]:
-    """Files written: ``clients.pcap`` and one per destination (``10.0.0.11_80.pcap``, ``fd00--11_80.pcap``).
+def is_one_file(target: Path) -> bool:
+    """Whether everything goes into one capture of this name, and not into a folder."""
+    return target.suffix == ".pcap" and not target.is_dir()
 
-    Packets are as they leave the director: addresses, ports, TTL and checksums changed. Only forwarded ones
-    are there; answers that the director's own stack gives are not. A destination of several services has one
-    file. Where a captured packet's checksum was left to the sender's network card, it is what the card writes.
+
+def folder_of(target: Path) -> Path:
+    """The folder into which the captures go."""
+    return target.parent if is_one_file(target) else target
+
+
+class CaptureWriter:
+    """The captures of a run, written inside ``with`` while the run goes on; a sink of it (``model.result.Sink``).
+
+    Packets are made in the lane of the run. The files get their names at the end of the block. If that ends with an
+    exception, nothing is written: what was there before is as it was.
+
+    >>> with CaptureWriter(Path("captures")) as captures:  # doctest: +SKIP
+    ...     simulate(config, trace, sinks=[captures])
+    >>> captures.paths  # doctest: +SKIP
+    [PosixPath('captures/clients.pcap'), PosixPath('captures/10.0.0.11_80.pcap')]
 
     Parameters
     ----------
-    trace : the traffic that ``result`` came of; ``result`` may end earlier.
-    folder : is made if it does not exist.
-    progress : called with (packets written, packets in all) now and then.
+    target : a folder, which is made if it does not exist; or one file, if :func:`is_one_file` says so.
+
+    Attributes
+    ----------
+    paths : the files, in the end: that of the clients, then those of destinations by address and port.
 
     Raises
     ------
-    LbsimError : the folder cannot be made or a file not be written; each file is complete or absent.
+    LbsimError : the folder cannot be made or a file not be written; or a packet's time does not fit into a capture.
+    TraceError : a forwarded row whose columns make no packet; it carries the packet's number.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise LbsimError(f"cannot make the folder: {error.strerror}", file=str(folder)) from None
-    forwarded = result["verdict"] == FORWARD
-    total = int(forwarded.sum())
-    written = []
-    done = 0
-    for name, rows in _receivers(result, forwarded):
+
+    def __init__(self, target: Path) -> None:
+        self.paths: list[Path] = []
+        self._target = target
+        self._one_file = is_one_file(target)
+        self._made: list[Path] = []  # folders, the innermost first
+        self._dispatch: Dispatch | None = None
+        self._order: dict[Path, tuple[int, int, int]] = {}  # file of a destination -> its place among the others
+        self._done = 0  # packets of earlier blocks
+
+    def __enter__(self) -> CaptureWriter:
+        folder = folder_of(self._target)
+        try:
+            self._made = [path for path in (folder, *folder.parents) if not path.exists()]
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            self._remove_folders()
+            raise LbsimError(f"cannot make the folder: {error.strerror}", file=str(folder)) from None
+        return self
+
+    def add(self, trace: Trace, answers: ResultBlock) -> None:
+        """Write the packets of the next block that left the director. ``trace.raw`` is not kept."""
+        self._refuse_times(trace["time"])
+        lane = compiled_lane() if answers.provenance.lane == "compiled" else interpreted_lane()
+        dispatch = self._dispatch or self._begun(lane)
+        block = self._block(lane, trace, answers)
+        dispatch.write(
+            block, len(trace), meet=partial(self._meet, dispatch, answers), refuse=partial(self._refuse, trace)
+        )
+        self._done += len(trace)
+
+    def _begun(self, lane: Lane) -> Dispatch:
+        self._dispatch = Dispatch(lane)
+        self._dispatch.add(self._target if self._one_file else self._target / "clients.pcap")
+        return self._dispatch
+
+    def _refuse_times(self, times: IntColumn) -> None:
+        for time in times[:1].tolist() + times[-1:].tolist():
+            if not 0 <= time < MOST_SECONDS * SECOND:
+                message = (
+                    f"a packet at {time // SECOND} s does not fit into a capture; expected 0 to {MOST_SECONDS - 1}"
+                )
+                raise LbsimError(message, file=str(self._target))
+
+    def _block(self, lane: Lane, trace: Trace, answers: ResultBlock) -> Block:
+        """The packets as functions of the lane take them."""
+        inward = FIRST if self._one_file else BY_END
+        place = np.where(trace["direction"] == IN, inward, FIRST)
+        seen = partial(_seen_by, lane)
+        return Block(
+            **{name: seen(trace[name], COLUMN_TYPES[name]) for name in _OF_TRACE},
+            **{name: seen(answers[name], RESULT_COLUMNS[name]) for name in _OF_ANSWERS},
+            place=seen(np.where(answers["verdict"] == FORWARD, place, NOWHERE), "i1"),
+            first=self._done,
+            raw=seen(np.frombuffer(trace.raw, dtype=np.uint8), "u1"),
+            family=seen(trace.addresses.family, "i1"),
+            words=seen(trace.addresses.words.ravel(), "u4"),
+            new_words=seen(answers.addresses.words.ravel(), "u4"),
+            zeros=seen(ZEROS, "u1"),
+        )
+
+    def _meet(self, dispatch: Dispatch, answers: ResultBlock, i: int) -> None:
+        """Make a file for the destination to which packet ``i`` goes."""
+        addr, port = int(answers["new_dst"][i]), int(answers["new_dport"][i])
+        address = answers.addresses[addr]
+        path = self._target / f"{address}_{port}.pcap".replace(":", "-")
+        dispatch.add(path, addr, port)
+        self._order[path] = (address.version, int(address), port)
+
+    def _refuse(self, trace: Trace, i: int) -> None:
+        """Raise what is wrong with packet ``i``, which cannot be made."""
+        try:
+            build(trace, i)
+        except TraceError as error:
+            raise TraceError(error.message, packet=self._done + i) from None
+        raise AssertionError(f"packet {self._done + i}: no such bytes were captured")
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is None:
+                self._keep(self._dispatch or self._begun(interpreted_lane()))
+        finally:
+            for file in self._dispatch.files if self._dispatch else ():
+                file.discard()
+            if not self.paths:
+                self._remove_folders()
+
+    def _keep(self, dispatch: Dispatch) -> None:
+        """Give all files their names."""
+        dispatch.flush()
+        for file in dispatch.files:
+            file.keep()
+        self.paths = [dispatch.files[0].path, *sorted(self._order, key=self._order.__getitem__)]
+        if not self._one_file:
+            _list(self._target, {file.path.name: file.size for file in dispatch.files})
+
+    def _remove_folders(self) -> None:
+        for folder in self._made:
+            with suppress(OSError):  # not empty, or not made after all
+                folder.rmdir()
+
+
+def _seen_by(lane: Lane, array: np.ndarray[Any, Any], kind: str) -> Any:
+    """The array as functions of the lane take it, of this type and read-only.
+
+    To the interpreted lane its elements are Python ints. To the compiled one, arrays of a column are always of one
+    kind, so that nothing is compiled twice.
+    """
+    view = np.ascontiguousarray(array, dtype=kind).view()
+    view.flags.writeable = False
+    return view if lane.name == "compiled" else memoryview(view.data)
+
+
+def _list(folder: Path, sizes: dict[str, int]) -> None:
+    """Note the files that were written, and remove those of the run before that are not among them."""
+    for name, size in _listed(folder / LISTING).items():
         path = folder / name
-        with PcapWriter(path) as capture:
-            for row in rows.tolist():
-                packet = rewrite(with_checksum(build(trace, row)), _change(result, row))
-                capture.write(int(trace["time"][row]), packet, length=int(trace["length"][row]))
-                done += 1
-                if progress and done % 1024 == 0:
-                    progress(done, total)
-        written.append(path)
-    return written
+        with suppress(OSError):
+            if name not in sizes and path.is_file() and path.stat().st_size == size:
+                path.unlink()
+    text = json.dumps({"lbsim": __version__, "files": sizes}, indent=1)
+    PartFile(folder / LISTING, text.encode() + b"\n").keep()
 
 
-def _receivers(
-    result: Result, forwarded: np.ndarray[tuple[int], np.dtype[np.bool_]]
-) -> Iterator[tuple[str, IntColumn]]:
-    """(file name, rows of the packets that it received), one at a time: only one file is ever open."""
-    (outgoing,) = np.nonzero(forwarded & (result["direction"] == 1))
-    yield "clients.pcap", outgoing
-    (incoming,) = np.nonzero(forwarded & (result["direction"] == 0))
-    ends = result["new_dst"][incoming].astype("i8") << 16 | result["new_dport"][incoming]
-    order = np.argsort(ends, kind="stable")
-    groups, starts = np.unique(ends[order], return_index=True)
-    for end, rows in zip(groups.tolist(), np.split(incoming[order], starts[1:]), strict=False):
-        yield f"{result.addresses[end >> 16].replace(':', '-')}_{end & 0xFFFF}.pcap", rows
-
-
-def _change(result: Result, row: int) -> Rewrite:
-    """All four fields: a captured packet may show a server end that stands for another service."""
-    return Rewrite(
-        src=ip_address(result.addresses[result["new_src"][row]]),
-        sport=int(result["new_sport"][row]),
-        dst=ip_address(result.addresses[result["new_dst"][row]]),
-        dport=int(result["new_dport"][row]),
-    )
+def _listed(listing: Path) -> dict[str, int]:
+    """Name and size of the files that the run before noted; none, if that cannot be read."""
+    try:
+        files = json.loads(listing.read_text())["files"]
+        return {name: size for name, size in files.items() if Path(name).name == name}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return {}

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,12 +16,18 @@ from scapy.layers.inet6 import IPv6
 from scapy.packet import Packet
 from scapy.utils import RawPcapReader
 
+from lbsim import __version__
 from lbsim.config import parse
-from lbsim.errors import LbsimError
+from lbsim.engine.lanes import Lane, compiled_lane, interpreted_lane
+from lbsim.engine.records import IN, OUT
+from lbsim.errors import LbsimError, TraceError
 from lbsim.model.trace import Trace
-from lbsim.packet.received import write_received
+from lbsim.model.verdict import Rewrite
+from lbsim.packet.received import LISTING, CaptureWriter
 from lbsim.simulate import simulate
 from lbsim.traffic import script
+from tests.packet.leaving import answers_to
+from tests.traces import EVERY_SHAPE, config_text, random_trace
 
 NAT = """\
 ipvsadm -A -t 192.168.1.10:80 -s rr
@@ -31,6 +41,7 @@ TALK = """\
 1s    198.51.100.2:1002 > 192.168.1.10:80 tcp S
 2s    198.51.100.3:1003 > 192.168.1.10:81 tcp S
 """
+V4_ENDS = (ip_address("198.51.100.1"), 1001, ip_address("10.0.0.11"), 8080)
 TCP_NAT_HEADERS = 40  # IPv4 and TCP, without options
 
 
@@ -40,10 +51,16 @@ def packets_in(path: Path) -> list[tuple[int, bytes]]:
         return [(meta.sec * 10**9 + meta.usec, data) for data, meta in capture]
 
 
+def write(target: Path, config: str, trace: Trace | Iterable[Trace], **options: Any) -> list[Path]:
+    """The captures of a run."""
+    with CaptureWriter(target) as captures:
+        simulate(parse(config), trace, sinks=[captures], **options)
+    return captures.paths
+
+
 def written(folder: Path, config: str, trace: Trace) -> dict[str, list[tuple[int, bytes]]]:
     """File name -> its packets."""
-    paths = write_received(trace, simulate(parse(config), trace), folder)
-    return {path.name: packets_in(path) for path in paths}
+    return {path.name: packets_in(path) for path in write(folder, config, trace)}
 
 
 def has_correct_checksums(packet: Packet) -> bool:
@@ -85,6 +102,17 @@ def test_clients_get_packets_from_the_virtual_address(tmp_path: Path) -> None:
         "192.168.1.10", 80, "198.51.100.1", 1001, 63,
     )  # fmt: skip
     assert has_correct_checksums(answer)
+
+
+def test_clients_get_what_a_named_server_sends(tmp_path: Path) -> None:
+    talk = "0 198.51.100.1:1001 > 192.168.1.10:80 tcp S\n1ms 10.0.0.12:8080 > 198.51.100.1:1001 tcp SA\n"
+    trace = script.parse(talk)
+    assert trace["direction"].tolist() == [IN, OUT]
+    files = written(tmp_path, NAT, trace)
+    assert {name: [at for at, _ in packets] for name, packets in files.items()} == {
+        "clients.pcap": [1_000_000],
+        "10.0.0.12_8080.pcap": [0],
+    }
 
 
 def test_file_names_of_ipv6_destinations_have_no_colons(tmp_path: Path) -> None:
@@ -134,8 +162,8 @@ def test_a_checksum_that_was_left_to_the_senders_card_is_written(tmp_path: Path)
 
 def test_packets_after_the_end_of_the_run_are_not_written(tmp_path: Path) -> None:
     trace = script.parse(TALK)
-    result = simulate(parse(NAT), trace, until=500_000_000)
-    assert [path.name for path in write_received(trace, result, tmp_path)] == ["clients.pcap", "10.0.0.12_8080.pcap"]
+    paths = write(tmp_path, NAT, trace, until=500_000_000)
+    assert [path.name for path in paths] == ["clients.pcap", "10.0.0.12_8080.pcap"]
 
 
 def test_a_run_without_packets_leaves_an_empty_capture_of_the_clients(tmp_path: Path) -> None:
@@ -143,37 +171,213 @@ def test_a_run_without_packets_leaves_an_empty_capture_of_the_clients(tmp_path: 
     assert written(tmp_path, NAT, trace) == {"clients.pcap": []}
 
 
-def test_many_destinations_need_no_more_open_files_than_one(tmp_path: Path) -> None:
-    import resource
-
-    count = 300
-    config = "ipvsadm -A -u 192.168.1.10:53 -s rr\n" + "".join(
-        f"ipvsadm -a -u 192.168.1.10:53 -r 10.0.{n // 200}.{n % 200 + 1}:53 -m\n" for n in range(count)
-    )
-    talk = "".join(f"{n}ms 198.51.100.1:{30000 + n} > 192.168.1.10:53 udp len=1\n" for n in range(count))
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard))
-    try:
-        trace = script.parse(talk)
-        paths = write_received(trace, simulate(parse(config), trace), tmp_path)
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert len(paths) == count + 1
-
-
-def test_progress_ends_no_higher_than_what_there_is(tmp_path: Path) -> None:
-    talk = "".join(f"+1ms 198.51.100.1:{30000 + n} > 192.168.1.10:80 tcp S\n" for n in range(2100))
-    trace = script.parse(talk)
-    told: list[tuple[int, int]] = []
-    write_received(trace, simulate(parse(NAT), trace), tmp_path, lambda done, total: told.append((done, total)))
-    assert told == [(1024, 2100), (2048, 2100)]
-
-
 def test_a_folder_that_cannot_be_made_is_one_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     trace = script.parse(TALK)
     with pytest.raises(LbsimError, match="cannot make the folder: Not a directory"):
-        write_received(trace, simulate(parse(NAT), trace), tmp_path / "file" / "below")
+        write(tmp_path / "file" / "below", NAT, trace)
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_both_lanes_write_the_same_files(tmp_path: Path, version: int) -> None:
+    trace = random_trace(5, 3000, version=version, shapes=EVERY_SHAPE)
+    files = []
+    for lane in (interpreted_lane(), compiled_lane()):
+        paths = write(tmp_path / lane.name, config_text(version, "rr"), trace, lane=lane)
+        files.append({path.name: path.read_bytes() for path in paths})
+    assert len(files[0]) > 4
+    assert files[0] == files[1]
+
+
+# --- One file for all
+
+
+def test_one_file_has_everything_that_left_in_order_of_time(tmp_path: Path) -> None:
+    trace = script.parse(TALK)
+    files = written(tmp_path / "folder", NAT, trace)
+    (path,) = write(tmp_path / "new" / "all.pcap", NAT, trace)
+    assert path == tmp_path / "new" / "all.pcap"
+    assert packets_in(path) == sorted(packet for packets in files.values() for packet in packets)
+    assert [entry.name for entry in path.parent.iterdir()] == ["all.pcap"]
+
+
+def test_a_folder_may_be_named_like_a_capture(tmp_path: Path) -> None:
+    folder = tmp_path / "all.pcap"
+    folder.mkdir()
+    assert {path.name for path in write(folder, NAT, script.parse(TALK))} == {
+        "clients.pcap",
+        "10.0.0.11_8080.pcap",
+        "10.0.0.12_8080.pcap",
+    }
+
+
+def test_one_file_takes_the_place_of_an_older_one(tmp_path: Path) -> None:
+    path = tmp_path / "all.pcap"
+    path.write_bytes(b"older")
+    write(path, NAT, script.parse(TALK))
+    assert len(packets_in(path)) == 4
+
+
+# --- Blocks
+
+
+def in_blocks(trace: Trace, size: int) -> Iterator[Trace]:
+    """The trace in blocks that have captured bytes of their own, of another kind each."""
+    kinds: tuple[Callable[[bytes], Any], ...] = (bytes, bytearray, memoryview, lambda raw: np.frombuffer(raw, np.uint8))
+    for number, block in enumerate(trace.blocks(size)):
+        begin = int(block["raw_at"].min())
+        end = int((block["raw_at"] + block["raw_len"]).max())
+        columns = dict(block.columns) | {"raw_at": block["raw_at"] - begin}
+        yield replace(block, columns=columns, raw=kinds[number % len(kinds)](trace.raw[begin:end]))
+
+
+@pytest.mark.parametrize("lane", [interpreted_lane(), compiled_lane()], ids=lambda lane: lane.name)
+def test_a_capture_in_blocks_gives_the_same_files(tmp_path: Path, lane: Lane) -> None:
+    talk = "".join(f"+1ms 198.51.100.1:{30000 + n} > 192.168.1.10:80 tcp S\n" for n in range(50))
+    trace = captured(script.parse(talk), "203.0.113.77", 8000)
+    whole = write(tmp_path / "whole", NAT, trace)
+    blocks = write(tmp_path / "blocks", NAT, in_blocks(trace, 7), lane=lane)
+    assert [path.name for path in whole] == [path.name for path in blocks]
+    assert [path.read_bytes() for path in whole] == [path.read_bytes() for path in blocks]
+
+
+# --- Nothing is left behind
+
+
+class Stopped:
+    """A source of blocks that fails after the first one."""
+
+    def __init__(self, trace: Trace, reason: BaseException) -> None:
+        self.blocks = trace.blocks(1)
+        self.reason = reason
+
+    def __iter__(self) -> Iterator[Trace]:
+        yield next(self.blocks)
+        raise self.reason
+
+
+@pytest.mark.parametrize("target", ["new/folder", "new/all.pcap"])
+@pytest.mark.parametrize("reason", [KeyboardInterrupt(), LbsimError("no more")], ids=["Ctrl-C", "an error"])
+def test_a_run_that_breaks_off_leaves_nothing_behind(tmp_path: Path, target: str, reason: BaseException) -> None:
+    with pytest.raises(type(reason)):
+        write(tmp_path / target, NAT, Stopped(script.parse(TALK), reason))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("target", ["", "clients.pcap"])
+def test_a_run_that_breaks_off_leaves_what_was_there(tmp_path: Path, target: str) -> None:
+    write(tmp_path, NAT, script.parse(TALK))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path / target, NAT, Stopped(script.parse(TALK), KeyboardInterrupt()))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_folder_that_is_lost_in_mid_run_is_one_error(tmp_path: Path) -> None:
+    folder = tmp_path / "lost"
+
+    def losing() -> Iterator[Trace]:
+        folder.rmdir()
+        yield script.parse(TALK)
+
+    with pytest.raises(LbsimError) as caught:
+        write(folder, NAT, losing())
+    assert str(caught.value) == f"{folder}/clients.pcap: cannot write the capture: No such file or directory"
+
+
+# --- Files of the run before
+
+
+def test_a_file_that_a_run_does_not_write_anew_goes_if_the_run_before_wrote_it(tmp_path: Path) -> None:
+    write(tmp_path, NAT, script.parse(TALK))
+    write(tmp_path, NAT.replace("10.0.0.11", "10.0.0.13"), script.parse(TALK))
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "captures.json", "clients.pcap", "10.0.0.12_8080.pcap", "10.0.0.13_8080.pcap",
+    }  # fmt: skip
+
+
+def test_the_listing_names_the_files_and_their_sizes(tmp_path: Path) -> None:
+    paths = write(tmp_path, NAT, script.parse(TALK))
+    listing = json.loads((tmp_path / LISTING).read_text())
+    assert listing == {"lbsim": __version__, "files": {path.name: path.stat().st_size for path in paths}}
+
+
+@pytest.mark.parametrize(
+    "listing",
+    [
+        None,
+        "",
+        "[]",
+        '{"files": []}',
+        '{"files": {"../mine.pcap": 4}}',
+        '{"files": {"10.0.0.11_8080.pcap": 5}}',
+        '{"files": {"10.0.0.11_8080.pcap": "4"}}',
+        '{"files": {"10.0.0.11_8080.pcap": null}}',
+        '{"files": {"folder": 4096}}',
+    ],
+)
+def test_nothing_else_goes(tmp_path: Path, listing: str | None) -> None:
+    folder = tmp_path / "captures"
+    (folder / "folder").mkdir(parents=True)
+    for path in (tmp_path / "mine.pcap", folder / "10.0.0.11_8080.pcap"):
+        path.write_bytes(b"mine")
+    if listing is not None:
+        (folder / LISTING).write_text(listing)
+    write(folder, NAT.replace("10.0.0.11", "10.0.0.13"), script.parse(TALK))
+    assert (tmp_path / "mine.pcap").read_bytes() == b"mine"
+    assert (folder / "10.0.0.11_8080.pcap").read_bytes() == b"mine"
+    assert (folder / "folder").is_dir()
+
+
+# --- What cannot be written
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("length", 70_000, "an IPv4 packet of 70000 bytes cannot be"),
+        ("length", 19, "an IPv4 packet of 19 bytes cannot be"),
+        ("seq", 2**32, "a value does not fit its header field: proto 6, sport 1001, "),
+        ("src", -1, "no packet leads from 2001:db8::1 to 192.168.1.10"),
+    ],
+)
+def test_a_row_that_makes_no_packet_is_named_by_its_number_in_the_whole_traffic(
+    tmp_path: Path, column: str, value: int, message: str
+) -> None:
+    trace = script.parse(TALK)
+    trace.addresses.append(ip_address("2001:db8::1"))
+    answers = answers_to(trace, [Rewrite(*V4_ENDS)] * len(trace), interpreted_lane())
+    trace.columns[column][2] = value % len(trace.addresses) if column == "src" else value
+
+    def write_one_by_one() -> None:
+        with CaptureWriter(tmp_path) as captures:
+            for at, block in enumerate(trace.blocks(1)):
+                row = {name: column[at : at + 1] for name, column in answers.columns.items()}
+                captures.add(block, replace(answers, columns=row))
+
+    with pytest.raises(TraceError) as caught:
+        write_one_by_one()
+    assert (str(caught.value)[: len(message)], caught.value.packet) == (message, 2)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("lane", [interpreted_lane(), compiled_lane()], ids=lambda lane: lane.name)
+def test_bytes_outside_the_captured_ones_are_never_read(tmp_path: Path, lane: Lane) -> None:
+    trace = captured(script.parse(TALK), "203.0.113.77", 8000)
+    with pytest.raises(AssertionError, match="packet 2: no such bytes were captured"):
+        write(tmp_path, NAT, replace(trace, raw=trace.raw[:100]).blocks(1), lane=lane)
+
+
+@pytest.mark.parametrize("second", [-1, 2**32])
+def test_a_time_that_no_record_can_hold_is_one_clear_line(tmp_path: Path, second: int) -> None:
+    trace = script.parse(TALK)
+    trace.columns["time"][:] = second * 10**9
+    answers = answers_to(trace, [None] * len(trace), interpreted_lane())
+    with pytest.raises(LbsimError) as caught, CaptureWriter(tmp_path) as captures:
+        captures.add(trace, answers)
+    assert str(caught.value) == (
+        f"{tmp_path}: a packet at {second} s does not fit into a capture; expected 0 to 4294967295"
+    )
 
 
 def test_the_trace_is_left_as_it_was(tmp_path: Path) -> None:

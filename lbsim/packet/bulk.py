@@ -1,0 +1,232 @@
+"""Packets in bulk: columns and captured bytes in, the records of capture files out.
+
+All functions run in both lanes. A packet is made and changed by the same functions as a single one (``build``,
+``offload``, ``rewrite``), in place, where it will be written to a file from: :func:`put_records` hands each packet that
+leaves the director to its receiver's part of one large buffer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+from lbsim.engine.hashing import row_bucket
+from lbsim.engine.lanes import kernel
+from lbsim.engine.records import i4, i8
+from lbsim.packet.build import (
+    DONT_FRAGMENT,
+    Segment,
+    fits,
+    header_size,
+    length_fits,
+    put_ip_header,
+    put_transport,
+    transport_size,
+)
+from lbsim.packet.headers import Bytes, read_headers
+from lbsim.packet.octets import Words, move
+from lbsim.packet.offload import finish_checksum
+from lbsim.packet.rewrite import rewrite_in_place
+
+__all__ = [
+    "BY_END",
+    "FIRST",
+    "MOST_EXTRA",
+    "NOWHERE",
+    "UNBUILT",
+    "UNKNOWN",
+    "Block",
+    "Desk",
+    "Receiver",
+    "add_receiver",
+    "find_receiver",
+    "most_bytes",
+    "put_records",
+]
+
+#: A column of integers, one per packet or address.
+Column: TypeAlias = Any
+
+# Where a packet goes
+NOWHERE = 0  # it does not leave the director
+FIRST = 1  # to the first receiver
+BY_END = 2  # to the receiver with the packet's new address and port
+
+# Why put_records() stopped before its end, in place of a receiver
+UNKNOWN = 0  # the packet's receiver is not known yet
+UNBUILT = -1  # the packet cannot be made
+
+RECORD_HEADER = 16
+MOST_EXTRA = RECORD_HEADER + 20  # bytes of a record besides its packet, and behind it (a header is made, then cut)
+SECOND = 1_000_000_000
+
+
+@dataclass(slots=True, eq=False)
+class Receiver:
+    """One capture file to be: whose packets it gets, and its part of the buffer."""
+
+    addr: i4 = 0
+    port: i4 = 0
+    next_same_hash: i4 = 0
+    begin: i8 = 0  # of its part
+    room: i8 = 0  # bytes of its part
+    waiting: i8 = 0  # bytes in it
+
+
+class Desk(NamedTuple):
+    """Where records are written: a buffer in parts, who each part is for, and how to find them.
+
+    Attributes
+    ----------
+    receivers : table of :class:`Receiver`; row 0 is none.
+    heads : bucket -> newest receiver.
+    """
+
+    buffer: Bytes
+    receivers: list[Receiver]
+    heads: list[int]
+
+
+class Block(NamedTuple):
+    """Packets as columns (names and meaning as in ``model.trace`` and ``model.result``), and what they point to.
+
+    Attributes
+    ----------
+    place : where each packet goes.
+    first : number of the first packet in the whole traffic.
+    raw : captured bytes.
+    family, words : the addresses that ``src`` and ``dst`` number.
+    new_words : the addresses that ``new_src`` and ``new_dst`` number.
+    zeros : as many as a packet can have.
+    """
+
+    place: Column
+    time: Column
+    raw_at: Column
+    raw_len: Column
+    length: Column
+    proto: Column
+    flags: Column
+    ttl: Column
+    src: Column
+    sport: Column
+    dst: Column
+    dport: Column
+    seq: Column
+    ack: Column
+    new_src: Column
+    new_sport: Column
+    new_dst: Column
+    new_dport: Column
+    first: int
+    raw: Bytes
+    family: Column
+    words: Words
+    new_words: Words
+    zeros: Bytes
+
+
+@kernel
+def put_records(desk: Desk, b: Block, start: int, stop: int) -> tuple[int, int]:
+    """(``stop``, 0) after the records of packets ``start`` to ``stop`` - 1 were written; or where that ended and why.
+
+    The reason is UNKNOWN, UNBUILT, or the number of the receiver whose part of the buffer has no room.
+    """
+    for i in range(start, stop):
+        if b.place[i] == NOWHERE:
+            continue
+        r = FIRST if b.place[i] == FIRST else find_receiver(desk.receivers, desk.heads, b.new_dst[i], b.new_dport[i])
+        if r == UNKNOWN:
+            return i, UNKNOWN
+        receiver = desk.receivers[r]
+        if not _is_packet(b, i):
+            return i, UNBUILT
+        if receiver.waiting + most_bytes(b, i) > receiver.room:
+            return i, r
+        at = receiver.begin + receiver.waiting
+        begin = at + RECORD_HEADER
+        captured = b.raw_at[i] >= 0
+        if captured:
+            end = begin + b.raw_len[i]
+            move(desk.buffer, begin, b.raw, b.raw_at[i], b.raw_len[i])
+        else:
+            end = begin + b.length[i]
+            _build(desk.buffer, begin, end, b, i)
+        h = read_headers(desk.buffer, begin, end)
+        if captured:
+            finish_checksum(desk.buffer, begin, end, h)
+        new = b.new_words, b.new_src[i], b.new_sport[i], b.new_dst[i], b.new_dport[i]
+        end = rewrite_in_place(desk.buffer, begin, end, h, *new, 1)
+        put_record_header(desk.buffer, at, b.time[i], end - begin, max(b.length[i], end - begin))
+        receiver.waiting += end - at
+    return stop, 0
+
+
+@kernel
+def find_receiver(receivers: list[Receiver], heads: list[int], addr: int, port: int) -> int:
+    """The receiver with that address and port, or UNKNOWN."""
+    r = heads[row_bucket(addr, port, 0, len(heads) - 1)]
+    while r != 0 and (receivers[r].addr != addr or receivers[r].port != port):
+        r = receivers[r].next_same_hash
+    return r
+
+
+@kernel
+def add_receiver(desk: Desk, r: int, addr: int, port: int) -> None:
+    """Let row ``r`` be found by this address and port."""
+    bucket = row_bucket(addr, port, 0, len(desk.heads) - 1)
+    receiver = desk.receivers[r]
+    receiver.addr = addr
+    receiver.port = port
+    receiver.next_same_hash = desk.heads[bucket]
+    desk.heads[bucket] = r
+
+
+@kernel
+def most_bytes(b: Block, i: int) -> int:
+    """How much room the record of packet ``i`` may need."""
+    most: int = b.raw_len[i] if b.raw_at[i] >= 0 else b.length[i]
+    return MOST_EXTRA + most
+
+
+@kernel
+def _is_packet(b: Block, i: int) -> bool:
+    """Whether packet ``i`` can be made: the captured bytes that it names are there, or its columns make a packet."""
+    if b.raw_at[i] >= 0:
+        there: bool = 0 <= b.raw_len[i] <= len(b.raw) - b.raw_at[i]
+        return there
+    version = b.family[b.src[i]]
+    fields = Segment(b.proto[i], b.sport[i], b.dport[i], b.flags[i], b.seq[i], b.ack[i])
+    return b.family[b.dst[i]] == version and length_fits(version, b.length[i]) and fits(fields, b.ttl[i])
+
+
+@kernel
+def _build(buffer: Bytes, begin: int, end: int, b: Block, i: int) -> None:
+    """Make packet ``i`` of its columns in ``buffer[begin:end]``."""
+    version = b.family[b.src[i]]
+    fields = Segment(b.proto[i], b.sport[i], b.dport[i], b.flags[i], b.seq[i], b.ack[i])
+    l4 = begin + header_size(version)
+    payload = l4 + transport_size(fields.proto)
+    if payload < end:
+        move(buffer, payload, b.zeros, 0, end - payload)
+    ends = b.words, b.src[i], b.dst[i]
+    put_ip_header(buffer, begin, version, *ends, fields.proto, end - l4, b.ttl[i], 0, b.first + i + 1, DONT_FRAGMENT)
+    put_transport(buffer, begin, l4, end, payload, version, fields)
+
+
+@kernel
+def put_record_header(buffer: Bytes, at: int, time: int, captured: int, length: int) -> None:
+    """Write the header of a record: its time in ns, the bytes that follow, and how many the packet had."""
+    put_little(buffer, at, time // SECOND)
+    put_little(buffer, at + 4, time % SECOND)
+    put_little(buffer, at + 8, captured)
+    put_little(buffer, at + 12, length)
+
+
+@kernel
+def put_little(buffer: Bytes, at: int, value: int) -> None:
+    """Write the low 32 bits of ``value``, the lowest byte first: the byte order of the files that lbsim writes."""
+    buffer[at] = value & 0xFF
+    buffer[at + 1] = value >> 8 & 0xFF
+    buffer[at + 2] = value >> 16 & 0xFF
+    buffer[at + 3] = value >> 24 & 0xFF
