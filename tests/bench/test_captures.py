@@ -6,11 +6,16 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lbsim.engine.lanes import compiled_lane
+from lbsim.model.result import ResultBlock
+from lbsim.model.trace import Trace
+from lbsim.packet.received import CaptureWriter
 from lbsim.pipeline import run_loaded, trace_blocks_of, trace_of
 from lbsim.scenario import load
 from lbsim.simulate import simulate
@@ -53,7 +58,34 @@ def test_capture_to_rewritten_capture(measure: Measure, tmp_path: Path) -> None:
     measure.packets(GROUP, "capture to rewritten capture", work, packets, goal=2e6)
     # what came in less its link-layer headers went out
     came = path.with_name("web.pcap").stat().st_size - 24 - 14 * packets
-    assert sum(file.stat().st_size - 24 for file in out.iterdir()) == came
+    assert sum(file.stat().st_size - 24 for file in out.glob("*.pcap")) == came
+
+
+class Kept(list[tuple[Trace, ResultBlock]]):
+    """A sink that keeps everything."""
+
+    def add(self, trace: Trace, answers: ResultBlock) -> None:
+        self.append((trace, answers))
+
+
+@pytest.mark.parametrize("target", ["folder", "all.pcap"])
+@pytest.mark.parametrize("source", ["captured", "made-up"])
+def test_decisions_to_rewritten_capture(measure: Measure, tmp_path: Path, source: str, target: str) -> None:
+    path, packets = made(measure, tmp_path, PACKETS)
+    loaded = load(path)
+    trace = trace_of(loaded)
+    if source == "made-up":
+        trace = replace(trace, columns=dict(trace.columns) | {"raw_at": np.full(packets, -1)})
+    kept = Kept()
+    simulate(loaded.config, trace, columns=False, sinks=[kept], lane=compiled_lane())
+
+    def work() -> None:
+        with CaptureWriter(tmp_path / target) as captures:
+            for block, answers in kept:
+                captures.add(block, answers)
+
+    name = {"folder": "a capture per destination", "all.pcap": "one capture"}[target]
+    measure.packets(GROUP, f"decisions about {source} packets to {name}", work, packets, goal=5e6)
 
 
 def test_large_capture_to_a_report(measure: Measure, tmp_path: Path) -> None:
