@@ -78,11 +78,14 @@ def outcomes(files: Sequence[Path], wanted: Wanted, jobs: int | None) -> Generat
 
     Parameters
     ----------
-    jobs : how many are run at a time; None: as many as there are processors, if it pays.
+    jobs : how many are run at a time, or, of a single one, how many of its services; None: as many files as there are
+        processors, if it pays.
     """
     orders = _orders(files, wanted)
     jobs = jobs or (processors() if wanted.figures and len(files) > FEW else 1)
-    if jobs == 1 or len(files) == 1:
+    if len(files) == 1:
+        yield from (_carried_out(order, jobs) for order in orders)
+    elif jobs == 1:
         yield from map(_carried_out, orders)
     else:
         yield from _side_by_side(list(orders), jobs, wanted)
@@ -104,11 +107,11 @@ def _orders(files: Sequence[Path], wanted: Wanted) -> Iterator[Order | LbsimErro
         yield Order(loaded, wanted.one_of_several(name) if len(files) > 1 else wanted)
 
 
-def _carried_out(order: Order | LbsimError) -> Outcome:
+def _carried_out(order: Order | LbsimError, jobs: int = 1) -> Outcome:
     if isinstance(order, LbsimError):
         return order
     with Meter(order.loaded.scenario.name, silent=order.wanted.quiet) as progress:
-        return _carry_out(order, progress)
+        return _carry_out(order, progress, jobs)
 
 
 def _side_by_side(orders: Sequence[Order | LbsimError], jobs: int, wanted: Wanted) -> Iterator[Outcome]:
@@ -129,7 +132,7 @@ def _placed(outcome: Outcome, order: Order) -> Outcome:
     return outcome
 
 
-def _carry_out(order: Order, progress: Progress | None = None) -> Outcome:
+def _carry_out(order: Order, progress: Progress | None = None, jobs: int = 1) -> Outcome:
     """Run a scenario, in whichever process this is."""
     wanted = order.wanted
     try:
@@ -141,6 +144,7 @@ def _carry_out(order: Order, progress: Progress | None = None) -> Outcome:
             columns_out=wanted.columns_out,
             keep_columns=wanted.keep_columns,
             lane=wanted.lane,
+            jobs=jobs,
             progress=progress,
         )
     except LbsimError as error:

@@ -120,7 +120,8 @@ def main() -> None:
     "--jobs",
     type=click.IntRange(1),
     metavar="N",
-    help="Run N scenarios at a time; default: 1, or one per processor if figures of more than 3 are drawn.",
+    help="Run N scenarios at a time, or N independent services of a single one; default: 1, or one per processor if"
+    " figures of more than 3 scenarios are drawn.",
 )
 @click.option(
     "--lane",

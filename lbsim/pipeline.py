@@ -153,6 +153,7 @@ def run_loaded(
     columns_out: Path | None = None,
     keep_columns: bool = False,
     lane: str = "auto",
+    jobs: int = 1,
     progress: Progress | None = None,
 ) -> Run:
     """What a loaded scenario leads to: traffic, simulation, expectations, report, captures.
@@ -166,6 +167,7 @@ def run_loaded(
     columns_out : file for every packet and what became of it; its ending says what is written (``lbsim.export``).
     keep_columns : the result holds every packet, however many there are.
     lane : ``auto``, ``interpreted`` or ``compiled``, see ``lane_choice``; what comes out is the same.
+    jobs : in how many processes independent services may be simulated (``lbsim.apart``).
     progress : told how far the run is.
 
     Raises
@@ -186,7 +188,7 @@ def run_loaded(
         traffic = _traffic_of(loaded)
         if not taken.at_hand("receive_block") or (received and not taken.at_hand("put_records")):
             tell("compile the engine, once", 0, 0)
-        result = _simulate(loaded, traffic, tell, columns=keep_columns or None, sinks=sinks, lane=taken)
+        result = _simulate(loaded, traffic, tell, columns=keep_columns or None, sinks=sinks, lane=taken, jobs=jobs)
     outcomes = tuple(check(loaded, result))
     shown = _as_asked(loaded, result)
     if folder:
@@ -626,23 +628,34 @@ def _simulate(
     columns: bool | None,
     sinks: Sequence[Sink],
     lane: Lane,
+    jobs: int,
 ) -> Result:
     scenario = loaded.scenario
     expected, exact = packets_expected(loaded)
     if isinstance(trace, Trace) or scenario.until is not None or not exact:
         expected = 0
+    options: dict[str, Any] = {
+        "timeline": loaded.timeline,
+        "moments": moments_needed(loaded),
+        "until": scenario.until,
+        "profile": scenario.profile,
+        "sysctls": loaded.sysctls,
+        "start_jiffies": scenario.start_jiffies,
+        "scenario": scenario.name,
+        "digest": loaded.digest,
+        "seed": scenario.seed,
+    }
+    if jobs > 1 and lane.name == "interpreted" and isinstance(trace, Trace) and not sinks:
+        from lbsim.apart import simulate_apart
+
+        tell("simulate", 0, 0)
+        result = simulate_apart(loaded.config, trace, jobs=jobs, **options)
+        if result is not None:
+            return result
     return simulate(
         loaded.config,
         trace,
-        timeline=loaded.timeline,
-        moments=moments_needed(loaded),
-        until=scenario.until,
-        profile=scenario.profile,
-        sysctls=loaded.sysctls,
-        start_jiffies=scenario.start_jiffies,
-        scenario=scenario.name,
-        digest=loaded.digest,
-        seed=scenario.seed,
+        **options,
         columns=columns,
         first=first_connections_needed(loaded),
         sinks=sinks,

@@ -38,7 +38,7 @@ from lbsim.model.result import (
 )
 from lbsim.model.trace import AddressTable, FlowTable, IntColumn, Trace
 
-__all__ = ["KEPT_PACKETS", "simulate"]
+__all__ = ["KEPT_PACKETS", "MANY_ENTRIES", "simulate"]
 
 #: Up to so many packets, a result keeps its per-packet columns unless it is told what to do.
 KEPT_PACKETS = 2_000_000
@@ -71,6 +71,7 @@ def simulate(
     columns: bool | None = None,
     first: int = FIRST_CONNECTIONS,
     sinks: Sequence[Sink] = (),
+    many_entries: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     lane: Lane | None = None,
 ) -> Result:
@@ -87,6 +88,7 @@ def simulate(
     columns : keep the per-packet columns; default: if there are no more than KEPT_PACKETS packets.
     first : how many first connections of each service the result knows if the columns are not kept.
     sinks : each gets every block and what became of it.
+    many_entries : connection tables with more rows are kept as columns (ConnTable); default: MANY_ENTRIES.
     progress : called with (packets done, packets in all; 0 if nobody knows) now and then.
 
     Returns
@@ -108,6 +110,7 @@ def simulate(
         start_jiffies=host.start_jiffies,
     )
     run = _Run(host, _Traffic(trace), _Taken(columns, first, sinks), provenance, progress)
+    run.many_entries = MANY_ENTRIES if many_entries is None else many_entries
     run.begin(config)
     agenda = _agenda(timeline, moments, until)
     sampler = _sampler(config, samples, run.traffic.duration, agenda, until)
@@ -301,6 +304,7 @@ class _Run:
     Attributes
     ----------
     horizon : time (ns) of the last packet that is known to come.
+    many_entries : longer connection tables are kept as columns.
     """
 
     def __init__(
@@ -316,6 +320,7 @@ class _Run:
         self.taken = taken
         self.provenance = provenance
         self.progress = progress
+        self.many_entries = MANY_ENTRIES
         self.findings: list[Finding] = []
         self.horizon = traffic.duration or 0
         self.fed = 0  # packets of earlier blocks
@@ -422,7 +427,7 @@ class _Run:
 
     def moment(self, at: int) -> Moment:
         """The tables as they are; long ones as columns."""
-        many = self.host.tables.director[0].conns_used > MANY_ENTRIES
+        many = self.host.tables.director[0].conns_used > self.many_entries
         return Moment(at, self.host.services(), self._conn_table() if many else self.host.connections())
 
     def _conn_table(self) -> ConnTable:

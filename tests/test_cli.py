@@ -366,7 +366,11 @@ def files_below(folder: Path) -> dict[str, bytes]:
 
 def complaints(stderr: str) -> list[str]:
     """Without the lines that say how far a step is: they come after two seconds, on a busy machine only."""
-    return [line for line in stderr.splitlines() if not re.match(r"\S+: (traffic|simulate|report|captures)\b", line)]
+    return [
+        line
+        for line in stderr.splitlines()
+        if not re.match(r"\S+: (traffic|simulate|report|captures|scenarios)\b", line)
+    ]
 
 
 @pytest.mark.parametrize("options", [["--json"], ["--quiet"], [], ["--columns-out", "c/x.npz", "--pcap-out", "p"]])
@@ -396,6 +400,19 @@ def test_a_scenario_that_takes_long_does_not_change_the_order(tmp_path: Path) ->
 
 def test_more_jobs_than_scenarios_do_no_harm(tmp_path: Path) -> None:
     assert run("--quiet", "--jobs", "50", *several(tmp_path)[:2]).exit_code == 0
+
+
+def test_services_of_one_scenario_side_by_side_give_the_same_report(tmp_path: Path) -> None:
+    other = "  ipvsadm -A -t 192.168.1.10:443 -s lc\n  ipvsadm -a -t 192.168.1.10:443 -r 10.0.0.21 -m\n"
+    text = changed("sysctls:", other + "sysctls:", WHOLE[: WHOLE.index("show:")])
+    traffic = text[text.index("  - service:") : text.index("timeline:")]
+    path = write(tmp_path, changed("timeline:", traffic.replace(":80", ":443") + "timeline:", text))
+    reports = []
+    for jobs in (1, 2):
+        result = run("--jobs", str(jobs), "--out", str(jobs), path)
+        assert (result.exit_code, result.stderr) == (0, "")
+        reports.append((result.stdout.replace(f"{jobs}/demo", "demo"), files_below(tmp_path / str(jobs))))
+    assert reports[0] == reports[1]
 
 
 def test_no_jobs_at_all_are_refused(tmp_path: Path) -> None:

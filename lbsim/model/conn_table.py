@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
+from lbsim.model.address_text import address_texts
 from lbsim.model.result import ConnRow
 
 if TYPE_CHECKING:
@@ -52,6 +53,12 @@ class ConnTable(Sequence[ConnRow]):
     states: Mapping[int, Sequence[str]]
     __hash__ = None  # type: ignore[assignment]  # equal to tuples, too
 
+    @staticmethod
+    def joined(tables: Sequence[ConnTable]) -> ConnTable:
+        """One table of the rows of several, which share their addresses; rows of equal ends are all in one of them."""
+        columns = {name: np.concatenate([table.columns[name] for table in tables]) for name in CONN_COLUMNS}
+        return replace(tables[0], columns=columns)
+
     def __len__(self) -> int:
         return len(self.columns["proto"])
 
@@ -83,16 +90,16 @@ class ConnTable(Sequence[ConnRow]):
         return order
 
     def _rows(self, rows: IntColumn) -> Iterator[ConnRow]:
-        part = {name: column[rows].tolist() for name, column in self.columns.items()}
+        part = {name: self.columns[name][rows].tolist() for name in ("proto", "state", "expires")}
         protocols = [self.protocols[proto].upper() for proto in part["proto"]]
         states = [self.states[proto][state] for proto, state in zip(part["proto"], part["state"], strict=True)]
-        client, virtual, destination = (self._ends(part, end) for end in ("c", "v", "d"))
+        client, virtual, destination = (self._ends(rows, end) for end in ("c", "v", "d"))
         return map(ConnRow, protocols, client, virtual, destination, states, part["expires"])
 
-    def _ends(self, part: Mapping[str, list[int]], end: str) -> Iterator[str]:
+    def _ends(self, rows: IntColumn, end: str) -> Iterator[str]:
         """``10.0.0.11:80`` or ``[fd00::11]:80`` for each row."""
-        for at, port in zip(part[f"{end}addr"], part[f"{end}port"], strict=True):
-            text = str(self.addresses[at])
+        texts = address_texts(self.addresses.take(self.columns[f"{end}addr"][rows]))
+        for text, port in zip(texts, self.columns[f"{end}port"][rows].tolist(), strict=True):
             yield f"[{text}]:{port}" if ":" in text else f"{text}:{port}"
 
 
