@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import pty
-import re
 import shlex
 import signal
 import subprocess
@@ -22,6 +21,7 @@ from click.testing import CliRunner, Result
 import lbsim
 from lbsim.cli import main
 from lbsim.simulate import simulate
+from tests.notes import complaints
 from tests.scenario.texts import WHOLE, changed, line_with, write
 
 ROOT = str(Path(lbsim.__file__).parents[1])
@@ -362,15 +362,6 @@ def several(folder: Path, count: int = 3) -> list[Path]:
 
 def files_below(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def complaints(stderr: str) -> list[str]:
-    """Without the lines that say how far a step is: they come after two seconds, on a busy machine only."""
-    return [
-        line
-        for line in stderr.splitlines()
-        if not re.match(r"\S+: (traffic|simulate|report|captures|scenarios)\b", line)
-    ]
 
 
 @pytest.mark.parametrize("options", [["--json"], ["--quiet"], [], ["--columns-out", "c/x.npz", "--pcap-out", "p"]])

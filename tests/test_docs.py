@@ -10,13 +10,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from lbsim import parse, simulate
+from lbsim.model.result import RESULT_COLUMNS
 from lbsim.model.scenario import Scenario
 from lbsim.packet.build import build_packet
 from lbsim.packet.capture_file import CaptureFile
+from tests.notes import complaints
+from tests.traces import config_text, random_trace
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs/scenarios.md").read_text(encoding="utf-8")
@@ -94,11 +99,50 @@ def test_the_output_that_the_page_shows_is_what_lbsim_prints(name: str, shown: s
 
 def test_the_commands_of_the_page_work_one_after_the_other(folder: Path) -> None:
     done = shell(COMMANDS, folder)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, complaints(done.stderr)) == (0, [])
     assert done.stdout.splitlines()[-1] == "identical"
     assert "traffic" in json.loads((folder / "lbsim.schema.json").read_text(encoding="utf-8"))["properties"]
-    for written in ("reports/two-servers/summary.md", "before/two-servers/result.json", "captures/clients.pcap"):
+    for written in (
+        "reports/two-servers/summary.md",
+        "before/two-servers/result.json",
+        "captures/clients.pcap",
+        "p.npz",
+    ):
         assert (folder / written).is_file()
+
+
+RESULTS = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+
+
+def keys_in_tables(title: str) -> set[str]:
+    """The names in the first column of the table whose head begins with a title."""
+    table = re.search(rf"^\| {re.escape(title)} \|.*?\n\n", RESULTS, re.DOTALL | re.MULTILINE)
+    assert table
+    return {name for row in table[0].split("\n")[2:-2] for name in re.findall(r"`(\w+)`", row.split("|")[1])}
+
+
+def test_the_page_about_results_names_every_key_and_column(tmp_path: Path) -> None:
+    random_result = simulate(parse(config_text(4, "rr")), random_trace(1, 50))
+    random_result.to_json(tmp_path / "result.json")
+    document = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
+    assert keys_in_tables("key") == set(document)
+    assert keys_in_tables("column") == set(document["columns"]) == set(RESULT_COLUMNS)
+    assert keys_in_tables("key of `aggregates`") - {"first", "width"} == set(random_result.aggregates.to_document()) - {
+        "first"
+    }
+
+
+def test_the_python_of_the_page_about_results_works(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    shell("lbsim run two-servers.lbsim.yaml --no-figures --columns-out packets.npz", folder)
+    blocks = re.findall(r"```python\n(.*?)```", RESULTS, re.DOTALL)
+    numpy_example, own = (block for block in blocks if "read_parquet" not in block)
+    found: dict[str, Any] = {}
+    exec(numpy_example, found)
+    assert set(found["dests"]) == {"10.0.0.11:80", "10.0.0.12:80"}
+    assert "new" in set(found["reasons"])
+    exec(own.replace(", polars", "").replace("polars.DataFrame(result)\n", ""), found)
+    assert len(found["result"]) == len(found["senders"])
 
 
 @pytest.mark.parametrize("kernel", ["6.1", "6.12"])
