@@ -41,7 +41,7 @@ class Found:
     rates : packets per second of processor time, of each round.
     entries : of the connection table in the end.
     table_bytes : of all tables that grow with connections; 0 in the interpreted lane.
-    peak_bytes : of the whole process, traffic included.
+    peak_bytes : of the whole process, traffic included, until the table is full.
     """
 
     rates: list[float]
@@ -85,6 +85,7 @@ def measured(scheduler: str, lane: Lane, entries: int, packets: int, rounds: int
     gc.disable()  # as in a simulation
     for piece in takewhile(lambda piece: piece["time"][0] < begin, pieces):
         feeder.receive([feeder.rows(piece)])
+    peak = _peak()  # what comes is kept ready for its round, which no simulation does
     rates: list[float] = []
     for _ in range(rounds + 1):  # in the first one, code is compiled
         rows: list[tuple[Any, int]] = []
@@ -96,7 +97,7 @@ def measured(scheduler: str, lane: Lane, entries: int, packets: int, rounds: int
     gc.enable()
     tables = feeder.host.tables
     sizes = [getattr(getattr(tables, name), "nbytes", 0) for name in _TABLES_OF_CONNECTIONS]
-    return Found(rates[1:], _entries(feeder.host), sum(sizes), _peak())
+    return Found(rates[1:], _entries(feeder.host), sum(sizes), peak)
 
 
 def found(scheduler: str, lane: str, entries: int, packets: int, rounds: int) -> Found:
