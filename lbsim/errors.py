@@ -12,6 +12,7 @@ __all__ = [
     "KernelFailed",
     "KernelUnavailable",
     "LbsimError",
+    "OutOfOrder",
     "ScenarioError",
     "TraceError",
     "expected_one_of",
@@ -73,6 +74,10 @@ class TraceError(LbsimError):
     ) -> None:
         super().__init__(message, file=file, line=line, column=column, text=text)
         self.packet = packet
+
+
+class OutOfOrder(TraceError):  # noqa: N818 - it says what is the case
+    """Time runs backwards in a capture, further than can be mended while it is read: look through it first."""
 
 
 class KernelUnavailable(LbsimError):  # noqa: N818 - it says what is the case

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lbsim import report
-from lbsim.errors import KernelUnavailable, LbsimError
+from lbsim.errors import KernelUnavailable, LbsimError, OutOfOrder
 from lbsim.export import columns_file
 from lbsim.lane_choice import chosen, slow_hint
 from lbsim.model.config import parse_endpoint
@@ -178,24 +178,54 @@ def run_loaded(
     folder = out / loaded.scenario.name if out else None
     for target in (folder, pcap_out and folder_of(pcap_out), columns_out and columns_out.parent):
         refuse_unwritable(target)
-    with ExitStack() as files:
-        sinks = [files.enter_context(columns_file(columns_out))] if columns_out else []
-        received = files.enter_context(CaptureWriter(pcap_out)) if pcap_out else None
-        sinks += [received] if received else []
-        tell("traffic", 0, 0)
-        packets, _ = packets_expected(loaded)
-        taken = chosen(lane, packets)
-        traffic = _traffic_of(loaded)
-        if not taken.at_hand("receive_block") or (received and not taken.at_hand("put_records")):
-            tell("compile the engine, once", 0, 0)
-        result = _simulate(loaded, traffic, tell, columns=keep_columns or None, sinks=sinks, lane=taken, jobs=jobs)
+    packets, _ = packets_expected(loaded)
+    taken = chosen(lane, packets)
+    simulated = partial(_simulated, loaded, tell, taken, columns_out, pcap_out, keep_columns, jobs)
+    try:
+        result, captures = simulated(survey=False)
+    except OutOfOrder:  # rare, so captures are looked through for it only now
+        result, captures = simulated(survey=True)
     outcomes = tuple(check(loaded, result))
     shown = _as_asked(loaded, result)
     if folder:
         tell("report", 0, 0)
         _report(loaded, shown, outcomes, folder, figures)
-    captures = tuple(received.paths) if received else ()
     return Run(loaded, shown, outcomes, folder, captures, columns_out, slow_hint(lane, packets))
+
+
+def _simulated(
+    loaded: Loaded,
+    tell: Progress,
+    lane: Lane,
+    columns_out: Path | None,
+    pcap_out: Path | None,
+    keep_columns: bool,
+    jobs: int,
+    *,
+    survey: bool,
+) -> tuple[Result, tuple[Path, ...]]:
+    """The result, and the captures that were written.
+
+    Raises
+    ------
+    OutOfOrder : only without a ``survey`` of captures: time runs backwards in one, too far. Nothing was written.
+    """
+    with ExitStack() as files:
+        sinks = [files.enter_context(columns_file(columns_out))] if columns_out else []
+        received = files.enter_context(CaptureWriter(pcap_out)) if pcap_out else None
+        sinks += [received] if received else []
+        tell("traffic", 0, 0)
+        if not all(map(lane.at_hand, _compiled_functions(loaded, pcap_out))):
+            tell("compile the engine, once", 0, 0)
+        traffic = _traffic_of(loaded, _Reading(lane, keep_raw=received is not None, survey=survey))
+        result = _simulate(loaded, traffic, tell, columns=keep_columns or None, sinks=sinks, lane=lane, jobs=jobs)
+    return result, tuple(received.paths) if received else ()
+
+
+def _compiled_functions(loaded: Loaded, pcap_out: Path | None) -> list[str]:
+    """The functions in which most of what a run compiles is contained."""
+    has_capture = any(isinstance(item, CaptureTraffic) for item in loaded.scenario.traffic)
+    return ["receive_block"] + ["read_rows"] * has_capture + ["put_records"] * (pcap_out is not None)
 
 
 @dataclass(frozen=True)
@@ -507,7 +537,7 @@ def trace_of(loaded: Loaded) -> Trace:
 
 
 def trace_blocks_of(loaded: Loaded) -> Blocks:
-    """The same packets in blocks: what is made up needs memory for its connections only.
+    """The same packets in blocks, with memory for their connections only.
 
     Of several items, addresses and flows are numbered in order of need (see ``model.merging``).
 
@@ -571,7 +601,16 @@ def _silent(_step: str, _done: int, _total: int) -> None:
     """Tell nobody."""
 
 
-def _part(loaded: Loaded, at: int) -> Blocks:
+@dataclass(frozen=True)
+class _Reading:
+    """How captures are read, see ``traffic.pcap.read_blocks``."""
+
+    lane: Lane | None = None
+    keep_raw: bool = True
+    survey: bool = True
+
+
+def _part(loaded: Loaded, at: int, how: _Reading = _Reading()) -> Blocks:
     """The blocks of one item of ``traffic``."""
     item = loaded.scenario.traffic[at]
     with _placed(loaded, at):
@@ -587,12 +626,24 @@ def _part(loaded: Loaded, at: int) -> Blocks:
                 with text.located():
                     return iter([script.parse(text.text, file=text.file, first_line=text.first_line, start=item.start)])
             case CaptureTraffic():
-                from lbsim.traffic import pcap
+                return _captured(loaded, item, how)
 
-                mapping = {parse_endpoint(end): service for end, service in (item.services or {}).items()}
-                path = loaded.file(item.capture)
-                trace = pcap.read(path, services=loaded.services, mapping=mapping or None, start=item.start)
-                return iter([replace(trace, damage=f"{item.capture}: {trace.damage}") if trace.damage else trace])
+
+def _captured(loaded: Loaded, item: CaptureTraffic, how: _Reading) -> Blocks:
+    from lbsim.traffic.pcap import read_blocks
+
+    blocks = read_blocks(
+        loaded.file(item.capture),
+        services=loaded.services,
+        mapping={parse_endpoint(end): service for end, service in (item.services or {}).items()},
+        start=item.start,
+        lane=how.lane,
+        keep_raw=how.keep_raw,
+        survey=how.survey,
+    )
+    return (
+        replace(block, damage=f"{item.capture}: {block.damage}") if block.damage else block for block in blocks
+    )  # fmt: skip
 
 
 @contextmanager
@@ -606,9 +657,9 @@ def _placed(loaded: Loaded, at: int) -> Iterator[None]:
         raise
 
 
-def _traffic_of(loaded: Loaded) -> Trace | Blocks:
+def _traffic_of(loaded: Loaded, how: _Reading) -> Trace | Blocks:
     """All traffic of a scenario: as one trace if that is short enough to be kept, else in blocks."""
-    parts = [_part(loaded, at) for at in range(len(loaded.scenario.traffic))]
+    parts = [_part(loaded, at, how) for at in range(len(loaded.scenario.traffic))]
     begun: list[list[Trace]] = [[] for _ in parts]
     room = KEPT_PACKETS
     for part, blocks in zip(parts, begun, strict=True):

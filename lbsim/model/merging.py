@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from lbsim.model.numbering import Numbering
+from lbsim.model.quotes import Quotes
 from lbsim.model.trace import COLUMN_TYPES, AddressTable, Blocks, FlowTable, IntColumn, Trace
 
 __all__ = ["merge", "merge_blocks"]
@@ -87,7 +88,7 @@ class _Said:
         left_out, damage = dict(self.left_out), "; ".join(self.damage) or None
         self.left_out.clear()
         self.damage.clear()
-        return Trace(block.columns, block.addresses, block.flows, block.raw, left_out, damage)
+        return replace(block, left_out=left_out, damage=damage)
 
 
 class _Queue:
@@ -137,7 +138,9 @@ def _in_order(parts: Sequence[tuple[int, Trace]], merged: _Merged) -> Trace:
     raw, raw_at = _bytes_needed([part for _, part in parts])
     columns = {name: _all(part[name] for _, part in parts) for name in COLUMN_TYPES if name != "raw_at"}
     columns |= {"raw_at": _all(raw_at), **merged.numbers(parts)}
-    return Trace({name: column[order] for name, column in columns.items()}, merged.addresses, merged.flows, raw)
+    columns = {name: column[order] for name, column in columns.items()}
+    quotes = Quotes.joined([part.quotes for _, part in parts], [len(part) for _, part in parts])
+    return Trace(columns, merged.addresses, merged.flows, raw, quotes=quotes.placed(_inverse(order)))
 
 
 class _Merged:
@@ -164,9 +167,7 @@ class _Merged:
 
     def learn(self, parts: Sequence[tuple[int, Trace]], order: IntColumn) -> None:
         """Number what is new in the parts, whose packets come in this order."""
-        place = np.empty(len(order), dtype="i8")
-        place[order] = np.arange(len(order))
-        places = np.split(place, np.cumsum([len(part) for _, part in parts])[:-1])
+        places = np.split(_inverse(order), np.cumsum([len(part) for _, part in parts])[:-1])
         new = [(source, part, *self._new(source, part, at)) for (source, part), at in zip(parts, places, strict=True)]
         self._address_at.learn(
             [
@@ -265,6 +266,12 @@ def _bytes_needed(parts: Sequence[Trace]) -> tuple[bytes, list[IntColumn]]:
         begins.append(np.where(captured, at - begin + length, at))
         length += end - begin
     return b"".join(pieces), begins
+
+
+def _inverse(order: IntColumn) -> IntColumn:
+    place = np.empty(len(order), dtype="i8")
+    place[order] = np.arange(len(order))
+    return place
 
 
 def _all(columns: Iterable[IntColumn]) -> IntColumn:

@@ -34,6 +34,7 @@ import numpy as np
 
 from lbsim.engine.records import IN, OUT, REPLY
 from lbsim.model.config import Address
+from lbsim.model.quotes import Quotes
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -302,6 +303,7 @@ class Trace:
     left_out : reason -> number of packets of the source that are not in the columns because lbsim has nothing to
         say about them (ARP, no service, ...).
     damage : what was wrong with the source, if it could be read only in part.
+    quotes : the packets that ICMP errors of the trace quote, as far as they are known.
     """
 
     columns: Mapping[str, IntColumn]
@@ -310,6 +312,7 @@ class Trace:
     raw: bytes = b""
     left_out: Mapping[str, int] = field(default_factory=dict)
     damage: str | None = None
+    quotes: Quotes = field(default_factory=Quotes)
 
     def __post_init__(self) -> None:
         sizes = {name: len(column) for name, column in self.columns.items()}
@@ -352,9 +355,8 @@ class Trace:
 
     def part(self, begin: int, end: int) -> Trace:
         """The packets from number ``begin`` up to ``end``, with nothing said of what was left out."""
-        return Trace(
-            {name: column[begin:end] for name, column in self.columns.items()}, self.addresses, self.flows, self.raw
-        )
+        columns = {name: column[begin:end] for name, column in self.columns.items()}
+        return Trace(columns, self.addresses, self.flows, self.raw, quotes=self.quotes.part(begin, end))
 
     def blocks(self, packets: int) -> Blocks:
         """The trace in blocks of so many packets, at least one; what was left out is said by the last."""
@@ -381,6 +383,7 @@ class Trace:
             raw=raw,
             left_out=_added_up(traces),
             damage=_all_damage(traces),
+            quotes=Quotes.joined([trace.quotes for trace in traces], [len(trace) for trace in traces]),
         )
 
 

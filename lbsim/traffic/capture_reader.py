@@ -1,131 +1,212 @@
-"""The frames of a capture file: when each was captured, where its bytes lie, where its IP packet begins.
+"""A capture file, window by window: :class:`Capture`.
 
-Reads pcap (both byte orders, micro- and nanoseconds) and pcapng (any number of sections and interfaces). What
-a packet says is left to ``lbsim.packet.headers``, what it means for a director to ``lbsim.traffic.pcap``.
+Reads pcap (both byte orders, micro- and nanoseconds) and pcapng (any number of sections and interfaces). What a packet
+says is left to ``lbsim.packet.headers``, what it means for a director to ``lbsim.traffic.pcap``.
 
-A capture is often damaged at its end: the machine was switched off, the disk was full. All frames before the
-damage are given, and :attr:`Capture.damage` says what it was. It numbers packets from 1, like Wireshark.
+A capture is often damaged at its end: the machine was switched off, the disk was full. All frames before the damage are
+given, and :attr:`Capture.damage` says what it was. It numbers packets from 1, like Wireshark.
 
-Source: the Internet drafts draft-ietf-opsawg-pcap and draft-ietf-opsawg-pcapng; the link types at
-tcpdump.org.
+Source: the Internet drafts draft-ietf-opsawg-pcap and draft-ietf-opsawg-pcapng.
 """
 
 from __future__ import annotations
 
-import stat
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from struct import Struct
-from typing import NamedTuple, TypeAlias
+from typing import Any
 
+from lbsim.engine.lanes import Lane
 from lbsim.errors import TraceError
+from lbsim.traffic import frames as stops
+from lbsim.traffic.capture_bytes import CaptureBytes, Window
+from lbsim.traffic.frames import LONGEST, Interface, Place, Scan
+from lbsim.traffic.lane_columns import readable
+from lbsim.traffic.links import LINK_TYPES
 
-__all__ = ["ARP", "NOT_IP", "NO_TIME", "OTHER_LINK", "UNREADABLE", "Capture", "Frame", "open_capture"]
+__all__ = ["Capture"]
 
-#: (bytes of the file, begin and end of a frame) -> where its IP packet begins, or ARP, NOT_IP, ...
-FindIp: TypeAlias = Callable[[bytes, int, int], int]
-#: (nanoseconds since 1970 or NO_TIME, begin and end of the frame in the file, how to find its IP packet)
-Frame: TypeAlias = tuple[int, int, int, FindIp]
+_PCAPNG = b"\x0a\x0d\x0d\x0a"  # the type of a section header, the same in both byte orders
+_BYTE_ORDERS = (b"\x4d\x3c\x2b\x1a", b"\x1a\x2b\x3c\x4d")
+_PCAP_HEADER = 24  # bytes
+_BYTES_PER_FRAME = 64  # with its header, at a guess
 
-ARP = -1
-NOT_IP = -2  # the link layer says that it carries something else
-UNREADABLE = -3  # the frame ends before the link layer says what it carries
-OTHER_LINK = -4  # a link type that is not supported, in a file that has others, too
+#: First four bytes of a pcap file -> byte order, nanoseconds per unit of a time stamp's fraction.
+_PCAP: Mapping[bytes, tuple[str, int]] = {
+    b"\xd4\xc3\xb2\xa1": ("<", 1000),
+    b"\xa1\xb2\xc3\xd4": (">", 1000),
+    b"\x4d\x3c\xb2\xa1": ("<", 1),
+    b"\xa1\xb2\x3c\x4d": (">", 1),
+}
 
-NO_TIME = -1  # pcapng has packets without a time
+#: How a packed file begins -> what it is packed with. gzip and zstd never come here.
+_PACKED = {b"\xfd7zX": "xz", b"BZh": "bzip2", b"\x04\x22\x4d\x18": "lz4", b"PK\x03\x04": "zip"}
 
-_LONGEST = 256 * 2**20  # bytes of a frame
-_END_OF_TIME = 1 << 62  # nanoseconds, the year 2116: differences of such times still fit into 64 bits
-_SECOND = 1_000_000_000
-
-
-class _Damage(Exception):  # noqa: N818 - not an error to the caller: what was read before is good
-    """The rest of the file cannot be read; the text says why."""
-
-
-def open_capture(path: Path) -> Capture:
-    """The capture file of that path.
-
-    Raises
-    ------
-    TraceError : the file cannot be read or is no capture, or the link type of a pcap file is not supported.
-    """
-    return Capture(_content(path), str(path))
+_TIME_RESOLUTION = 9  # options of an interface
+_TIME_OFFSET = 14
+_MOST_OFFSET = 2**61  # seconds; any such time is far from those that can be
 
 
-def _content(path: Path) -> bytes:
-    try:
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            raise TraceError("is a directory; expected a capture file (pcap, pcapng)", file=str(path))
-        if not stat.S_ISREG(mode):  # a pipe or a device might never end
-            raise TraceError("is no regular file; expected a capture file (pcap, pcapng)", file=str(path))
-        raw = path.read_bytes()
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or str(error)
-        raise TraceError(f"cannot read the capture: {why}", file=str(path)) from None
-    if not raw:
-        raise TraceError("the file is empty; expected a capture (pcap, pcapng)", file=str(path))
-    return raw
+class _DamagedError(Exception):
+    """An interface that cannot be read; the text says why."""
 
 
 class Capture:
-    """A capture file: iterate over :meth:`frames` once, then look at ``damage``.
+    """An open capture: each :meth:`advance` lets somebody look at some more frames, until ``ended``.
 
     Attributes
     ----------
-    raw : bytes of the whole file.
-    damage : what was wrong with it, or None; known when :meth:`frames` has ended.
+    window : the piece of the file that is in memory; ``raw`` are its bytes as functions of the lane read them.
+    scans : a table of one row: how far the reading got, and how time went.
+    interfaces : table of :class:`Interface`: those of the current section.
+    is_pcapng : which of the functions of ``frames`` find its frames.
+    most : frames of one advance.
+    ended : there are no more frames.
+    damage : what was wrong with the file, or None; known when it has ended.
     """
 
-    def __init__(self, raw: bytes, file: str) -> None:
-        self.raw = raw
-        self.damage: str | None = None
-        self._file = file
-        self._links: set[int] = set()
-        self._frames = self._pcapng() if raw[:4] == _PCAPNG else self._pcap()
-
-    def frames(self) -> Iterator[Frame]:
-        """The frames in the order of the file.
+    def __init__(self, source: CaptureBytes, lane: Lane, most: int, file: str) -> None:
+        """Look at the file's header. ``most``: as the attribute; it becomes less for a small file.
 
         Raises
         ------
-        TraceError : a pcapng file has interfaces, but none of a supported link type.
+        TraceError : this is no capture, or one of a link type that is not supported.
         """
-        try:
-            yield from self._frames
-        except _Damage as damage:
-            self.damage = str(damage)
-        if self._links and self._links.isdisjoint(_LINK_TYPES):
+        self.damage: str | None = None
+        self.ended = False
+        self.scans: list[Scan] = lane.table(Scan, 1)
+        self.scans[0].first = self.scans[0].last = stops.NO_TIME
+        self.interfaces: Any = lane.table(Interface, 4)
+        self._source = source
+        self._lane = lane
+        self._file = file
+        self._links: set[int] = set()
+        self._show(source.window(0, _PCAP_HEADER))
+        self.is_pcapng = self._read_header()
+        self.most = _most_frames(most, self.window)
+
+    @property
+    def number(self) -> int:
+        """How many packets were read, with those left out."""
+        return int(self.scans[0].number)
+
+    @property
+    def place(self) -> Place:
+        """Where the next frames are looked for."""
+        return Place(self.raw, self.window.size, self.scans, self.interfaces, self.is_pcapng)
+
+    def advance(self, look: Callable[[int], None], *, one_window: bool) -> None:
+        """Let ``look`` find frames: it gets how many at most, and says in ``scans`` how far it got.
+
+        Parameters
+        ----------
+        one_window : the frames must all lie in the window that is there afterwards.
+
+        Raises
+        ------
+        TraceError : the file cannot be read any more; or a pcapng file has interfaces, none of a supported link type.
+        """
+        scan = self.scans[0]
+        before = self.number
+        while not self.ended and (wanted := self.most - (self.number - before)) > 0:
+            look(wanted)
+            if scan.stopped == stops.INTERFACE:
+                self._add_interface()
+            elif scan.stopped >= stops.FAULT_LENGTH:
+                self._end(self._fault())
+            elif scan.stopped == stops.SHORT and self.window.is_last:
+                self._end(self._cut())
+            elif scan.stopped == stops.SHORT:
+                if one_window and self.number > before:
+                    return
+                self._show(self._source.window(self._place(), int(scan.wanted)))
+
+    def _show(self, window: Window) -> None:
+        self.window = window
+        self.raw = readable(self._lane, window.data)
+        self.scans[0].at = 0
+
+    def _place(self) -> int:
+        """In the file: where the next record or block begins."""
+        return self.window.begin + int(self.scans[0].at)
+
+    def _end(self, damage: str | None) -> None:
+        self.ended = True
+        self.damage = "; ".join(text for text in (damage, self._source.damage) if text) or None
+        if self._links and self._links.isdisjoint(LINK_TYPES):
             raise self._unsupported(min(self._links))
 
-    def _pcapng(self) -> Iterator[Frame]:
-        magic = self.raw[8:12]
-        if magic not in _BYTE_ORDERS:
-            raise self._error(
-                f"this begins like pcapng, but its byte-order magic is {magic.hex() or 'missing'}; expected "
-                f"{_listed(_BYTE_ORDERS)}"
-            )
-        return _PcapngFile(self.raw, self._links).frames()
+    # Headers
 
-    def _pcap(self) -> Iterator[Frame]:
-        magic = self.raw[:4]
-        if magic not in _PCAP:
-            hint = " (gzip: unpack it first)" if magic[:2] == b"\x1f\x8b" else ""
+    def _read_header(self) -> bool:
+        """Read the header of a pcap file; whether it is pcapng instead."""
+        head = bytes(self.window.data[: min(_PCAP_HEADER, self.window.size)])
+        if head[:4] == _PCAPNG:
+            if head[8:12] not in _BYTE_ORDERS:
+                raise self._error(
+                    f"this begins like pcapng, but its byte-order magic is {head[8:12].hex() or 'missing'}; expected "
+                    f"{_listed(_BYTE_ORDERS)}"
+                )
+            return True
+        if head[:4] not in _PCAP:
             raise self._error(
-                f"this is no capture, it begins with {magic.hex()}{hint}; expected {_listed(_PCAP)} "
+                f"this is no capture, it begins with {head[:4].hex()}{_how_packed(head)}; expected {_listed(_PCAP)} "
                 f"(pcap) or {_PCAPNG.hex()} (pcapng)"
             )
-        if len(self.raw) < 24:
-            raise self._error(f"the file header is cut after {len(self.raw)} bytes; expected 24")
-        order, unit = _PCAP[magic]
-        major, minor, link = Struct(order + "4xHH12xI").unpack_from(self.raw)
+        if len(head) < _PCAP_HEADER:
+            raise self._error(f"the file header is cut after {len(head)} bytes; expected {_PCAP_HEADER}")
+        self._read_pcap_header(head)
+        return False
+
+    def _read_pcap_header(self, head: bytes) -> None:
+        order, unit = _PCAP[head[:4]]
+        major, minor, link = Struct(order + "4xHH12xI").unpack(head)
         if major != 2:
             raise self._error(f"pcap version {major}.{minor} is not supported; expected 2.4")
         link &= 0x03FFFFFF  # the bits above describe the frame check sequence
-        if link not in _LINK_TYPES:
+        if link not in LINK_TYPES:
             raise self._unsupported(link)
-        return _pcap_frames(self.raw, order, unit, _LINK_TYPES[link])
+        scan = self.scans[0]
+        scan.big = int(order == ">")
+        scan.unit = unit
+        scan.link = link
+        scan.at = _PCAP_HEADER
+
+    def _add_interface(self) -> None:
+        """Read the block at ``scan.at``, which is whole and describes an interface of the current section."""
+        scan = self.scans[0]
+        at, row = int(scan.at), int(scan.interfaces)
+        order = ">" if scan.big else "<"
+        (length,) = Struct(order + "I").unpack_from(self.window.data, at + 4)
+        self.interfaces = self._lane.grown(self.interfaces, _room_for(row, len(self.interfaces)))
+        try:
+            link = _read_interface(bytes(self.window.data[at : at + length - 4]), order, self.interfaces[row])
+        except _DamagedError as damage:
+            self._end(self._at_block(str(damage)))
+            return
+        self._links.add(link)
+        scan.interfaces = row + 1
+        scan.at = at + length
+
+    # Damage
+
+    def _cut(self) -> str | None:
+        """What is wrong with a file that ends here: nothing, if a record or block ends here, too."""
+        end = self.window.begin + self.window.size
+        if self._place() == end:
+            return None
+        if self.is_pcapng:
+            return f"cut at byte {end}, after packet {self.number}"
+        return f"cut in packet {self.number + 1} at byte {end}"
+
+    def _fault(self) -> str:
+        scan = self.scans[0]
+        if self.is_pcapng:
+            return self._at_block(_BLOCK_FAULTS[int(scan.stopped)].format(scan.value, scan.other))
+        what = _RECORD_FAULTS[int(scan.stopped)].format(scan.value)
+        return f"packet {self.number + 1} at byte {self._place()} {what}"
+
+    def _at_block(self, what: str) -> str:
+        return f"the block at byte {self._place()}, after packet {self.number}, {what}"
 
     def _unsupported(self, link: int) -> TraceError:
         return self._error(
@@ -137,264 +218,86 @@ class Capture:
         return TraceError(message, file=self._file)
 
 
-def _listed(magics: Mapping[bytes, object]) -> str:
+_RECORD_FAULTS = {
+    stops.FAULT_LENGTH: "claims {} bytes",
+    stops.FAULT_FRACTION: "has no time, its fraction of a second is {}",
+}
+_BLOCK_FAULTS = {
+    stops.FAULT_LENGTH: "claims {} bytes",
+    stops.FAULT_BYTE_ORDER: "begins a section, but has no byte order",
+    stops.FAULT_TRAILER: "claims {} bytes where it begins and {} where it ends",
+    stops.FAULT_TOO_SHORT: "is too short for a packet",
+    stops.FAULT_INTERFACE: "names interface {} of {}",
+    stops.FAULT_CAPTURED: "claims a packet of {} bytes, more than it has",
+    stops.FAULT_TIME: "has no time between 1970 and 2116",
+}
+
+
+def _most_frames(most: int, window: Window) -> int:
+    """Tables of small captures are small: they are made anew for each."""
+    return min(most, 16 + window.size // _BYTES_PER_FRAME) if window.is_last else most
+
+
+def _listed(magics: Mapping[bytes, object] | tuple[bytes, ...]) -> str:
     return ", ".join(magic.hex() for magic in magics)
 
 
-#: First four bytes of a pcap file -> byte order, nanoseconds per unit of a time stamp's fraction.
-_PCAP: Mapping[bytes, tuple[str, int]] = {
-    b"\xd4\xc3\xb2\xa1": ("<", 1000),
-    b"\xa1\xb2\xc3\xd4": (">", 1000),
-    b"\x4d\x3c\xb2\xa1": ("<", 1),
-    b"\xa1\xb2\x3c\x4d": (">", 1),
-}
+def _how_packed(head: bytes) -> str:
+    return next((f" ({name}: unpack it first)" for magic, name in _PACKED.items() if head.startswith(magic)), "")
 
 
-def _pcap_frames(raw: bytes, order: str, unit: int, find_ip: FindIp) -> Iterator[Frame]:
-    """The frames of a pcap file: records of a 16-byte header and the captured bytes."""
-    header = Struct(order + "III4x").unpack_from
-    size = len(raw)
-    at = 24
-    number = 0
-    while at < size:
-        number += 1
-        if at + 16 > size:
-            raise _Damage(f"cut in packet {number} at byte {size}")
-        seconds, fraction, captured = header(raw, at)
-        end = at + 16 + captured
-        if end > size:
-            if captured > _LONGEST:
-                raise _Damage(f"packet {number} at byte {at} claims {captured} bytes")
-            raise _Damage(f"cut in packet {number} at byte {size}")
-        nanoseconds = fraction * unit
-        if nanoseconds >= _SECOND:
-            raise _Damage(f"packet {number} at byte {at} has no time, its fraction of a second is {fraction}")
-        yield seconds * _SECOND + nanoseconds, at + 16, end, find_ip
-        at = end
+def _room_for(row: int, rows: int) -> int:
+    return rows if row < rows else 2 * rows
 
 
-_PCAPNG = b"\x0a\x0d\x0d\x0a"  # the type of a section header, the same in both byte orders
-_BYTE_ORDERS: Mapping[bytes, str] = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
-_INTERFACE = 1  # types of blocks
-_OLD_PACKET = 2
-_SIMPLE_PACKET = 3
-_ENHANCED_PACKET = 6
-_TIME_RESOLUTION = 9  # options of an interface
-_TIME_OFFSET = 14
+def _read_interface(block: bytes, order: str, interface: Interface) -> int:
+    """The link type of an interface; its row is filled in.
+
+    Parameters
+    ----------
+    block : the block without the length at its end.
+    """
+    if len(block) < 16:
+        raise _DamagedError("is too short for an interface")
+    link: int
+    link, longest = Struct(order + "H2xI").unpack_from(block, 8)
+    options = _options(block, order)
+    resolution = options.get(_TIME_RESOLUTION, b"\x06")
+    offset = options.get(_TIME_OFFSET, bytes(8))
+    if len(resolution) != 1 or len(offset) != 8:
+        raise _DamagedError("has a time resolution or a time offset of a wrong size")
+    (seconds,) = Struct(order + "q").unpack(offset)
+    interface.link = link
+    interface.longest = longest or LONGEST
+    interface.unit, interface.per = _time_unit(resolution[0])
+    interface.offset = min(max(seconds, -_MOST_OFFSET), _MOST_OFFSET)
+    return link
 
 
-class _Words(NamedTuple):
-    """How to read what stands in a pcapng file, in one byte order."""
-
-    block: Struct  # type, length
-    number: Struct  # one 32-bit number
-    interface: Struct  # link type, longest frame
-    option: Struct  # code, length
-    offset: Struct  # seconds
-    packet: Struct  # interface, time (high, low), captured bytes
-    old_packet: Struct  # likewise
-
-
-_WORDS = {
-    order: _Words(*(Struct(order + form) for form in ("II", "I", "H2xI", "HH", "q", "IIII", "H2xIII")))
-    for order in "<>"
-}
+def _time_unit(resolution: int) -> tuple[int, int]:
+    """(unit, per) of an interface, see ``frames.Interface``."""
+    exponent = resolution & 0x7F
+    if resolution & 0x80:
+        return stops.BINARY, exponent
+    if exponent <= 9:
+        return stops.DECIMAL, 10**exponent
+    if exponent <= 9 + 18:
+        return stops.FINER, 10 ** (exponent - 9)
+    return stops.BINARY, 127  # so fine that no stamp of 64 bits reaches a nanosecond; 2 ** -127 s does the same
 
 
-class _Interface(NamedTuple):
-    """Where packets were captured. A time stamp t means t * multiplier // divisor + offset nanoseconds."""
-
-    find_ip: FindIp
-    longest: int  # captured bytes of a simple packet
-    multiplier: int
-    divisor: int
-    offset: int
-
-
-class _PcapngFile:
-    """A pcapng file: blocks of a type, a length, a body and the length again; unknown types are skipped."""
-
-    def __init__(self, raw: bytes, links: set[int]) -> None:
-        self._raw = raw
-        self._links = links  # collects the link types of all interfaces
-        self._words = _WORDS["<"]
-        self._interfaces: list[_Interface] = []  # of the current section
-        self._number = 0  # of the packet that was read last
-
-    def frames(self) -> Iterator[Frame]:
-        """The frames in the order of the file."""
-        raw = self._raw
-        size = len(raw)
-        at = 0
-        while at < size:
-            if raw[at : at + 4] == _PCAPNG:
-                self._begin_section(at)
-            kind, end = self._block(at)
-            if kind in (_ENHANCED_PACKET, _OLD_PACKET):
-                yield self._packet(at, end - 4, self._words.packet if kind > 2 else self._words.old_packet)
-            elif kind == _SIMPLE_PACKET:
-                yield self._simple_packet(at, end - 4)
-            elif kind == _INTERFACE:
-                self._interfaces.append(self._interface(at, end - 4))
-            at = end
-
-    def _begin_section(self, at: int) -> None:
-        order = _BYTE_ORDERS.get(self._raw[at + 8 : at + 12])
-        if order is None:
-            raise self._damage(at, "begins a section, but has no byte order")
-        self._words = _WORDS[order]
-        self._interfaces = []
-
-    def _block(self, at: int) -> tuple[int, int]:
-        """(type, end) of the block at ``at``."""
-        size = len(self._raw)
-        if at + 12 > size:
-            raise _Damage(f"cut at byte {size}, after packet {self._number}")
-        kind, length = self._words.block.unpack_from(self._raw, at)
-        end: int = at + length
-        if length < 12 or length % 4 or length > _LONGEST:
-            raise self._damage(at, f"claims {length} bytes")
-        if end > size:
-            raise _Damage(f"cut at byte {size}, after packet {self._number}")
-        (again,) = self._words.number.unpack_from(self._raw, end - 4)
-        if again != length:
-            raise self._damage(at, f"claims {length} bytes where it begins and {again} where it ends")
-        return kind, end
-
-    def _packet(self, at: int, tail: int, words: Struct) -> Frame:
-        """A packet with interface, time and captured length; its body ends at ``tail``."""
-        begin = at + 28
-        if begin > tail:
-            raise self._damage(at, "is too short for a packet")
-        which, high, low, captured = words.unpack_from(self._raw, at + 8)
-        if which >= len(self._interfaces):
-            raise self._damage(at, f"names interface {which} of {len(self._interfaces)}")
-        if begin + captured > tail:
-            raise self._damage(at, f"claims a packet of {captured} bytes, more than it has")
-        interface = self._interfaces[which]
-        time = (high << 32 | low) * interface.multiplier // interface.divisor + interface.offset
-        if not 0 <= time < _END_OF_TIME:
-            raise self._damage(at, "has no time between 1970 and 2116")
-        self._number += 1
-        return time, begin, begin + captured, interface.find_ip
-
-    def _simple_packet(self, at: int, tail: int) -> Frame:
-        """A packet of the first interface; the block says neither its time nor how much was captured."""
-        begin = at + 12
-        if begin > tail:
-            raise self._damage(at, "is too short for a packet")
-        if not self._interfaces:
-            raise self._damage(at, "names interface 0 of 0")
-        interface = self._interfaces[0]
-        (length,) = self._words.number.unpack_from(self._raw, at + 8)
-        self._number += 1
-        return NO_TIME, begin, begin + min(length, interface.longest, tail - begin), interface.find_ip
-
-    def _interface(self, at: int, tail: int) -> _Interface:
-        if at + 16 > tail:
-            raise self._damage(at, "is too short for an interface")
-        link, longest = self._words.interface.unpack_from(self._raw, at + 8)
-        options = self._options(at, tail)
-        resolution = options.get(_TIME_RESOLUTION, b"\x06")
-        offset = options.get(_TIME_OFFSET, bytes(8))
-        if len(resolution) != 1 or len(offset) != 8:
-            raise self._damage(at, "has a time resolution or a time offset of a wrong size")
-        exponent = resolution[0] & 0x7F
-        per_second = 2**exponent if resolution[0] & 0x80 else 10**exponent
-        whole = _SECOND % per_second == 0
-        self._links.add(link)
-        return _Interface(
-            find_ip=_LINK_TYPES.get(link, _other_link),
-            longest=longest or _LONGEST,
-            multiplier=_SECOND // per_second if whole else _SECOND,
-            divisor=1 if whole else per_second,
-            offset=self._words.offset.unpack(offset)[0] * _SECOND,
-        )
-
-    def _options(self, at: int, tail: int) -> dict[int, bytes]:
-        """Code -> value of an interface's options, each the first of its code."""
-        options: dict[int, bytes] = {}
-        option = at + 16
-        while option + 4 <= tail:
-            code, length = self._words.option.unpack_from(self._raw, option)
-            value = option + 4
-            if code == 0:
-                break
-            if value + length > tail:
-                raise self._damage(at, f"claims an option of {length} bytes, more than it has")
-            options.setdefault(code, self._raw[value : value + length])
-            option = value + (length + 3 & ~3)
-        return options
-
-    def _damage(self, at: int, what: str) -> _Damage:
-        return _Damage(f"the block at byte {at}, after packet {self._number}, {what}")
-
-
-_IP_TYPES = frozenset({0x0800, 0x86DD})
-_ARP_TYPE = 0x0806
-_VLAN_TYPES = frozenset({0x8100, 0x88A8, 0x9100})  # 802.1Q, 802.1ad, and what QinQ used before 802.1ad
-_IP_FAMILIES = frozenset({2, 10, 23, 24, 28, 30})  # AF_INET, and AF_INET6 of Linux, Windows and the BSDs
-
-
-def _behind_ethertype(raw: bytes, at: int, end: int) -> int:
-    """Where the IP packet begins if ``at`` is where the EtherType is, behind any number of VLAN tags."""
-    while at + 2 <= end:
-        ethertype = raw[at] << 8 | raw[at + 1]
-        if ethertype in _IP_TYPES:
-            return at + 2
-        if ethertype not in _VLAN_TYPES:
-            return ARP if ethertype == _ARP_TYPE else NOT_IP
-        at += 4
-    return UNREADABLE
-
-
-def _ethernet(raw: bytes, at: int, end: int) -> int:
-    return _behind_ethertype(raw, at + 12, end)
-
-
-def _linux_cooked(raw: bytes, at: int, end: int) -> int:
-    return _behind_ethertype(raw, at + 14, end)
-
-
-def _linux_cooked_v2(raw: bytes, at: int, end: int) -> int:
-    """The EtherType is the first field of 20 bytes; VLAN tags follow behind them."""
-    if at + 20 > end:
-        return UNREADABLE
-    ethertype = raw[at] << 8 | raw[at + 1]
-    if ethertype in _IP_TYPES:
-        return at + 20
-    if ethertype in _VLAN_TYPES:
-        return _behind_ethertype(raw, at + 22, end)
-    return ARP if ethertype == _ARP_TYPE else NOT_IP
-
-
-def _bsd_loopback(raw: bytes, at: int, end: int) -> int:
-    """Four bytes of address family, in the byte order of whichever machine captured."""
-    if at + 4 > end:
-        return UNREADABLE
-    family = int.from_bytes(raw[at : at + 4], "little")
-    if family > 0xFFFF:
-        family = int.from_bytes(raw[at : at + 4], "big")
-    return at + 4 if family in _IP_FAMILIES else NOT_IP
-
-
-def _raw_ip(_raw: bytes, at: int, _end: int) -> int:
-    return at
-
-
-def _other_link(_raw: bytes, _at: int, _end: int) -> int:
-    return OTHER_LINK
-
-
-_LINK_TYPES: Mapping[int, FindIp] = {
-    0: _bsd_loopback,
-    1: _ethernet,
-    12: _raw_ip,
-    14: _raw_ip,
-    101: _raw_ip,
-    108: _bsd_loopback,
-    113: _linux_cooked,
-    228: _raw_ip,
-    229: _raw_ip,
-    276: _linux_cooked_v2,
-}
+def _options(block: bytes, order: str) -> dict[int, bytes]:
+    """Code -> value of an interface's options, each the first of its code."""
+    head = Struct(order + "HH")
+    options: dict[int, bytes] = {}
+    at = 16
+    while at + 4 <= len(block):
+        code, length = head.unpack_from(block, at)
+        value = at + 4
+        if code == 0:
+            break
+        if value + length > len(block):
+            raise _DamagedError(f"claims an option of {length} bytes, more than it has")
+        options.setdefault(code, block[value : value + length])
+        at = value + (length + 3 & ~3)
+    return options

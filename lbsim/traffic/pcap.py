@@ -3,56 +3,40 @@
 A capture shows both directions. Packets to a service are what the director gets (IN). Packets from a service
 are answers (REPLY): in the simulation they come from whichever destination got the flow's last IN packet, so
 their ``src`` and ``sport`` hold the virtual end. All other packets are counted by name, see :data:`LEFT_OUT`.
+
+:func:`read_blocks` gives the same trace in blocks, for captures that are too large for memory.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Collection, Mapping
-from ipaddress import ip_address
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from struct import Struct
-from typing import TypeAlias
+from typing import Self
 
 import numpy as np
 
-from lbsim.engine.records import CUT_HEADER, FRAGMENT, ICMP_ERROR, IN, NO_PORTS, REPLY, TCP, UDP
-from lbsim.errors import TraceError
-from lbsim.model.config import Address, ServiceId, format_endpoint
-from lbsim.model.trace import COLUMN_TYPES, AddressTable, Flow, FlowTable, IntColumn, Trace
-from lbsim.packet.headers import ICMP, ICMPV6, Headers, parse
-from lbsim.traffic.capture_reader import ARP, NO_TIME, NOT_IP, OTHER_LINK, UNREADABLE, Capture, open_capture
+from lbsim.engine.lanes import Lane, interpreted_lane
+from lbsim.errors import OutOfOrder, TraceError
+from lbsim.model.config import Address, ServiceId
+from lbsim.model.trace import Trace
+from lbsim.traffic.capture_bytes import CaptureBytes, open_bytes
+from lbsim.traffic.capture_reader import Capture
+from lbsim.traffic.conversations import Conversations
+from lbsim.traffic.frames import FRAME_COLUMNS, FrameColumns, find_frames
+from lbsim.traffic.lane_columns import columns
+from lbsim.traffic.service_ends import LEFT_OUT
+from lbsim.traffic.time_order import ALWAYS, NEVER, Run, TimeOrder
 
-__all__ = ["LEFT_OUT", "read"]
+__all__ = ["LEFT_OUT", "Blocks", "read", "read_blocks"]
 
-#: Why a packet of a capture is not in the trace -> the exact condition. The first one that holds is counted.
-LEFT_OUT: Mapping[str, str] = {
-    "other_link_type": "Captured on an interface of a link type that lbsim cannot read (pcapng: the file has "
-    "other interfaces, too).",
-    "arp": "ARP.",
-    "not_ip": "The link layer carries neither IPv4 nor IPv6 nor ARP.",
-    "unreadable": "The frame ends within its link-layer or IP header, or its IP header contradicts itself.",
-    "other_protocol": "Neither TCP nor UDP nor an ICMP error sent to the address of a service.",
-    "no_service": "TCP or UDP, but neither destination nor source is a service. Of fragments, and of packets "
-    "that end before their ports, address and protocol alone decide.",
-    "not_captured": "From or to a service, but the capture ends within the transport header (TCP 20 bytes, "
-    "UDP 8): made with too small a snapshot length.",
-}
-
-_LINK_REASONS = {ARP: "arp", NOT_IP: "not_ip", UNREADABLE: "unreadable", OTHER_LINK: "other_link_type"}
-_PROTOCOLS = {"tcp": TCP, "udp": UDP}
-_ICMP_OF_VERSION = {4: ICMP, 6: ICMPV6}
-_HEADER_SIZE = {TCP: 20, UDP: 8}
-_BY_ADDRESS_ALONE = frozenset({FRAGMENT, NO_PORTS, ICMP_ERROR})
-
-_ROW = np.dtype([(name, "<" + kind) for name, kind in COLUMN_TYPES.items()])
-_CODES = {"i8": "q", "i4": "i", "i2": "h", "i1": "b"}
-_pack_row = Struct("<" + "".join(_CODES[kind] for kind in COLUMN_TYPES.values())).pack
-
-#: As captured: proto, shape, whether the capture cut the transport header, src, sport, dst, dport.
-_Key: TypeAlias = tuple[int, int, bool, bytes, int, bytes, int]
-#: As in the trace: flow, direction, src, sport, dst, dport, proto.
-_Ends: TypeAlias = tuple[int, int, int, int, int, int, int]
+BLOCK_PACKETS = 65_536
+BLOCK_IN_MEMORY = 8_192  # when the whole file is in memory anyway
+WINDOW = 2**20  # bytes of the file in memory at a time: so many that they are still in the cache when looked at
+KEPT_WINDOW = 2**23  # the same if blocks keep their bytes: then a block has no more than these
+_SURVEYED = 4096  # packets of which the earliest time is noted
 
 
 def read(
@@ -61,6 +45,7 @@ def read(
     services: Collection[ServiceId],
     mapping: Mapping[tuple[Address, int], ServiceId] | None = None,
     start: int = 0,
+    lane: Lane | None = None,
 ) -> Trace:
     """The trace of a capture: its packets to and from services, in time order.
 
@@ -72,14 +57,15 @@ def read(
 
     Parameters
     ----------
-    path : a pcap or pcapng file. Link types: Ethernet (VLAN tags are skipped), Linux cooked, raw IP, BSD
-        loopback.
+    path : a pcap or pcapng file, also packed with gzip or zstd. Link types: Ethernet (VLAN tags are skipped), Linux
+        cooked, raw IP, BSD loopback.
     services : the virtual services; packets from or to the address and port of one, and of its protocol, are
         its.
     mapping : captured server ends -> the virtual service that each stands for, for packets of that service's
         protocol. It counts as one of ``services``. Servers that stand for the same service share its flows.
         Where the address alone decides (see :data:`LEFT_OUT`), the first pair with that address does.
     start : ns, when the capture's first packet is sent (even if that is one of those left out).
+    lane : how the capture is decoded; default: interpreted.
 
     Returns
     -------
@@ -95,168 +81,242 @@ def read(
     TraceError : the file cannot be read, is no capture or has no supported link type; or the mapping leads
         from one address family to the other.
     """
-    capture = open_capture(path)
-    conversations = _Conversations(services, mapping or {}, file=str(path))
-    found = _Found(capture, conversations)
-    columns = found.columns(start)
-    flows = list(conversations.flows)
-    if found.backwards:
-        flows = _sort_by_time(columns, flows)
-    return Trace(
-        columns=columns,
-        addresses=AddressTable(ip_address(address) for address in conversations.addresses),
-        flows=FlowTable(flows),
-        raw=capture.raw,
-        left_out={reason: found.left_out[reason] for reason in LEFT_OUT if reason in found.left_out},
-        damage="; ".join(text for text in (capture.damage, found.backwards) if text) or None,
-    )
+    with open_bytes(path, window=None, keep=True) as source:
+        decoder = _Decoder(source, services, mapping or {}, start, BLOCK_IN_MEMORY, lane, str(path), keep_raw=True)
+        trace = Trace.joined(decoder.traces(_Watermarks()))
+    return replace(trace, left_out={reason: trace.left_out[reason] for reason in LEFT_OUT if reason in trace.left_out})
 
 
-class _Found:
-    """What one pass over a capture finds: rows, counts of the packets left out, and how time went.
+def read_blocks(
+    path: Path,
+    *,
+    services: Collection[ServiceId],
+    mapping: Mapping[tuple[Address, int], ServiceId] | None = None,
+    start: int = 0,
+    block_packets: int = BLOCK_PACKETS,
+    lane: Lane | None = None,
+    keep_raw: bool = True,
+    survey: bool = False,
+) -> Blocks:
+    """The trace of :func:`read` in blocks, for which memory does not hold more than the conversations and two blocks.
+
+    Packed files are unpacked piece by piece. Each block has the bytes of its own piece of the file as ``raw``.
+
+    Parameters
+    ----------
+    path, services, mapping, start, lane : as for :func:`read`.
+    block_packets : the most packets of the file that a block is made of.
+    keep_raw : whether the captured bytes are wanted. Without them ``raw_at`` is -1, and reading is faster.
+    survey : look at the times of all packets first. Rows are then sorted however far time runs backwards, and those
+        wait in memory that an earlier packet follows. Without it, rows are sorted that are at most a block from where
+        they belong.
+
+    Raises
+    ------
+    TraceError : as :func:`read`; also while the blocks are read.
+    OutOfOrder : while the blocks are read: time runs backwards further than within a block. Ask for a survey then.
+    """
+    order: _Watermarks = _OneBlock()
+    if survey:
+        with open_bytes(path, window=WINDOW, keep=False) as looked_at:
+            order = _Survey(looked_at, str(path), lane)
+    source = open_bytes(path, window=KEPT_WINDOW if keep_raw else WINDOW, keep=keep_raw)
+    try:
+        decoder = _Decoder(source, services, mapping or {}, start, block_packets, lane, str(path), keep_raw=keep_raw)
+        return Blocks(source, decoder.traces(order))
+    except BaseException:
+        source.close()
+        raise
+
+
+class Blocks(Iterator[Trace]):
+    """Blocks of a capture; the file is open until the last one was given, or :meth:`close`.
 
     Attributes
     ----------
-    left_out : name of :data:`LEFT_OUT` -> number of packets.
-    backwards : where time runs backwards, as a sentence; empty if it does not.
+    size : bytes of the file.
     """
 
-    def __init__(self, capture: Capture, conversations: _Conversations) -> None:
-        self.left_out: Counter[str] = Counter()
-        self.backwards = ""
-        self._rows = bytearray()  # of _ROW
-        self._first_time = 0
-        self._read(capture, conversations)
+    def __init__(self, source: CaptureBytes, traces: Iterator[Trace]) -> None:
+        self.size = source.size
+        self._source = source
+        self._traces = traces
 
-    def _read(self, capture: Capture, conversations: _Conversations) -> None:
-        raw = capture.raw
-        rows = self._rows
-        left_out = self.left_out
-        known: dict[_Key, _Ends | str] = {}
-        last = -1
-        for number, (stamp, begin, end, find_ip) in enumerate(capture.frames(), 1):
-            time = stamp if stamp >= last >= 0 else self._unusual_time(stamp, last, number)
-            last = time
-            at = find_ip(raw, begin, end)
-            if at < 0:
-                left_out[_LINK_REASONS[at]] += 1
-                continue
-            headers = parse(raw[at:end])
-            if headers is None:
-                left_out["unreadable"] += 1
-                continue
-            shape = headers.shape
-            length = headers.length
-            captured = min(end - at, length)  # what follows is padding
-            cut = captured < length and _is_cut_by_capture(headers)
-            key = (headers.proto, shape, cut, headers.src, headers.sport, headers.dst, headers.dport)
-            ends = known.get(key)
-            if ends is None:
-                ends = known[key] = conversations.ends(key)
-            if isinstance(ends, str):
-                left_out[ends] += 1
-                continue
-            rows += _pack_row(  # in the order of COLUMN_TYPES
-                time, *ends, headers.flags, length, headers.ttl, shape, headers.seq, headers.ack, at, captured
-            )
+    def __next__(self) -> Trace:
+        try:
+            return next(self._traces)
+        except BaseException:
+            self.close()
+            raise
 
-    def _unusual_time(self, stamp: int, last: int, number: int) -> int:
-        """The time of a packet that is the first one, has none, or is earlier than the one before it."""
-        if stamp == NO_TIME:
-            return last
-        if last < 0:
-            self._first_time = stamp
-            return stamp
-        self._first_time = min(self._first_time, stamp)
-        if not self.backwards:
-            self.backwards = f"time runs backwards, first at packet {number} by {last - stamp} ns"
-        return stamp
+    def __enter__(self) -> Self:
+        return self
 
-    def columns(self, start: int) -> dict[str, IntColumn]:
-        """The rows as columns, in the order of the file; the capture's earliest packet is at ``start``."""
-        table = np.frombuffer(self._rows, dtype=_ROW)
-        columns: dict[str, IntColumn] = {
-            name: np.ascontiguousarray(table[name], dtype=kind) for name, kind in COLUMN_TYPES.items()
-        }
-        # Packets without a time at the beginning of the file are of the first known time.
-        columns["time"] = np.maximum(columns["time"] - self._first_time, 0) + start
-        return columns
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+    @property
+    def done(self) -> int:
+        """Bytes of the file that were read so far."""
+        return self._source.done
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._source.close()
 
 
-def _is_cut_by_capture(headers: Headers) -> bool:
-    """Whether the transport header is incomplete here, but was complete in the packet."""
-    size = _HEADER_SIZE.get(headers.proto, 0)
-    return headers.shape in (CUT_HEADER, NO_PORTS) and headers.length - headers.l4 >= size
-
-
-def _sort_by_time(columns: dict[str, IntColumn], flows: list[Flow]) -> list[Flow]:
-    """Bring the columns into time order; returns the flows in the order of their first packets then."""
-    order = np.argsort(columns["time"], kind="stable")
-    for name in columns:
-        columns[name] = columns[name][order]
-    _, first_row = np.unique(columns["flow"], return_index=True)
-    old_numbers = np.argsort(first_row)
-    new_numbers = np.argsort(old_numbers)
-    columns["flow"] = new_numbers.astype("i4")[columns["flow"]]
-    return [flows[number] for number in old_numbers]
-
-
-class _Conversations:
-    """Who talks to which service: knows or makes the flow of a packet.
-
-    Attributes
-    ----------
-    addresses : address as network bytes -> its number in the trace, in the order of the numbers.
-    flows : likewise.
-    """
+class _Decoder:
+    """Frames into rows, rows into traces."""
 
     def __init__(
-        self, services: Collection[ServiceId], mapping: Mapping[tuple[Address, int], ServiceId], *, file: str
+        self,
+        source: CaptureBytes,
+        services: Collection[ServiceId],
+        mapping: Mapping[tuple[Address, int], ServiceId],
+        start: int,
+        block_packets: int,
+        lane: Lane | None,
+        file: str,
+        *,
+        keep_raw: bool,
     ) -> None:
-        self.addresses: dict[bytes, int] = {}
-        self.flows: dict[Flow, int] = {}
-        self._exact: dict[tuple[int, bytes, int], tuple[bytes, int]] = {}  # captured end -> virtual end
-        self._by_address: dict[tuple[int, bytes], bytes] = {}  # the same without ports
-        for (address, port), service in mapping.items():
-            if address.version != service.address.version:
-                end = format_endpoint(address, port)
-                raise TraceError(f"{end} cannot stand for {service}: another address family", file=file)
-            self._add(address, port, service)
-        for service in (*services, *mapping.values()):
-            self._add(service.address, service.port, service)
+        lane = lane or interpreted_lane()
+        self._start = start
+        self._file = file
+        self._keep_raw = keep_raw
+        self._capture = Capture(source, lane, block_packets, file)
+        self._scan = self._capture.scans[0]
+        self._conversations = Conversations(self._capture, services, mapping, lane=lane, file=file)
+        self._order = TimeOrder()
+        self._left_out: Counter[str] = Counter()
+        self._origin: int | None = None
 
-    def _add(self, address: Address, port: int, service: ServiceId) -> None:
-        virtual = service.address.packed
-        proto = _PROTOCOLS[service.protocol]
-        self._exact.setdefault((proto, address.packed, port), (virtual, service.port))
-        self._by_address.setdefault((proto, address.packed), virtual)
-        self._by_address.setdefault((_ICMP_OF_VERSION[address.version], address.packed), virtual)
+    def traces(self, watermarks: _Watermarks) -> Iterator[Trace]:
+        """The traces, at least one; ``watermarks`` say which rows may be given."""
+        capture, order = self._capture, self._order
+        while not capture.ended:
+            run = self._next_run()
+            self._refuse_late(run, watermarks)
+            order.add(run, backwards=watermarks.backwards or self._scan.backwards > 0)
+            if not capture.ended:
+                yield from map(self._trace, order.until(watermarks.after(capture.number, order)))
+        watermarks.check(capture.number, self._file)
+        *runs, last = order.until(ALWAYS) or [run.cut(0)[0]]
+        yield from map(self._trace, runs)
+        yield self._trace(last, damage=self._damage())
 
-    def ends(self, key: _Key) -> _Ends | str:
-        """Flow, direction and ends of a packet with these headers, or why it is left out."""
-        proto, shape, cut, src, sport, dst, dport = key
-        to = self._virtual_end(proto, shape, dst, dport)
-        if shape == ICMP_ERROR:
-            return self._row(IN, proto, (src, sport), to) if to else "other_protocol"
-        if proto not in _HEADER_SIZE:
-            return "other_protocol"
-        virtual = to or self._virtual_end(proto, shape, src, sport)
-        if virtual is None:
-            return "no_service"
-        if cut:
-            return "not_captured"
-        return self._row(IN, proto, (src, sport), to) if to else self._row(REPLY, proto, (dst, dport), virtual)
+    def _next_run(self) -> Run:
+        rows = self._conversations.next_block(one_window=self._keep_raw)
+        self._left_out.update(rows.left_out)
+        if self._keep_raw:
+            return Run(rows.columns, rows.flows, bytes(self._capture.window.data), rows.quotes)
+        rows.columns["raw_at"].fill(-1)
+        rows.columns["raw_len"].fill(0)
+        return Run(rows.columns, rows.flows, b"", rows.quotes)
 
-    def _virtual_end(self, proto: int, shape: int, address: bytes, port: int) -> tuple[bytes, int] | None:
-        virtual = self._exact.get((proto, address, port))
-        if virtual is None and shape in _BY_ADDRESS_ALONE and (proto, address) in self._by_address:
-            return self._by_address[proto, address], port
-        return virtual
+    def _refuse_late(self, run: Run, watermarks: _Watermarks) -> None:
+        """Refuse rows that would have had to come before those that were given, and an origin of time before theirs."""
+        if not self._scan.backwards:
+            return
+        is_late = len(run) and run.columns["time"].min() < self._order.given
+        if is_late or (self._origin is not None and self._scan.first < self._origin):
+            raise watermarks.late(self._backwards(), self._file)
 
-    def _row(self, direction: int, proto: int, client: tuple[bytes, int], virtual: tuple[bytes, int]) -> _Ends:
-        near = self.addresses.setdefault(client[0], len(self.addresses))
-        far = self.addresses.setdefault(virtual[0], len(self.addresses))
-        flow = self.flows.setdefault(Flow(proto, near, client[1], far, virtual[1]), len(self.flows))
-        if direction == IN:
-            return flow, direction, near, client[1], far, virtual[1], proto
-        return flow, direction, far, virtual[1], near, client[1], proto
+    def _trace(self, run: Run, damage: str | None = None) -> Trace:
+        self._order.give(run)
+        if self._origin is None and self._scan.first >= 0:
+            self._origin = int(self._scan.first)
+        time = run.columns["time"]
+        time -= self._origin or 0
+        np.maximum(time, 0, out=time)  # packets without a time at the beginning are of the first known time
+        time += self._start
+        left_out, self._left_out = dict(self._left_out), Counter()
+        return Trace(
+            columns=run.columns,
+            addresses=self._conversations.addresses,
+            flows=self._order.flows,
+            raw=run.raw,
+            left_out=left_out,
+            damage=damage,
+            quotes=run.quotes,
+        )
+
+    def _damage(self) -> str | None:
+        return "; ".join(text for text in (self._capture.damage, self._backwards()) if text) or None
+
+    def _backwards(self) -> str:
+        scan = self._scan
+        if not scan.backwards:
+            return ""
+        return f"time runs backwards, first at packet {scan.backwards} by {scan.backwards_by} ns"
+
+
+class _Watermarks:
+    """Up to which time rows may be given. This one: only when all were read.
+
+    Attributes
+    ----------
+    backwards : it is known from the beginning that time runs backwards.
+    """
+
+    backwards = False
+
+    def after(self, number: int, order: TimeOrder) -> int:
+        """The time up to which rows may be given when so many packets were read."""
+        return NEVER
+
+    def late(self, what: str, file: str) -> TraceError:
+        """What is raised when a row comes too late."""
+        raise AssertionError
+
+    def check(self, number: int, file: str) -> None:
+        """Look whether this is the right number of packets in the whole file."""
+
+
+class _OneBlock(_Watermarks):
+    """A block waits for the one behind it."""
+
+    def after(self, number: int, order: TimeOrder) -> int:
+        return order.before_last()
+
+    def late(self, what: str, file: str) -> TraceError:
+        return OutOfOrder(f"{what}: too far to be sorted while it is read in blocks", file=file)
+
+
+class _Survey(_Watermarks):
+    """A look at all times of the file: nothing is given that an earlier packet follows.
+
+    That is all that has to wait: of a capture with a clock that was set back by a second, a second of it.
+    """
+
+    def __init__(self, source: CaptureBytes, file: str, lane: Lane | None) -> None:
+        self._numbers: list[int] = []  # of packets, up to which
+        earliest: list[int] = []  # is the earliest time of those behind the number before
+        lane = lane or interpreted_lane()
+        frames = columns(lane, FrameColumns, FRAME_COLUMNS, _SURVEYED)
+        find = lane.function(find_frames)
+        capture = Capture(source, lane, BLOCK_PACKETS, file)
+
+        def look(most: int) -> None:
+            if count := int(find(capture.place, frames, min(most, _SURVEYED))):
+                self._numbers.append(capture.number)
+                earliest.append(int(np.min(frames.time[:count])))
+
+        while not capture.ended:
+            capture.advance(look, one_window=False)
+        self.backwards = bool(capture.scans[0].backwards)
+        self._earliest_from = np.minimum.accumulate(earliest[::-1])[::-1].tolist()
+
+    def after(self, number: int, order: TimeOrder) -> int:
+        piece = bisect_right(self._numbers, number)
+        return int(self._earliest_from[piece]) if piece < len(self._numbers) else ALWAYS
+
+    def late(self, what: str, file: str) -> TraceError:
+        return TraceError("the file changed while it was read", file=file)
+
+    def check(self, number: int, file: str) -> None:
+        if number != (self._numbers[-1] if self._numbers else 0):
+            raise self.late("", file)

@@ -1,173 +1,61 @@
 """Captures in, traces out.
 
-The files are written here, byte by byte from the formats' definitions, so that nothing of lbsim writes what
-lbsim reads; scapy, which has its own writers, is the second source.
+``captures`` writes the files byte by byte from the formats' definitions; scapy, which has its own writers, is the
+second source.
 """
 
 from __future__ import annotations
 
 import os
 import struct
-from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lbsim.engine.lanes import Lane, interpreted_lane
 from lbsim.engine.records import CUT_HEADER, FRAGMENT, ICMP_ERROR, IN, NO_PORTS, REPLY, WHOLE
 from lbsim.errors import TraceError
-from lbsim.model.config import ServiceId, parse_endpoint
+from lbsim.model.config import ServiceId
 from lbsim.model.trace import Flow, Trace
 from lbsim.traffic import pcap
-
-SERVICE = "tcp 192.168.1.10:80"
-CLIENT = "203.0.113.1"
-VIRTUAL = "192.168.1.10"
-SYN, ACK = 2, 16
-T0 = 1_700_000_000_000_000_000  # ns, when the captures of these tests begin
-CURL_NGINX = Path(__file__).parents[2] / "scenarios" / "capture" / "curl-nginx.pcap"
-
-
-# --- packets --------------------------------------------------------------------------------------
-
-
-def tcp(sport: int = 40001, dport: int = 80, flags: int = SYN, payload: bytes = b"") -> bytes:
-    return struct.pack("!HHIIBBHHH", sport, dport, 1000, 2000, 5 << 4, flags, 65535, 0, 0) + payload
-
-
-def udp(sport: int = 40001, dport: int = 53, payload: bytes = b"") -> bytes:
-    return struct.pack("!HHHH", sport, dport, 8 + len(payload), 0) + payload
-
-
-def ip(
-    payload: bytes, src: str = CLIENT, dst: str = VIRTUAL, *, proto: int = 6, fragment: int = 0, ttl: int = 64
-) -> bytes:
-    """An IPv4 or IPv6 packet; ``fragment`` is the 16-bit word of flags and offset of IPv4."""
-    a, b = ip_address(src).packed, ip_address(dst).packed
-    if len(a) == 16:
-        return struct.pack("!IHBB", 6 << 28, len(payload), proto, ttl) + a + b + payload
-    header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(payload), 1, fragment, ttl, proto, 0)
-    return header + a + b + payload
-
-
-def ethernet(packet: bytes, ethertype: int | None = None, tags: tuple[int, ...] = ()) -> bytes:
-    if ethertype is None:
-        ethertype = 0x86DD if packet[0] >> 4 == 6 else 0x0800
-    vlan = b"".join(struct.pack("!HH", tag, 7) for tag in tags)
-    return bytes(12) + vlan + struct.pack("!H", ethertype) + packet
-
-
-REQUEST = ip(tcp())
-ANSWER = ip(tcp(80, 40001, SYN | ACK), VIRTUAL, CLIENT)
-ARP = ethernet(bytes(28), 0x0806)
-
-
-# --- files ----------------------------------------------------------------------------------------
-
-
-@dataclass
-class Record:
-    """A frame and its time after T0 in ns; ``kept`` cuts it, ``claims`` lies about its captured length."""
-
-    frame: bytes
-    at: int = 0
-    kept: int | None = None
-    claims: int | None = None
-
-
-def pcap_file(
-    *records: Record | bytes, order: str = "<", nanoseconds: bool = False, link: int = 1, snaplen: int = 65535
-) -> bytes:
-    magic, unit = (0xA1B23C4D, 1) if nanoseconds else (0xA1B2C3D4, 1000)
-    out = struct.pack(order + "IHHiIII", magic, 2, 4, 0, 0, snaplen, link)
-    for entry in records:
-        record = entry if isinstance(entry, Record) else Record(entry)
-        kept = record.frame[: record.kept]
-        seconds, rest = divmod(T0 + record.at, 10**9)
-        claims = len(kept) if record.claims is None else record.claims
-        out += struct.pack(order + "IIII", seconds, rest // unit, claims, len(record.frame)) + kept
-    return out
-
-
-class Pcapng:
-    """The blocks of pcapng, in one byte order."""
-
-    def __init__(self, order: str = "<") -> None:
-        self.order = order
-
-    def block(self, kind: int, body: bytes) -> bytes:
-        body += bytes(-len(body) % 4)
-        length = struct.pack(self.order + "I", len(body) + 12)
-        return struct.pack(self.order + "I", kind) + length + body + length
-
-    def section(self) -> bytes:
-        return self.block(0x0A0D0D0A, struct.pack(self.order + "IHHq", 0x1A2B3C4D, 1, 0, -1))
-
-    def option(self, code: int, value: bytes) -> bytes:
-        return struct.pack(self.order + "HH", code, len(value)) + value + bytes(-len(value) % 4)
-
-    def interface(self, link: int = 1, *options: bytes, snaplen: int = 0) -> bytes:
-        return self.block(1, struct.pack(self.order + "HHI", link, 0, snaplen) + b"".join(options))
-
-    def packet(self, frame: bytes, stamp: int = T0 // 1000, interface: int = 0) -> bytes:
-        fields = (interface, stamp >> 32, stamp & 0xFFFFFFFF, len(frame), len(frame))
-        return self.block(6, struct.pack(self.order + "IIIII", *fields) + frame)
-
-    def old_packet(self, frame: bytes, stamp: int = T0 // 1000, interface: int = 0) -> bytes:
-        fields = (interface, 5, stamp >> 32, stamp & 0xFFFFFFFF, len(frame), len(frame))
-        return self.block(2, struct.pack(self.order + "HHIIII", *fields) + frame)
-
-    def simple_packet(self, frame: bytes, length: int | None = None) -> bytes:
-        return self.block(3, struct.pack(self.order + "I", length or len(frame)) + frame)
-
-
-NG = Pcapng()
-NG_START = NG.section() + NG.interface()
-
-
-class Reader:
-    """Writes bytes into a file and reads it; services and mapping as text."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __call__(self, content: bytes, *services: str, mapping: dict[str, str] | None = None, start: int = 0) -> Trace:
-        self.path.write_bytes(content)
-        return pcap.read(
-            self.path,
-            services=[ServiceId.parse(text) for text in services or (SERVICE,)],
-            mapping=mapping and {parse_endpoint(a): ServiceId.parse(b) for a, b in mapping.items()},
-            start=start,
-        )
+from tests.traffic.captures import (
+    ACK,
+    ANSWER,
+    ARP,
+    BACKWARDS,
+    CLIENT,
+    COOKED,
+    COOKED_V2,
+    CURL_NGINX,
+    EVERYTHING,
+    EVERYTHING_NG,
+    NG,
+    NG_START,
+    REQUEST,
+    REQUEST_V6,
+    SERVICE,
+    SYN,
+    THREE,
+    VIRTUAL,
+    Pcapng,
+    Reader,
+    Record,
+    ethernet,
+    flows,
+    ip,
+    pcap_file,
+    rows,
+    tcp,
+    times,
+    udp,
+)  # fmt: skip
 
 
 @pytest.fixture
-def read(tmp_path: Path) -> Reader:
-    return Reader(tmp_path / "capture")
-
-
-def rows(trace: Trace) -> list[str]:
-    """``in 203.0.113.1:40001 > 192.168.1.10:80``, one line per row."""
-    return [
-        f"{ {IN: 'in', REPLY: 'reply'}[int(trace['direction'][i])] } "
-        f"{trace.addresses[trace['src'][i]]}:{trace['sport'][i]} > "
-        f"{trace.addresses[trace['dst'][i]]}:{trace['dport'][i]}"
-        for i in range(len(trace))
-    ]
-
-
-def flows(trace: Trace) -> list[str]:
-    return [
-        f"{flow.proto} {trace.addresses[flow.client]}:{flow.client_port} "
-        f"{trace.addresses[flow.server]}:{flow.server_port}"
-        for flow in trace.flows
-    ]
-
-
-def times(trace: Trace) -> list[int]:
-    return trace["time"].tolist()
+def read(tmp_path: Path, lane: Lane) -> Reader:
+    return Reader(tmp_path / "capture", lane)
 
 
 # --- formats --------------------------------------------------------------------------------------
@@ -283,10 +171,6 @@ def test_a_capture_without_packets_is_an_empty_trace(read, content):
     assert (len(trace), trace.flows, trace.damage, dict(trace.left_out)) == (0, (), None, {})
 
 
-COOKED = bytes(14)
-COOKED_V2 = bytes(18)
-
-
 @pytest.mark.parametrize(
     ("link", "frame"),
     [
@@ -313,9 +197,6 @@ def test_every_link_type_is_read(read, link, frame, file_format):
     trace = read(pcap_file(frame, link=link) if file_format == "pcap" else in_pcapng)
     assert rows(trace) == ["in 203.0.113.1:40001 > 192.168.1.10:80"]
     assert trace.raw[trace["raw_at"][0] :][: trace["raw_len"][0]] == REQUEST
-
-
-REQUEST_V6 = ip(tcp(), "2001:db8::1", "2001:db8::10")
 
 
 @pytest.mark.parametrize(
@@ -452,14 +333,6 @@ def test_a_mapping_between_address_families_is_refused(read):
 def test_times_count_from_the_first_packet_even_if_it_is_left_out(read):
     content = pcap_file(ARP, Record(ethernet(REQUEST), 3_000))
     assert times(read(content, start=1_000_000)) == [1_003_000]
-
-
-BACKWARDS = pcap_file(
-    Record(ethernet(ip(tcp(1))), 5_000),
-    Record(ethernet(ip(tcp(2))), 2_000),
-    Record(ethernet(ip(tcp(3))), 5_000),
-    Record(ethernet(ip(tcp(4))), 2_000),
-)
 
 
 def test_packets_whose_time_runs_backwards_are_sorted_and_equal_times_stay_in_order(read):
@@ -643,7 +516,9 @@ LINK_TYPES_KNOWN = r"expected 1 \(Ethernet\), 113 or 276 \(Linux cooked\), 12, 1
         (b"", "the file is empty; expected a capture"),
         (b"GET / HTTP/1.1", "no capture, it begins with 47455420; expected d4c3b2a1.*a1b2c3d4.*0a0d0d0a"),
         (b"\xd4", "no capture, it begins with d4;"),
-        (b"\x1f\x8b\x08\x00rest", r"begins with 1f8b0800 \(gzip: unpack it first\)"),
+        (b"\xfd7zXZ\x00rest", r"begins with fd377a58 \(xz: unpack it first\)"),
+        (b"BZh91AY", r"begins with 425a6839 \(bzip2: unpack it first\)"),
+        (b"PK\x03\x04rest", r"begins with 504b0304 \(zip: unpack it first\)"),
         (pcap_file()[:23], "the file header is cut after 23 bytes; expected 24"),
         (pcap_file()[:4] + b"\x03\x00" + pcap_file()[6:], "pcap version 3.4 is not supported; expected 2.4"),
         (pcap_file(link=127), f"link type 127 is not supported; {LINK_TYPES_KNOWN}"),
@@ -682,17 +557,16 @@ def test_a_path_that_cannot_be_is_refused():
 
 
 def test_a_file_without_permission_is_refused(read, monkeypatch):
-    def refuse(_path: Path) -> bytes:
+    def refuse(*_arguments: object, **_options: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
+    os.close(os.open(read.path, os.O_CREAT))
     with pytest.raises(TraceError, match="cannot read the capture: Permission denied"):
-        read(pcap_file())
+        pcap.read(read.path, services=[])
 
 
 # --- damaged files --------------------------------------------------------------------------------
-
-THREE = (ethernet(REQUEST), ARP, ethernet(ANSWER))
 
 
 def test_a_cut_pcap_gives_every_packet_before_the_cut(read):
@@ -806,23 +680,6 @@ def test_the_place_of_a_damaged_block_is_where_it_begins(read):
     assert trace.damage == "the block at byte 136, after packet 1, claims 0 bytes"
 
 
-EVERYTHING_NG = (
-    NG.section()
-    + NG.interface(1, NG.option(2, b"eth0"), NG.option(9, b"\x09"), snaplen=100)
-    + NG.interface(276, NG.option(14, struct.pack("<q", 1)))
-    + NG.simple_packet(ethernet(REQUEST))
-    + NG.packet(ethernet(REQUEST, tags=(0x8100,)))
-    + NG.packet(b"\x08\x00" + COOKED_V2 + ANSWER, interface=1)
-    + NG.old_packet(ethernet(REQUEST_V6))
-    + Pcapng(">").section()
-    + Pcapng(">").interface(101)
-    + Pcapng(">").packet(ip(tcp(), fragment=0x2000))
-)
-EVERYTHING = pcap_file(
-    *THREE, ethernet(REQUEST_V6), ethernet(ip(tcp()[:3])), ethernet(ip(bytes(24), fragment=0x2003)),
-    ethernet(ip(b"\x03\x01" + bytes(6) + ANSWER[:28], proto=1)), ethernet(REQUEST, tags=(0x88A8, 0x8100)),
-)  # fmt: skip
-
 changes = st.lists(
     st.tuples(st.integers(0, 700), st.sampled_from(["set", "insert", "delete", "cut"]), st.binary(max_size=8)),
     min_size=1,
@@ -852,7 +709,7 @@ def check_trace(trace: Trace, content: bytes) -> None:
 
 @pytest.fixture(scope="module")
 def read_again(tmp_path_factory) -> Reader:
-    return Reader(tmp_path_factory.mktemp("mutations") / "capture")
+    return Reader(tmp_path_factory.mktemp("mutations") / "capture", interpreted_lane())
 
 
 @pytest.mark.parametrize("original", [EVERYTHING, EVERYTHING_NG], ids=["pcap", "pcapng"])
