@@ -5,15 +5,17 @@ from __future__ import annotations
 import gzip
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from random import Random
 
 import pytest
-from backports import zstd
 from isal import igzip
 
 from lbsim.errors import TraceError
 from lbsim.traffic.capture_bytes import CaptureBytes, open_bytes
+
+zstd = import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
 
 CONTENT = Random(1).randbytes(50_000) + bytes(50_000)
 GZIP = gzip.compress(CONTENT)
