@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from lbsim.kernel.job import CLIENT, REPLY, Command, Job, Packet, Show, server
 from lbsim.kernel.scenario_job import COUNTERS_SETTLE, job_of
 from lbsim.model.config import TimedCommand
 from lbsim.model.trace import Trace
-from lbsim.packet.capture_file import PcapWriter
+from lbsim.packet.capture_file import CaptureFile
 from lbsim.traffic import pcap, script
 
 VIP = "192.168.1.10"
@@ -38,9 +39,11 @@ def job(config: str = CONFIG, trace: Trace | None = None, **options: object) -> 
 
 def captured(folder: Path, *packets: ScapyPacket, mapped: str | None = None, snaplen: int = 65535) -> list[Packet]:
     """The packets of a job whose traffic is a capture that keeps ``snaplen`` bytes of each."""
-    with PcapWriter(folder / "c.pcap") as capture:
-        for packet in map(bytes, packets):
-            capture.write(0, packet[:snaplen], length=len(packet))
+    capture = CaptureFile(folder / "c.pcap")
+    for packet in map(bytes, packets):
+        kept = packet[:snaplen]
+        capture.append(struct.pack("<IIII", 0, 0, len(kept), len(packet)) + kept)
+    capture.keep()
     config = parse(f"{CONFIG}ipvsadm -A -u {VIP}:53 -s rr\n")
     services = [service.id for service in config.services()]
     mapping = {(ip_address(mapped), 8000): services[0]} if mapped else None
