@@ -345,7 +345,9 @@ class EngineHost:
     def activity(self) -> list[tuple[int, int]]:
         """(active, inactive) of every row of the destination table from row 1 on."""
         t = self.tables
-        return [_activity(t.dests[d]) for d in range(1, t.director[0].dests_used + 1)]
+        rows = self.lane.read(t.dests, ("total", "active"), int(t.director[0].dests_used) + 1)
+        total, active = (np.asarray(rows[name])[1:] for name in ("total", "active"))
+        return list(zip(active.tolist(), np.maximum(total - active, 0).tolist(), strict=True))
 
     def connections(self) -> tuple[ConnRow, ...]:
         """The connection table, sorted by protocol and ends (the kernel's order is random)."""

@@ -536,8 +536,8 @@ def trace_of(loaded: Loaded) -> Trace:
     return Trace.merge([Trace.joined(_part(loaded, at)) for at in range(len(loaded.scenario.traffic))])
 
 
-def trace_blocks_of(loaded: Loaded) -> Blocks:
-    """The same packets in blocks, with memory for their connections only.
+def trace_blocks_of(loaded: Loaded, lane: Lane | None = None) -> Blocks:
+    """The same packets in blocks, with memory for their connections only; captures are read in ``lane``.
 
     Of several items, addresses and flows are numbered in order of need (see ``model.merging``).
 
@@ -545,7 +545,7 @@ def trace_blocks_of(loaded: Loaded) -> Blocks:
     ------
     LbsimError : before there is any block: traffic cannot be read or made.
     """
-    return merge_blocks([_part(loaded, at) for at in range(len(loaded.scenario.traffic))])
+    return merge_blocks([_part(loaded, at, _Reading(lane)) for at in range(len(loaded.scenario.traffic))])
 
 
 def packets_expected(loaded: Loaded) -> tuple[int, bool]:

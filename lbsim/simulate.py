@@ -22,6 +22,7 @@ from lbsim.config import refusal
 from lbsim.engine.lanes import Lane
 from lbsim.engine.records import IN, Outcome, Packet
 from lbsim.host import PROTOCOL_NAMES, STATES, EngineHost
+from lbsim.model.address_text import address_texts
 from lbsim.model.aggregates import Aggregates, Aggregator
 from lbsim.model.config import AdminCommand, DirectorConfig, TimedCommand
 from lbsim.model.conn_table import CONN_COLUMNS, ConnTable
@@ -288,6 +289,8 @@ class _Taken:
         """The whole columns; none if they were left out."""
         if self._aggregator:
             return {}
+        if len(self._kept) == 1:
+            return dict(self._kept[0].columns)
         return {
             name: np.concatenate([np.zeros(0, dtype=kind), *(answers[name] for answers in self._kept)])
             for name, kind in RESULT_COLUMNS.items()
@@ -455,7 +458,7 @@ class _Run:
         summed = self.taken.aggregates(self.addresses, len(destinations))
         return Result(
             provenance=self.provenance,
-            addresses=tuple(map(str, self.addresses)) if summed is None else (),
+            addresses=tuple(address_texts(self.addresses)) if summed is None else (),
             destinations=destinations,
             columns=self.taken.columns(),
             moments=tuple(shown),
