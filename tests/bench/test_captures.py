@@ -37,7 +37,9 @@ def made(measure: Measure, folder: Path, packets: int) -> tuple[Path, int]:
 def test_capture_to_columns(measure: Measure, tmp_path: Path) -> None:
     path, packets = made(measure, tmp_path, PACKETS)
     loaded = load(path)
-    measure.packets(GROUP, "capture to columns", lambda: list(map(len, trace_blocks_of(loaded, compiled_lane()))), packets)
+    measure.packets(
+        GROUP, "capture to columns", lambda: list(map(len, trace_blocks_of(loaded, compiled_lane()))), packets
+    )
     assert sum(map(len, trace_blocks_of(loaded, compiled_lane()))) == packets
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -12,8 +13,11 @@ from lbsim.config import parse_command
 from lbsim.engine.lanes import Lane, compiled_lane, interpreted_lane
 from lbsim.model.config import TimedCommand
 from lbsim.model.result import Result
+from lbsim.pipeline import run_loaded
+from lbsim.scenario import load
 from tests.traces import EVERY_SHAPE, config_text, random_trace
 
+SCENARIOS = sorted((Path(__file__).parents[2] / "scenarios").rglob("*.lbsim.yaml"))
 SECOND = 1_000_000_000
 
 
@@ -62,6 +66,18 @@ def test_results_are_equal(scheduler: str, version: int) -> None:
     assert len(interpreted.reason_counts()) >= 12  # the trace is worth comparing
     assert interpreted.reason_counts() == compiled.reason_counts()
     assert digest(interpreted) == digest(compiled)
+
+
+@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.name.partition(".")[0])
+def test_scenarios_give_equal_results_and_equal_packets(path: Path, tmp_path: Path) -> None:
+    found = {}
+    for lane in ("interpreted", "compiled"):
+        out = tmp_path / lane
+        result = run_loaded(load(path), lane=lane, pcap_out=out).result
+        assert result.provenance.lane == lane
+        found[lane] = digest(result), {file.name: file.read_bytes() for file in out.iterdir()}
+    assert found["interpreted"] == found["compiled"]
+    assert len(found["compiled"][1]) >= 2  # captures of clients and destinations
 
 
 def test_the_digest_notices_a_single_number() -> None:
