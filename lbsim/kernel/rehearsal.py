@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import astuple, replace
 from operator import add
@@ -14,7 +14,7 @@ from lbsim.kernel.job import CLIENT, REPLY, Arrival, Command, Job, Observation, 
 from lbsim.kernel.reply import Responders
 from lbsim.kernel.seen import Listing, Step, comparable
 from lbsim.live import Director
-from lbsim.model.config import AdminCommand, Clear, DeleteService
+from lbsim.model.config import AddDest, AdminCommand, Clear, DeleteDest, DeleteService
 from lbsim.model.result import ConnRow, Counters
 
 __all__ = ["OWN_ADDRESSES", "rehearse", "setup_answers"]
@@ -60,12 +60,13 @@ def rehearse(job: Job, seen: Observation, *, profile: str, lane: Lane | None = N
 
 
 class _Leftovers:
-    """What a kernel may count twice: traffic of destinations right before their service was deleted.
+    """What a kernel may count twice: traffic of destinations right before they, then their service, were removed.
 
     Under a new service of the same identity their counters begin anew from the last copy that the kernel made for those
-    who look. That may be a period old, and what came after it appears again.
+    who look. That may be a period old, and what came after it appears again. Of a removed destination no copies are
+    made until it is back, however long that takes.
 
-    Source: facts, packet-path.md sections 11.3 and 18.2.
+    Source: facts, packet-path.md sections 11.3 and 18.2, schedulers.md section 5.
 
     Attributes
     ----------
@@ -77,6 +78,9 @@ class _Leftovers:
         commands = (event.argv for event in job.events if isinstance(event, Command))
         self._needed = any(isinstance(parse_command(" ".join(argv)), DeleteService | Clear) for argv in commands)
         self._copies: deque[tuple[int, Mapping[tuple[str, str], Counters]]] = deque()
+        self._copied: dict[tuple[str, str], Counters] = {}  # of those that were removed: what was surely copied
+        self._uncopied: dict[tuple[str, str], Counters] = {}  # likewise, what was perhaps not
+        self._back: dict[tuple[str, str], int] = {}  # when they were added again
 
     def note(self, director: Director, since: int) -> None:
         """Note the counters as they have been since ``since`` (ns)."""
@@ -86,16 +90,36 @@ class _Leftovers:
                 self._copies.popleft()
 
     def before(self, command: AdminCommand, director: Director, at: int) -> None:
-        """Take down what is left over if the command, given at ``at`` (ns), deletes services."""
-        if not isinstance(command, DeleteService | Clear):
-            return
+        """Take down what the command, given at ``at`` (ns), leaves over."""
+        match command:
+            case _ if not self._needed:
+                pass
+            case AddDest(service=service, dest=dest):
+                self._back.setdefault((str(service), str(dest)), at)
+            case DeleteDest(service=service, dest=dest):
+                self._remove(director, at, lambda key: key == (str(service), str(dest)))
+            case DeleteService(service=service):
+                self._remove(director, at, lambda key: key[0] == str(service))
+                self._forget_service(lambda key: key[0] == str(service))
+            case Clear():
+                self._remove(director, at, lambda _: True)
+                self._forget_service(lambda _: True)
+
+    def _remove(self, director: Director, at: int, concerns: Callable[[tuple[str, str]], bool]) -> None:
         copies = [counters for since, counters in self._copies if since <= at - COPIED_EVERY]
         for key, now in director.stats().dests.items():
-            if isinstance(command, Clear) or key[0] == str(command.service):
+            if concerns(key):
                 copied = copies[-1].get(key, Counters()) if copies else Counters()
-                left = map(_since, astuple(now), astuple(copied))
-                known = self.most.get(key, Counters())
-                self.most[key] = Counters(*map(add, astuple(known), left))
+                if at - self._back.pop(key, 0) < COPIED_EVERY:  # perhaps there was no copy since it came back
+                    copied = self._copied.get(key, copied)
+                self._copied[key] = copied
+                self._uncopied[key] = Counters(*map(_since, astuple(now), astuple(copied)))
+
+    def _forget_service(self, concerns: Callable[[tuple[str, str]], bool]) -> None:
+        for key in [key for key in self._uncopied if concerns(key)]:
+            known, left = self.most.get(key, Counters()), self._uncopied.pop(key)
+            self.most[key] = Counters(*map(add, astuple(known), astuple(left)))
+            del self._copied[key]
 
 
 def _since(now: int, copied: int) -> int:

@@ -220,6 +220,25 @@ def test_deletions_in_quick_succession_leave_no_less_over() -> None:
     assert last.leftovers[A_DEST].in_packets >= 2
 
 
+REMOVED, ADDED = f"-d -t {VIP}:80 -r 10.0.0.11:80", f"-a -t {VIP}:80 -r 10.0.0.11:80 -m"
+
+
+# Nothing is copied while it is away: a SYN of 40 bytes 0.1 s before, the service deleted eight seconds later.
+def test_what_came_right_before_a_destination_was_removed_may_be_counted_again_however_late() -> None:
+    packets = [request(SECOND), request(9 * SECOND, port=1002), request(9_900 * MS, port=1003)]
+    *_, last = steps(*packets, ipvsadm(10 * SECOND, REMOVED), *again(18 * SECOND), LOOK, setup=ALONE)
+    assert last.leftovers == {A_DEST: Counters(2, 2, 0, 80, 0)}
+
+
+@pytest.mark.parametrize(("back_for", "left"), [(2_099, 1 + 1), (2_101, 1)])
+def test_a_destination_that_is_back_is_copied_within_a_period(back_for: int, left: int) -> None:
+    added, deleted = 12 * SECOND, 12 * SECOND + back_for * MS
+    away = [ipvsadm(10 * SECOND, REMOVED), ipvsadm(added, ADDED)]
+    packets = [request(9_900 * MS), *away, request(added + 1_000 * MS, port=1002)]
+    *_, last = steps(*packets, *again(deleted), LOOK, setup=ALONE)
+    assert last.leftovers == {A_DEST: Counters(left, left, 0, 40 * left, 0)}
+
+
 def test_without_a_deleted_service_nothing_is_left_over() -> None:
     *_, last = steps(request(9 * SECOND), ipvsadm(10 * SECOND, f"-d -t {VIP}:80 -r 10.0.0.11:80"), LOOK, setup=ALONE)
     assert last.leftovers == {}
