@@ -276,7 +276,8 @@ class EngineHost:
     def _room(self, table: str, rows: int) -> Tables:
         old = getattr(self.tables, table)
         if rows > len(old):
-            larger = self.lane.grown(old, max(rows, len(old) + len(old) // 2))
+            more = 3 * len(old) if len(old) < self.lane.spare else len(old) // 2
+            larger = self.lane.grown(old, max(rows, len(old) + more))
             self.tables = replaced(self.lane, self.tables, **{table: larger})
         return self.tables
 

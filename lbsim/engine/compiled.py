@@ -54,6 +54,7 @@ class Compiled:
     """
 
     name = "compiled"
+    spare = 1 << 18  # rows that are never written take no memory
 
     def __init__(self, *, checked: bool) -> None:
         self._twins: dict[Any, Any] = {prefetch: _fetch}

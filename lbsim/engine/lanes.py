@@ -58,6 +58,7 @@ class Lane(Protocol):
     """A way to run the engine: how tables are made and grown, and which callables work on them."""
 
     name: str
+    spare: int  # a table that is too small and has fewer rows becomes four times as large, else half as large again
 
     def tables(self, parts: dict[str, Any]) -> Tables:
         """All tables of a director, by their names."""
@@ -94,6 +95,7 @@ class _Interpreted:
     """Lists of slotted objects, plain Python calls."""
 
     name = "interpreted"
+    spare = 0  # each row costs
 
     def tables(self, parts: dict[str, Any]) -> Tables:
         return Tables(**parts)
