@@ -657,8 +657,10 @@ def _placed(loaded: Loaded, at: int) -> Iterator[None]:
         raise
 
 
-def _traffic_of(loaded: Loaded, how: _Reading) -> Trace | Blocks:
-    """All traffic of a scenario: as one trace if that is short enough to be kept, else in blocks."""
+def _traffic_of(loaded: Loaded, how: _Reading) -> Trace | list[Trace] | Blocks:
+    """All traffic of a scenario: as one trace, or the blocks of one, if that is short enough to be kept, else in blocks
+    that come one after the other.
+    """
     parts = [_part(loaded, at, how) for at in range(len(loaded.scenario.traffic))]
     begun: list[list[Trace]] = [[] for _ in parts]
     room = KEPT_PACKETS
@@ -668,12 +670,14 @@ def _traffic_of(loaded: Loaded, how: _Reading) -> Trace | Blocks:
             room -= len(block)
             if room < 0:
                 return merge_blocks([chain(*both) for both in zip(begun, parts, strict=True)])
+    if len(begun) == 1:
+        return begun[0]
     return Trace.merge([Trace.joined(blocks) for blocks in begun])
 
 
 def _simulate(
     loaded: Loaded,
-    trace: Trace | Blocks,
+    trace: Trace | list[Trace] | Blocks,
     tell: Progress,
     *,
     columns: bool | None,
@@ -683,7 +687,7 @@ def _simulate(
 ) -> Result:
     scenario = loaded.scenario
     expected, exact = packets_expected(loaded)
-    if isinstance(trace, Trace) or scenario.until is not None or not exact:
+    if isinstance(trace, Trace | list) or scenario.until is not None or not exact:
         expected = 0
     options: dict[str, Any] = {
         "timeline": loaded.timeline,
@@ -696,10 +700,11 @@ def _simulate(
         "digest": loaded.digest,
         "seed": scenario.seed,
     }
-    if jobs > 1 and lane.name == "interpreted" and isinstance(trace, Trace) and not sinks:
+    if jobs > 1 and lane.name == "interpreted" and isinstance(trace, Trace | list) and not sinks:
         from lbsim.apart import simulate_apart
 
         tell("simulate", 0, 0)
+        trace = Trace.joined(trace) if isinstance(trace, list) else trace
         result = simulate_apart(loaded.config, trace, jobs=jobs, **options)
         if result is not None:
             return result

@@ -80,12 +80,13 @@ def simulate(
 
     Parameters
     ----------
-    trace : a whole one, or its blocks in time order, each of which is forgotten before the next one is taken.
+    trace : a whole one; a list of its blocks in time order; or an iterator over them, each of which is forgotten
+        before the next one is taken.
     timeline : commands in mid-run, each at its time (ns).
     moments : times (ns) at which the tables are wanted.
     until : when the run ends (ns); default: at the last packet, command or moment. Later packets are not sent.
     samples : how many times, evenly spread, the active and inactive connections are noted; at most so many, and at
-        least half, if the trace comes in blocks and ``until`` is not given.
+        least half, if blocks are iterated over and ``until`` is not given.
     columns : keep the per-packet columns; default: if there are no more than KEPT_PACKETS packets.
     first : how many first connections of each service the result knows if the columns are not kept.
     sinks : each gets every block and what became of it.
@@ -227,9 +228,11 @@ class _Traffic:
         self.duration: int | None = None
         self.left_out: dict[str, int] = {}
         self._damage: list[str] = []
-        if isinstance(trace, Trace):
-            self.packets, self.duration = len(trace), trace.duration
-            self._note(trace)
+        whole = [trace] if isinstance(trace, Trace) else trace
+        if isinstance(whole, list):
+            self.packets, self.duration = sum(map(len, whole)), max((part.duration for part in whole), default=0)
+            for part in whole:
+                self._note(part)
         self._blocks = trace.blocks(TRACE_BLOCK) if isinstance(trace, Trace) else iter(trace)
         self._begun = False
 

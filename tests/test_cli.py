@@ -544,7 +544,7 @@ def test_a_quick_run_on_a_terminal_shows_colours_and_no_bar(tmp_path: Path) -> N
 
 def test_a_long_run_on_a_terminal_has_a_bar(tmp_path: Path) -> None:
     program = "import lbsim.meter; lbsim.meter.FIRST_NOTE = 0.01; from lbsim.cli import main; main()"
-    path = write(tmp_path, changed("connections: 6", "connections: 5000", WHOLE[: WHOLE.index("show:")]))
+    path = write(tmp_path, changed("connections: 6", "connections: 30000", WHOLE[: WHOLE.index("show:")]))
     shown = on_a_terminal(program, "run", "--no-figures", "--quiet", path)
     assert "\N{BOX DRAWINGS HEAVY HORIZONTAL}" not in shown  # quiet is quiet
     shown = on_a_terminal(program, "run", "--no-figures", path)

@@ -24,6 +24,7 @@ from lbsim.model.verdict import Verdict, reason_of
 from lbsim.packet.build import build_packet
 from lbsim.packet.headers import parse as parse_headers
 from lbsim.simulate import BLOCK, _ticks, simulate
+from tests.engine.test_both_lanes import digest
 from tests.traces import EVERY_SHAPE, config_text, in_blocks, random_trace
 
 SECOND = 1_000_000_000
@@ -514,3 +515,16 @@ def test_the_ticks_of_a_trace_are_the_hosts() -> None:
     times = np.array([0, 3_999_999, 4_000_000, 10 * SECOND + 1])
     host = EngineHost(start_jiffies=0)
     assert _ticks(times, 250).tolist() == [host.tick(int(time)) for time in times]
+
+
+@pytest.mark.parametrize("packets", [1, 700, 5000])
+def test_a_list_of_blocks_is_the_trace(packets: int) -> None:
+    trace = random_trace(5, 2000, shapes=EVERY_SHAPE)
+    whole = simulate(parse(config_text(4, "lc")), trace)
+    listed = simulate(parse(config_text(4, "lc")), list(trace.blocks(packets)))
+    assert digest(listed) == digest(whole)
+    assert listed.series == whole.series
+
+
+def test_an_empty_list_of_blocks_is_an_empty_trace() -> None:
+    assert len(simulate(parse(config_text(4, "rr")), [])) == 0
