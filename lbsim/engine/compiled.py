@@ -37,6 +37,8 @@ __all__ = ["Compiled", "cache_folder"]
 F = TypeVar("F")
 
 _LARGE = 1 << 20  # bytes from which on a table has pages of its own
+_ROOM = 16  # so many times as many pages are set aside: a table grows into them without being copied
+_NO_RESERVE = 0x4000 if sys.platform == "linux" else 0  # set aside only addresses, not memory
 _SOURCES = ("engine", "packet", "traffic")  # the parts of lbsim that mark functions
 _KEPT = 3  # digests whose compiled code stays in the cache
 
@@ -86,6 +88,9 @@ class Compiled:
     def grown(self, table: Any, rows: int) -> Any:
         if rows <= len(table):
             return table
+        memory = _memory_of(table)
+        if memory is not None and rows * table.dtype.itemsize <= len(memory):
+            return np.frombuffer(memory, dtype=table.dtype, count=rows).view(type(table))
         larger = _zeros(rows, table.dtype)
         larger[: len(table)] = table
         return larger.view(type(table))
@@ -151,10 +156,21 @@ def _zeros(rows: int, kind: Any) -> Any:
     size = rows * kind.itemsize
     if size < _LARGE:
         return np.zeros(rows, dtype=kind)
-    memory = mmap.mmap(-1, size)
-    with suppress(AttributeError, OSError):  # an advice only
+    try:
+        memory = mmap.mmap(-1, _ROOM * size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NO_RESERVE)
+    except (AttributeError, OSError):  # other systems have no such flags; or there is a limit
+        return np.zeros(rows, dtype=kind)
+    with suppress(AttributeError, OSError):  # an advice only; shared pages would not be large
         memory.madvise(mmap.MADV_HUGEPAGE)
-    return np.frombuffer(memory, dtype=kind)
+    return np.frombuffer(memory, dtype=kind, count=rows)
+
+
+def _memory_of(table: Any) -> mmap.mmap | None:
+    """The pages of its own in which a table is, if it has such."""
+    while isinstance(table, np.ndarray):
+        table = table.base
+    pages = table.obj if isinstance(table, memoryview) else table
+    return pages if isinstance(pages, mmap.mmap) else None
 
 
 def _fetch_code(_context: Any, table: Any, row: Any) -> Any:

@@ -123,3 +123,43 @@ def test_looking_ahead_changes_no_answer(monkeypatch: pytest.MonkeyPatch) -> Non
     looking = simulate(config_of("rr"), trace)
     assert len(plain) > 40
     assert all(np.array_equal(plain[name], looking[name]) for name in plain.columns)
+
+
+ROWS = 20_000  # of 64 bytes: more than a megabyte
+
+
+def a_table() -> Any:
+    """A large table with something in its last row."""
+    table = Compiled(checked=False).table(Conn, ROWS)
+    table["serial"][-1] = 7
+    return table
+
+
+def test_a_large_table_grows_in_place_and_further_rows_are_zeros() -> None:
+    table = a_table()
+    grown = Compiled(checked=False).grown(table, 3 * ROWS)
+    assert np.shares_memory(table, grown)
+    assert (len(grown), grown.dtype, type(grown)) == (3 * ROWS, table.dtype, type(table))
+    assert grown["serial"].nonzero()[0].tolist() == [ROWS - 1]
+
+
+def test_a_table_that_outgrows_its_place_is_copied() -> None:
+    table = a_table()
+    grown = Compiled(checked=False).grown(table, 17 * ROWS)
+    assert not np.shares_memory(table, grown)
+    assert grown["serial"].nonzero()[0].tolist() == [ROWS - 1]
+
+
+@pytest.mark.parametrize("lacking", ["memory", "flags"])
+def test_where_no_pages_can_be_set_aside_tables_grow_by_copying(monkeypatch: pytest.MonkeyPatch, lacking: str) -> None:
+    def refused(*_arguments: object, **_options: object) -> None:
+        raise OSError(12, "Cannot allocate memory")
+
+    if lacking == "memory":
+        monkeypatch.setattr(compiled.mmap, "mmap", type("Refused", (), {"__new__": refused}))
+    else:
+        monkeypatch.delattr(compiled.mmap, "MAP_PRIVATE")
+    table = a_table()
+    grown = Compiled(checked=False).grown(table, 3 * ROWS)
+    assert not np.shares_memory(table, grown)
+    assert grown["serial"].nonzero()[0].tolist() == [ROWS - 1]
