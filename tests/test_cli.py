@@ -278,22 +278,27 @@ def test_of_several_scenarios_each_has_its_capture_of_everything(tmp_path: Path)
     assert sorted(str(path.relative_to(tmp_path)) for path in (tmp_path / "new").iterdir()) == files
 
 
-@pytest.mark.parametrize(("target", "named"), [("captures", "captures/clients.pcap"), ("all.pcap", "all.pcap")])
-def test_captures_for_which_there_is_no_room_exit_2_with_one_line_and_leave_nothing(
-    tmp_path: Path, target: str, named: str
-) -> None:
-    write(tmp_path, changed("connections: 6", "connections: 2000"))
-    command = f"{shlex.quote(sys.executable)} -m lbsim run demo.lbsim.yaml --pcap-out {target}"
+def says_that_there_is_no_room(folder: Path, options: str, says: str) -> None:
+    """A run that may write no file of more than 20 KiB ends with that line, and leaves nothing."""
+    write(folder, changed("connections: 6", "connections: 2000"))
+    command = f"{shlex.quote(sys.executable)} -m lbsim run demo.lbsim.yaml {options}"
     done = subprocess.run(
-        ["bash", "-c", f"ulimit -f 20; {command}"],  # no file of more than 20 KiB
+        ["bash", "-c", f"ulimit -f 20; {command}"],
         env={**os.environ, "PYTHONPATH": ROOT, "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"{named}: cannot write the capture: File too large\n"
-    assert [path.name for path in tmp_path.iterdir()] == ["demo.lbsim.yaml"]
+    assert done.stderr == f"{says}: File too large\n"
+    assert [path.name for path in folder.iterdir()] == ["demo.lbsim.yaml"]
+
+
+@pytest.mark.parametrize(("target", "named"), [("captures", "captures/clients.pcap"), ("all.pcap", "all.pcap")])
+def test_captures_for_which_there_is_no_room_exit_2_with_one_line_and_leave_nothing(
+    tmp_path: Path, target: str, named: str
+) -> None:
+    says_that_there_is_no_room(tmp_path, f"--pcap-out {target}", f"{named}: cannot write the capture")
 
 
 @pytest.mark.parametrize("ending", ["npz", "arrow", "parquet"])
@@ -328,18 +333,8 @@ def test_columns_that_cannot_be_written_exit_2_before_anything_is_read(tmp_path:
 
 @pytest.mark.parametrize("ending", ["npz", "arrow", "parquet"])
 def test_columns_for_which_there_is_no_room_exit_2_with_one_line_and_leave_nothing(tmp_path: Path, ending: str) -> None:
-    write(tmp_path, changed("connections: 6", "connections: 2000"))
-    command = f"{shlex.quote(sys.executable)} -m lbsim run demo.lbsim.yaml --columns-out packets.{ending}"
-    done = subprocess.run(
-        ["bash", "-c", f"ulimit -f 20; {command}"],  # no file of more than 20 KiB
-        env={**os.environ, "PYTHONPATH": ROOT, "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"packets.{ending}: cannot write the columns: File too large\n"
-    assert [path.name for path in tmp_path.iterdir()] == ["demo.lbsim.yaml"]
+    file = f"packets.{ending}"
+    says_that_there_is_no_room(tmp_path, f"--columns-out {file}", f"{file}: cannot write the columns")
 
 
 def test_columns_are_kept_on_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
