@@ -18,18 +18,29 @@ from lbsim.engine.addresses import intern_address, intern_addresses, rehash_addr
 from lbsim.engine.lanes import Lane, interpreted_lane, replaced
 from lbsim.engine.profile import PROFILES, SYSCTLS, Profile
 from lbsim.engine.records import (
+    DROUTE,
+    GRE,
+    GUE,
+    IPIP,
     IPV6,
+    MASQ,
     SH_FALLBACK,
     SH_PORT,
     TCP,
+    TUN_CSUM,
+    TUN_REMCSUM,
+    TUNNEL,
     UDP,
     AddressRow,
     Conn,
     Dest,
+    DestRequest,
     Flow,
+    Link,
     Outcome,
     Packet,
     Service,
+    ServiceRequest,
     Tables,
     Timer,
 )
@@ -47,6 +58,7 @@ from lbsim.model.config import (
     DeleteService,
     EditDest,
     EditService,
+    Persistence,
     ServiceId,
 )
 from lbsim.model.result import ConnRow, Counters, Destination, DestRow, ServiceRow
@@ -57,6 +69,9 @@ __all__ = ["EngineHost", "profile_named", "sysctl_values"]
 SECOND = 1_000_000_000
 _ADDRESS_BUCKETS = 1024
 PROTOCOLS = {"tcp": TCP, "udp": UDP}
+METHODS = {"masq": MASQ, "droute": DROUTE, "tunnel": TUNNEL}
+TUNNELS = {"ipip": IPIP, "gue": GUE, "gre": GRE}
+CHECKSUMS = {"nocsum": 0, "csum": TUN_CSUM, "remcsum": TUN_REMCSUM}
 PROTOCOL_NAMES = {number: name for name, number in PROTOCOLS.items()}
 FLAGS = {"sh-fallback": SH_FALLBACK, "sh-port": SH_PORT}
 STATES = {TCP: tcp.STATES, UDP: udp.STATES}
@@ -108,6 +123,7 @@ class EngineHost:
         self._ids: dict[Address, int] = {}  # of those that were interned alone
         self._known: dict[int, Address] = {}  # those that were asked for
         self.tables = self._empty_tables(1 << max(6, (expected_rows - 1).bit_length()))
+        self._requests = self.lane.table(ServiceRequest, 1), self.lane.table(DestRequest, 1)
         row = self.tables.director[0]
         for name, value in sysctl_values(sysctls).items():
             setattr(row, name, value)
@@ -120,6 +136,7 @@ class EngineHost:
             "services": lane.table(Service, 8),
             "dests": lane.table(Dest, 64),
             "conns": lane.table(Conn, 64),
+            "links": lane.table(Link, 64),
             "timers": lane.table(Timer, 64),
             "flows": lane.table(Flow, 1),
             "address_heads": lane.heads(_ADDRESS_BUCKETS),
@@ -203,42 +220,61 @@ class EngineHost:
         self._room("services", row.services_used + 2)
         self._room("dests", row.dests_used + 2)
         self._room("sh_buckets", row.buckets_used + 1024)
-        key = (0, 0, 0) if isinstance(command, Clear) else self._key(command.service)
         match command:
-            case AddService(scheduler=scheduler, flags=flags):
-                code = self._call(services.add_service, *key, NUMBERS[scheduler], _flag_bits(flags))
-            case EditService(scheduler=scheduler, flags=flags):
-                code = self._call(services.edit_service, *key, NUMBERS[scheduler], _flag_bits(flags))
+            case AddService() | EditService():
+                add = services.add_service if isinstance(command, AddService) else services.edit_service
+                code = self._call(add, self._service_request(command.service, command))
             case DeleteService():
-                code = self._call(services.delete_service, *key)
+                code = self._call(services.delete_service, self._service_request(command.service))
             case Clear():
                 code = self._clear()
             case AddDest() | EditDest() | DeleteDest():
-                code = self._apply_to_dest(key, command)
+                code = self._apply_to_dest(command)
+            case _:
+                raise AssertionError(f"{command} is not modelled yet")
         return errorcode[-code] if code else ""
 
     def _clear(self) -> int:
+        request = self._requests[0][0]
         for s in self._service_rows():
             row = self.tables.services[s]
-            self._call(services.delete_service, row.proto, row.addr, row.port)
+            for name in ("proto", "addr", "port", "fwmark", "family"):
+                setattr(request, name, getattr(row, name))
+            self._call(services.delete_service, request)
         return 0
 
-    def _apply_to_dest(self, key: tuple[int, int, int], command: AddDest | EditDest | DeleteDest) -> int:
-        addr, port = self.intern(command.dest.address), command.dest.port
-        s = self._call(services.find_service, *key)
+    def _apply_to_dest(self, command: AddDest | EditDest | DeleteDest) -> int:
+        s = self._call(services.requested_service, self._service_request(command.service))
         if s == 0:
             return services.ESRCH
-        match command:
-            case AddDest():
-                code: int = self._call(services.add_dest, s, addr, port, command.weight)
-            case EditDest():
-                code = self._call(services.edit_dest, s, addr, port, command.weight)
-            case DeleteDest():
-                code = self._call(services.delete_dest, s, addr, port)
+        does = {AddDest: services.add_dest, EditDest: services.edit_dest, DeleteDest: services.delete_dest}
+        code: int = self._call(does[type(command)], s, self._dest_request(command))
         return code
 
-    def _key(self, service: ServiceId) -> tuple[int, int, int]:
-        return PROTOCOLS[service.protocol], self.intern(service.address), service.port
+    def _service_request(self, service: ServiceId, options: AddService | EditService | None = None) -> ServiceRequest:
+        """What a command says of a service, as the engine reads it."""
+        u: ServiceRequest = self._requests[0][0]
+        marked = service.protocol == "fwm"
+        u.proto = TCP if marked else PROTOCOLS[service.protocol]
+        u.addr = 0 if marked else self.intern(service.address)
+        u.port, u.fwmark, u.family = service.port, service.fwmark, service.address.version
+        if options:
+            kept = options.persistence
+            u.scheduler, u.sched_flags = NUMBERS[options.scheduler], _flag_bits(options.flags)
+            u.persistent, u.one_packet = int(kept is not None), int(options.one_packet)
+            u.timeout = kept.timeout * self.profile.hz if kept else 0
+            u.netmask = (kept or Persistence()).mask(service.address.version)
+        return u
+
+    def _dest_request(self, command: AddDest | EditDest | DeleteDest) -> DestRequest:
+        """What a command says of a destination, as the engine reads it."""
+        u: DestRequest = self._requests[1][0]
+        u.addr, u.port = self.intern(command.dest.address), command.dest.port
+        if not isinstance(command, DeleteDest):
+            u.weight, u.method, u.upper, u.lower = command.weight, METHODS[command.method], command.upper, command.lower
+            tunnel = command.tunnel
+            u.tun_type, u.tun_port, u.tun_flags = TUNNELS[tunnel.type], tunnel.port, CHECKSUMS[tunnel.checksum]
+        return u
 
     # Packets
 
@@ -247,6 +283,7 @@ class EngineHost:
         row = self.tables.director[0]
         wanted = int(row.conns_used) + packets + 1
         self._room("timers", wanted)
+        self._room("links", wanted)
         t = self._room("conns", wanted)
         buckets = len(t.conn_heads)
         if wanted > buckets:
@@ -289,8 +326,10 @@ class EngineHost:
         return f"[{address}]:{port}" if address.version == IPV6 else f"{address}:{port}"
 
     def service_name(self, s: int) -> str:
-        """A service row as ``tcp 192.168.1.10:80``."""
+        """A service row as ``tcp 192.168.1.10:80`` or ``fwm 1``."""
         row = self.tables.services[s]
+        if row.fwmark:
+            return str(ServiceId.marked(int(row.fwmark), int(row.family)))
         return f"{PROTOCOL_NAMES[row.proto]} {self.endpoint(row.addr, row.port)}"
 
     def services(self) -> tuple[ServiceRow, ...]:
@@ -305,7 +344,8 @@ class EngineHost:
 
     def _service_order(self, s: int) -> tuple[int, int, int, int]:
         row = self.tables.services[s]
-        return self.tables.addresses[row.addr].family, int(self.address(row.addr)), row.proto, row.port
+        address = int(self.address(row.addr)) if row.addr else 1 << 128  # those by firewall mark come last
+        return int(row.family), address, int(row.proto), int(row.port or row.fwmark)
 
     def _service_row(self, s: int) -> ServiceRow:
         t = self.tables

@@ -33,6 +33,8 @@ from lbsim.model.config import (
     EditService,
     Service,
     ServiceId,
+    SetTimeouts,
+    Zero,
 )
 
 __all__ = [
@@ -419,7 +421,7 @@ def dump(config: DirectorConfig) -> str:
 
 def _arguments(command: AdminCommand) -> str:
     words = [_LETTERS[type(command)]]
-    if not isinstance(command, Clear):
+    if not isinstance(command, Clear | Zero | SetTimeouts):
         service = command.service
         words += ["-t" if service.protocol == "tcp" else "-u", format_endpoint(service.address, service.port)]
     if isinstance(command, AddService | EditService):

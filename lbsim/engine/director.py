@@ -61,14 +61,13 @@ from lbsim.engine.records import (
     Tables,
 )
 from lbsim.engine.schedulers import schedule
-from lbsim.engine.services import clean_trash, find_service
+from lbsim.engine.services import FTP_DATA, clean_trash, find_service
 from lbsim.engine.tcp import finished, step_tcp
 from lbsim.engine.timers import take_due
 from lbsim.engine.udp import step_udp
 
 __all__ = ["advance", "receive", "receive_block"]
 
-FTP_DATA = 20
 AHEAD = 8  # packets
 
 
@@ -238,7 +237,7 @@ def try_schedule(t: Tables, p: Packet, v: Outcome) -> int:
     if p.shape == CUT_HEADER:
         decide(v, DROP, HEADER_CUT, 0)
         return 0
-    s = find_service(t, p.proto, p.dst, p.dport)
+    s = find_service(t, p.proto, p.dst, p.dport, p.mark)
     if s == 0:
         decide(v, LOCAL, NO_SERVICE, 0)
         return 0

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import fields
 from functools import cache
 from importlib import import_module
-from itertools import islice
+from itertools import islice, repeat
 from operator import attrgetter
 from types import FunctionType
 from typing import Any, Protocol, TypeVar
@@ -79,7 +79,9 @@ class Lane(Protocol):
         """The same table with at least ``rows`` rows; the old rows keep their content."""
 
     def rows(self, record: type[Any], columns: dict[str, Any]) -> Any:
-        """A table made of columns of equal length (numpy arrays), one per field of the record."""
+        """A table made of columns of equal length (numpy arrays), named as fields of the record, the first one among
+        them; a field without column is 0.
+        """
 
     def read(self, table: Any, names: tuple[str, ...], rows: int) -> dict[str, Any]:
         """The named fields of the first rows, as columns."""
@@ -118,7 +120,8 @@ class _Interpreted:
         return table
 
     def rows(self, record: type[Any], columns: dict[str, Any]) -> Any:
-        return list(map(record, *(columns[field.name].tolist() for field in fields(record))))
+        names = [field.name for field in fields(record)]
+        return list(map(record, *(columns[name].tolist() if name in columns else repeat(0) for name in names)))
 
     def read(self, table: Any, names: tuple[str, ...], rows: int) -> dict[str, Any]:
         return {name: list(map(attrgetter(name), islice(table, rows))) for name in names}

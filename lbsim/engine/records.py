@@ -23,8 +23,10 @@ u2: TypeAlias = Annotated[int, "u2"]
 u1: TypeAlias = Annotated[int, "u1"]
 
 # Protocols
+IP_ANY = 0  # of templates of services by firewall mark
 TCP = 6
 UDP = 17
+SCTP = 132
 
 # Directions of a packet, as a trace gives them
 IN = 0  # from a client
@@ -45,9 +47,34 @@ SYN = 2
 RST = 4
 ACK = 16
 
-# Scheduler flags of a service (values of the kernel's SCHED1, SCHED2)
-SH_FALLBACK = 8
-SH_PORT = 16
+# Scheduler flags of a service (values of the kernel's SCHED1, SCHED2, SCHED3)
+SCHED_1 = 8
+SCHED_2 = 16
+SCHED_3 = 32
+SH_FALLBACK = SCHED_1
+SH_PORT = SCHED_2
+
+# Forwarding methods (the kernel's numbers)
+MASQ = 0
+LOCAL_NODE = 1
+TUNNEL = 2
+DROUTE = 3
+BYPASS = 4
+
+# Tunnel types (the kernel's numbers) and flags
+IPIP = 0
+GUE = 1
+GRE = 2
+TUN_CSUM = 1
+TUN_REMCSUM = 2
+
+# Marks of a connection entry
+INACTIVE = 1  # counted as inactive at its destination
+NO_OUTPUT = 2  # no reply was seen yet; never with NAT
+TEMPLATE = 4  # a persistence entry
+ONE_PACKET = 8  # never in the table, gone after its packet
+CONTROLLED = 16  # has a controlling entry, its template: Link.control
+CONTROLS = 32  # is the controlling entry of others: Link.controls > 0
 
 # Address families
 IPV4 = 4
@@ -77,9 +104,23 @@ class Director:
     trash_first: i4 = 0  # removed destinations that may come back, newest first
     trash_fire: i8 = 0  # when the trash is looked at next; 0: trash is empty
     sweep_fire: i8 = 0  # when connections of removed destinations are deleted; 0: no sweep is due
+    port_0: i4 = 0  # how many services have port 0 (those by firewall mark count, too); likewise below
+    port_21: i4 = 0
+    by_mark: i4 = 0  # how many services by firewall mark there are
     conn_reuse_mode: i4 = 1
     expire_nodest_conn: i4 = 0
+    expire_quiescent_template: i4 = 0
     sloppy_tcp: i4 = 0
+    sloppy_sctp: i4 = 0
+    secure_tcp: i4 = 0
+    drop_packet: i4 = 0
+    am_droprate: i4 = 10
+    drop_counter: i4 = 0  # of drop_packet
+    cache_bypass: i4 = 0
+    schedule_icmp: i4 = 0
+    nat_icmp_send: i4 = 0
+    ignore_tunneled: i4 = 0
+    pmtu_disc: i4 = 1
 
 
 @dataclass(slots=True, eq=False)
@@ -98,11 +139,17 @@ class AddressRow:
 
 @dataclass(slots=True, eq=False)
 class Service:
-    """A virtual service."""
+    """A virtual service. One by firewall mark has protocol TCP, port 0 and an address of zeros, as in the kernel."""
 
     proto: i2 = 0
     addr: i4 = 0
     port: i4 = 0
+    fwmark: i8 = 0  # unsigned 32-bit; 0: a service by address
+    family: i1 = 0
+    persistent: i1 = 0
+    one_packet: i1 = 0
+    timeout: i8 = 0  # of its templates, ticks
+    netmask: i8 = 0  # for templates: the mask as a number (IPv4), the prefix length (IPv6)
     scheduler: i2 = 0
     sched_flags: i4 = 0
     exists: i1 = 0
@@ -125,10 +172,19 @@ class Dest:
     addr: i4 = 0
     port: i4 = 0
     weight: i4 = 0
+    last_weight: i4 = 0  # the weight that it was added with, and then each one but 0 that it was edited to
+    method: i1 = 0
+    tun_type: i1 = 0
+    tun_flags: i1 = 0
+    tun_port: i4 = 0
+    upper: i4 = 0  # thresholds of connections; 0: none
+    lower: i4 = 0
     available: i1 = 0  # 1: in its service's list; 0: removed
     overload: i1 = 0
     active: i4 = 0
-    total: i4 = 0
+    total: i4 = 0  # entries but templates
+    persist: i4 = 0  # templates
+    cached: i4 = 0  # how many cache entries of schedulers (lblc, lblcr) refer to it: the trash keeps it as long
     next: i4 = 0  # in the service's list, newest first; in the trash likewise
     prev: i4 = 0
     next_same_hash: i4 = 0
@@ -159,7 +215,20 @@ class Conn:
     dport: u2 = 0
     proto: u1 = 0
     state: i1 = 0
-    inactive: i1 = 0  # 1: counted as inactive at its destination
+    marks: u1 = 0  # INACTIVE, NO_OUTPUT, TEMPLATE, ...
+    method: i1 = 0
+
+
+@dataclass(slots=True, eq=False)
+class Link:
+    """What few entries have: the template that controls the entry with the same row number, and the like.
+
+    Rows are written only for entries that have such; the others take no memory in the compiled lane.
+    """
+
+    control: i4 = 0  # the controlling entry
+    controls: i4 = 0  # how many entries it controls
+    fwmark: i8 = 0  # of a template of a service by firewall mark: it is its virtual address
 
 
 @dataclass(slots=True, eq=False)
@@ -188,26 +257,64 @@ class Packet:
     direction: i1 = 0
     shape: i1 = 0
     proto: i2 = 0
-    tcp_flags: i2 = 0
+    tcp_flags: i2 = 0  # of SCTP the event that its chunks are, see sctp.py
     ttl: i2 = 0
     src: i4 = 0
     dst: i4 = 0
     sport: i4 = 0
     dport: i4 = 0
     length: i4 = 0
+    mark: i8 = 0  # netfilter's mark when IPVS sees the packet, unsigned 32-bit
 
 
 @dataclass(slots=True, eq=False)
 class Outcome:
-    """What became of one packet. The new header fields are 0 unless it was forwarded."""
+    """What became of one packet. The new header fields are 0 unless it was forwarded.
+
+    With direct routing and tunnels they are those that the packet had: it goes to the destination as it is, or inside
+    another packet.
+    """
 
     verdict: i1 = 0
+    method: i1 = 0  # how it was forwarded: MASQ, DROUTE, ...
     reason: i2 = 0
     dest: i4 = 0
     new_src: i4 = 0
     new_sport: i4 = 0
     new_dst: i4 = 0
     new_dport: i4 = 0
+
+
+@dataclass(slots=True, eq=False)
+class ServiceRequest:
+    """What an admin command says of a service (ipvsadm -A, -E, and which one with all the others)."""
+
+    proto: i2 = 0
+    addr: i4 = 0
+    port: i4 = 0
+    fwmark: i8 = 0
+    family: i1 = 0
+    scheduler: i2 = 0
+    sched_flags: i4 = 0
+    persistent: i1 = 0
+    one_packet: i1 = 0
+    timeout: i8 = 0  # ticks
+    netmask: i8 = 0
+
+
+@dataclass(slots=True, eq=False)
+class DestRequest:
+    """What an admin command says of a destination (ipvsadm -a, -e, -d)."""
+
+    addr: i4 = 0
+    port: i4 = 0
+    weight: i8 = 0
+    method: i1 = 0
+    tun_type: i1 = 0
+    tun_flags: i1 = 0
+    tun_port: i4 = 0
+    upper: i8 = 0
+    lower: i8 = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -222,6 +329,7 @@ class Tables:
     services: list[Service]
     dests: list[Dest]
     conns: list[Conn]
+    links: list[Link]
     timers: list[Timer]
     flows: list[Flow]
     address_heads: list[int]  # bucket -> newest address

@@ -4,18 +4,19 @@ Kernel counterpart: ip_vs_ctl.c. A new destination goes to the head of its servi
 removed destination goes to the trash, where its connections keep it; if it is added again in time, the same row
 comes back with its counters.
 
-Modelled: services by protocol, address and port. Not yet: firewall marks, port 0, thresholds, forwarding methods but
-NAT.
+Modelled: services by protocol, address and port or by firewall mark, persistence, thresholds, forwarding methods.
 
-Each command returns 0, or the kernel's error as a negative number. The caller has made room for one more row.
+A command says what it wants with a ServiceRequest and a DestRequest. It returns 0, or the kernel's error as a negative
+number. The caller has made room for one more row.
 """
 
 from __future__ import annotations
 
 from lbsim.engine.addresses import unicast
+from lbsim.engine.conntable import relief
 from lbsim.engine.hashing import row_bucket
 from lbsim.engine.lanes import kernel
-from lbsim.engine.records import IPV4, Tables
+from lbsim.engine.records import IPV4, TCP, Dest, DestRequest, Service, ServiceRequest, Tables
 from lbsim.engine.schedulers import add_dest as tell_dest_added
 from lbsim.engine.schedulers import del_dest as tell_dest_deleted
 from lbsim.engine.schedulers import done_service, init_service
@@ -32,113 +33,200 @@ __all__ = [
     "edit_service",
     "find_dest",
     "find_service",
+    "requested_service",
 ]
 
 ENOENT = -2
 ESRCH = -3
 EEXIST = -17
 EINVAL = -22
+ERANGE = -34
+
+FTP = 21
+FTP_DATA = 20
+FIRST_UNPRIVILEGED = 1024  # net.ipv4.ip_unprivileged_port_start
+MOST_CONNS = 0x7FFFFFFF
 
 TRASH_PERIOD = 60  # seconds between two looks at the trash
 TRASH_IDLE = 120  # seconds without connections after which a removed destination is forgotten
 
 
 @kernel
-def find_service(t: Tables, proto: int, addr: int, port: int) -> int:
-    """The service of that protocol, address and port, or 0.
+def find_service(t: Tables, proto: int, addr: int, port: int, mark: int) -> int:
+    """The service that a packet belongs to, or 0.
 
-    The kernel's further steps (FTP's port 21 for high ports, port 0 for any) can only lead to a new connection if the
-    service is persistent.
+    By its mark; else by protocol, address and port; else that of FTP (port 21) for the high ports on which FTP sends
+    its data; else that of port 0.
 
     Source
     ------
-    facts: packet-path.md section 3, schedulers.md section 4.2; ip_vs_ctl.c ip_vs_service_find(), 6.1 and 6.12.
+    facts: packet-path.md section 3; ip_vs_ctl.c ip_vs_service_find(), 6.1 and 6.12.
+    """
+    director = t.director[0]
+    if mark != 0 and director.by_mark != 0:
+        s = marked_service(t, mark, t.addresses[addr].family)
+        if s != 0:
+            return s
+    s = exact_service(t, proto, addr, port)
+    if s == 0 and proto == TCP and director.port_21 != 0 and (port == FTP_DATA or port >= FIRST_UNPRIVILEGED):
+        s = exact_service(t, TCP, addr, FTP)
+    if s == 0 and director.port_0 != 0:
+        s = exact_service(t, proto, addr, 0)
+    return s
+
+
+@kernel
+def exact_service(t: Tables, proto: int, addr: int, port: int) -> int:
+    """The service of exactly that protocol, address and port, or 0.
+
+    Source
+    ------
+    facts: schedulers.md section 4.1; ip_vs_ctl.c __ip_vs_service_find(), 6.1 and 6.12.
     """
     s = t.service_heads[row_bucket(addr, port, proto, t.director[0].service_mask)]
     while s != 0:
         service = t.services[s]
-        if service.port == port and service.addr == addr and service.proto == proto:
+        if service.port == port and service.addr == addr and service.proto == proto and service.fwmark == 0:
             return s
         s = service.next_same_hash
     return 0
 
 
 @kernel
-def add_service(t: Tables, proto: int, addr: int, port: int, scheduler: int, flags: int) -> int:
+def marked_service(t: Tables, mark: int, family: int) -> int:
+    """The service of that firewall mark and family, or 0.
+
+    Source
+    ------
+    facts: schedulers.md section 4.1; ip_vs_ctl.c __ip_vs_svc_fwm_find(), 6.1 and 6.12.
+    """
+    s = t.service_heads[row_bucket(mark, 0, family, t.director[0].service_mask)]
+    while s != 0:
+        service = t.services[s]
+        if service.fwmark == mark and service.family == family:
+            return s
+        s = service.next_same_hash
+    return 0
+
+
+@kernel
+def requested_service(t: Tables, u: ServiceRequest) -> int:
+    """The service that an admin command means, or 0.
+
+    Source
+    ------
+    ip_vs_ctl.c do_ip_vs_set_ctl(), ip_vs_genl_parse_service().
+    """
+    if u.fwmark != 0:
+        return marked_service(t, u.fwmark, u.family)
+    return exact_service(t, u.proto, u.addr, u.port)
+
+
+@kernel
+def _service_bucket(t: Tables, service: Service) -> int:
+    """The bucket of :attr:`Tables.service_heads` that a service is in."""
+    mask = t.director[0].service_mask
+    if service.fwmark != 0:
+        return row_bucket(service.fwmark, 0, service.family, mask)
+    return row_bucket(service.addr, service.port, service.proto, mask)
+
+
+@kernel
+def add_service(t: Tables, u: ServiceRequest) -> int:
     """Add a service; its address becomes one of the director's.
 
     Source
     ------
     facts: schedulers.md sections 4.3 and 6.1; ip_vs_ctl.c ip_vs_add_service(), 6.1 and 6.12.
     """
-    if find_service(t, proto, addr, port) != 0:
+    if requested_service(t, u) != 0:
         return EEXIST
     director = t.director[0]
     director.services_used += 1
     s = director.services_used
     service = t.services[s]
-    service.proto = proto
-    service.addr = addr
-    service.port = port
-    service.scheduler = scheduler
-    service.sched_flags = flags
+    service.proto = u.proto
+    service.addr = u.addr
+    service.port = u.port
+    service.fwmark = u.fwmark
+    service.family = u.family
+    service.scheduler = u.scheduler
     service.exists = 1
-    bucket = row_bucket(addr, port, proto, director.service_mask)
+    _set_options(service, u)
+    bucket = _service_bucket(t, service)
     service.next_same_hash = t.service_heads[bucket]
     t.service_heads[bucket] = s
-    t.addresses[addr].local = 1
-    _count_service(t, addr, 1)
+    if u.fwmark == 0:
+        t.addresses[u.addr].local = 1
+    _count_service(t, service, 1)
     init_service(t, s)
     return 0
 
 
 @kernel
-def _count_service(t: Tables, addr: int, change: int) -> None:
-    """Note one service more or less of the address's family: with none, IPVS is not hooked in.
-
-    Source
-    ------
-    facts: packet-path.md section 1; ip_vs_ctl.c ip_vs_add_service(), __ip_vs_del_service().
-    """
-    if t.addresses[addr].family == IPV4:
-        t.director[0].services_v4 += change
-    else:
-        t.director[0].services_v6 += change
+def _set_options(service: Service, u: ServiceRequest) -> None:
+    """What adding and editing a service have in common."""
+    service.sched_flags = u.sched_flags
+    service.persistent = u.persistent
+    service.one_packet = u.one_packet
+    service.timeout = u.timeout
+    service.netmask = u.netmask
 
 
 @kernel
-def edit_service(t: Tables, proto: int, addr: int, port: int, scheduler: int, flags: int) -> int:
-    """Replace a service's scheduler and flags. The same scheduler keeps its state, another one starts afresh.
+def _count_service(t: Tables, service: Service, change: int) -> None:
+    """Note one service more or less of its family (with none, IPVS is not hooked in) and of its kind.
+
+    Source
+    ------
+    facts: packet-path.md sections 1 and 3; ip_vs_ctl.c ip_vs_add_service(), __ip_vs_del_service().
+    """
+    director = t.director[0]
+    if service.family == IPV4:
+        director.services_v4 += change
+    else:
+        director.services_v6 += change
+    if service.port == 0:
+        director.port_0 += change
+    elif service.port == FTP:
+        director.port_21 += change
+    if service.fwmark != 0:
+        director.by_mark += change
+
+
+@kernel
+def edit_service(t: Tables, u: ServiceRequest) -> int:
+    """Replace a service's scheduler and options. The same scheduler keeps its state, another one starts afresh.
 
     Source
     ------
     facts: schedulers.md sections 1.6 and 4.3; ip_vs_ctl.c ip_vs_edit_service(), 6.1 and 6.12.
     """
-    s = find_service(t, proto, addr, port)
+    s = requested_service(t, u)
     if s == 0:
         return ESRCH
     service = t.services[s]
-    service.sched_flags = flags
-    if service.scheduler != scheduler:
+    _set_options(service, u)
+    if service.scheduler != u.scheduler:
         done_service(t, s)
-        service.scheduler = scheduler
+        service.scheduler = u.scheduler
         init_service(t, s)
     return 0
 
 
 @kernel
-def delete_service(t: Tables, proto: int, addr: int, port: int) -> int:
+def delete_service(t: Tables, u: ServiceRequest) -> int:
     """Delete a service; its destinations go to the trash, its connections stay.
 
     Source
     ------
     facts: schedulers.md section 4.3; ip_vs_ctl.c ip_vs_del_service(), 6.1 and 6.12.
     """
-    s = find_service(t, proto, addr, port)
+    s = requested_service(t, u)
     if s == 0:
         return ESRCH
     service = t.services[s]
-    bucket = row_bucket(addr, port, proto, t.director[0].service_mask)
+    bucket = _service_bucket(t, service)
     before = t.service_heads[bucket]
     if before == s:
         t.service_heads[bucket] = service.next_same_hash
@@ -152,7 +240,7 @@ def delete_service(t: Tables, proto: int, addr: int, port: int) -> int:
         d = service.first
         _unlink(t, s, d)
         _to_trash(t, d)
-    _count_service(t, addr, -1)
+    _count_service(t, service, -1)
     return 0
 
 
@@ -177,6 +265,7 @@ def find_dest(t: Tables, s: int, addr: int, port: int) -> int:
             and owner.addr == service.addr
             and owner.port == service.port
             and owner.proto == service.proto
+            and owner.fwmark == service.fwmark
         ):
             return d
         d = dest.next_same_hash
@@ -184,25 +273,29 @@ def find_dest(t: Tables, s: int, addr: int, port: int) -> int:
 
 
 @kernel
-def add_dest(t: Tables, s: int, addr: int, port: int, weight: int) -> int:
+def add_dest(t: Tables, s: int, u: DestRequest) -> int:
     """Add a destination at the head of the service's list, out of the trash if it is there.
 
     Source
     ------
     facts: schedulers.md sections 5.2, 5.4 and 6; ip_vs_ctl.c ip_vs_add_dest(), 6.1 and 6.12.
     """
-    d = find_dest(t, s, addr, port)
+    error = _wrong_numbers(u)
+    if error != 0:
+        return error
+    d = find_dest(t, s, u.addr, u.port)
     if d != 0 and t.dests[d].available != 0:
         return EEXIST
     if d != 0:
         _from_trash(t, s, d)
-    elif unicast(t, addr):
-        d = _new_dest(t, s, addr, port)
+    elif unicast(t, u.addr):
+        d = _new_dest(t, s, u.addr, u.port)
     else:
         return EINVAL
     dest = t.dests[d]
     service = t.services[s]
-    dest.weight = weight
+    dest.last_weight = u.weight
+    _set_dest(dest, u)
     dest.available = 1
     dest.prev = 0
     dest.next = service.first
@@ -211,6 +304,57 @@ def add_dest(t: Tables, s: int, addr: int, port: int, weight: int) -> int:
     service.first = d
     tell_dest_added(t, s, d)
     return 0
+
+
+@kernel
+def _wrong_numbers(u: DestRequest) -> int:
+    """The kernel's error about a request's weight and thresholds, or 0.
+
+    Source
+    ------
+    facts: schedulers.md section 6.1; ip_vs_ctl.c ip_vs_add_dest(), ip_vs_edit_dest(), 6.1 and 6.12.
+    """
+    if u.weight < 0 or u.lower > u.upper:
+        return ERANGE
+    if u.upper > MOST_CONNS:
+        return EINVAL
+    return 0
+
+
+@kernel
+def _set_dest(dest: Dest, u: DestRequest) -> None:
+    """What adding and editing a destination have in common.
+
+    Source
+    ------
+    facts: schedulers.md sections 1.2 and 5.2; ip_vs_ctl.c __ip_vs_update_dest(), 6.1 and 6.12.
+    """
+    dest.weight = u.weight
+    if u.weight != 0:
+        dest.last_weight = u.weight
+    dest.method = u.method
+    dest.tun_type = u.tun_type
+    dest.tun_flags = u.tun_flags
+    dest.tun_port = u.tun_port
+    set_thresholds(dest, u.upper, u.lower)
+
+
+@kernel
+def set_thresholds(dest: Dest, upper: int, lower: int) -> None:
+    """Give a destination new thresholds; the same ones as before leave its overload flag alone.
+
+    Source
+    ------
+    facts: schedulers.md section 1.5, packet-path.md section 6; ip_vs_ctl.c __ip_vs_update_dest(), 6.1.192 and 6.12.117.
+    """
+    if dest.upper == upper and dest.lower == lower:
+        return
+    dest.upper = upper
+    dest.lower = lower
+    if upper == 0 or dest.total < relief(dest):
+        dest.overload = 0
+    elif dest.total >= upper:
+        dest.overload = 1
 
 
 @kernel
@@ -261,30 +405,33 @@ def _from_trash(t: Tables, s: int, d: int) -> None:
 
 
 @kernel
-def edit_dest(t: Tables, s: int, addr: int, port: int, weight: int) -> int:
-    """Replace a destination's weight; its place in the list and its connections stay.
+def edit_dest(t: Tables, s: int, u: DestRequest) -> int:
+    """Replace a destination's weight, method and thresholds; its place in the list and its connections stay.
 
     Source
     ------
     facts: schedulers.md section 5.2; ip_vs_ctl.c ip_vs_edit_dest(), 6.1 and 6.12.
     """
-    d = find_dest(t, s, addr, port)
+    error = _wrong_numbers(u)
+    if error != 0:
+        return error
+    d = find_dest(t, s, u.addr, u.port)
     if d == 0 or t.dests[d].available == 0:
         return ENOENT
-    t.dests[d].weight = weight
+    _set_dest(t.dests[d], u)
     tell_dest_edited(t, s, d)
     return 0
 
 
 @kernel
-def delete_dest(t: Tables, s: int, addr: int, port: int) -> int:
+def delete_dest(t: Tables, s: int, u: DestRequest) -> int:
     """Remove a destination from its service; it goes to the trash, its connections stay.
 
     Source
     ------
     facts: schedulers.md section 5.3; ip_vs_ctl.c ip_vs_del_dest(), 6.1 and 6.12.
     """
-    d = find_dest(t, s, addr, port)
+    d = find_dest(t, s, u.addr, u.port)
     if d == 0 or t.dests[d].available == 0:
         return ENOENT
     _unlink(t, s, d)
@@ -335,7 +482,7 @@ def _to_trash(t: Tables, d: int) -> None:
 
 @kernel
 def clean_trash(t: Tables) -> None:
-    """Forget removed destinations that have had no connections for 120 s; look again in 60 s if any is left.
+    """Forget removed destinations that nothing has referred to for 120 s; look again in 60 s if any is left.
 
     Source
     ------
@@ -346,7 +493,7 @@ def clean_trash(t: Tables) -> None:
     while d != 0:
         dest = t.dests[d]
         following = dest.next
-        if dest.total == 0:
+        if dest.total == 0 and dest.persist == 0 and dest.cached == 0:
             if dest.idle_start == 0:
                 dest.idle_start = max(director.now, 1)
             elif director.now >= dest.idle_start + TRASH_IDLE * director.hz:

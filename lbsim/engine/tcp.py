@@ -10,7 +10,7 @@ Modelled: NAT's two directions of the normal table. Not yet: the table of one-si
 from __future__ import annotations
 
 from lbsim.engine.lanes import kernel
-from lbsim.engine.records import ACK, FIN, IN, RST, SYN, Conn, Tables
+from lbsim.engine.records import ACK, FIN, IN, INACTIVE, RST, SYN, Conn, Tables
 
 __all__ = ["STATES", "TRANSITIONS", "event", "next_states", "step_tcp", "timeouts"]
 
@@ -143,12 +143,12 @@ def step_tcp(t: Tables, conn: Conn, flags: int, direction: int) -> None:
     if state != conn.state:
         conn.state = state
         counts = state in (ESTABLISHED, SYN_SENT, SYN_RECV, SYNACK)
-        if counts and conn.inactive != 0:
+        if counts and conn.marks & INACTIVE != 0:
             t.dests[conn.dest].active += 1
-            conn.inactive = 0
-        elif not counts and conn.inactive == 0:
+            conn.marks -= INACTIVE
+        elif not counts and conn.marks & INACTIVE == 0:
             t.dests[conn.dest].active -= 1
-            conn.inactive = 1
+            conn.marks |= INACTIVE
     conn.timeout = t.tcp_timeouts[state]
 
 

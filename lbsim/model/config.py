@@ -24,18 +24,27 @@ __all__ = [
     "EditDest",
     "EditService",
     "ForwardRule",
+    "Persistence",
     "Place",
     "RouterSettings",
     "Service",
     "ServiceId",
+    "SetTimeouts",
     "TimedCommand",
+    "Tunnel",
+    "Zero",
     "format_endpoint",
     "parse_endpoint",
 ]
 
 Address: TypeAlias = IPv4Address | IPv6Address
-Protocol: TypeAlias = Literal["tcp", "udp"]
-Method: TypeAlias = Literal["masq"]
+Protocol: TypeAlias = Literal["tcp", "udp", "sctp", "fwm"]
+Method: TypeAlias = Literal["masq", "droute", "tunnel"]
+TunnelType: TypeAlias = Literal["ipip", "gue", "gre"]
+TunnelChecksum: TypeAlias = Literal["nocsum", "csum", "remcsum"]
+
+EVERY_BIT_V4 = 0xFFFFFFFF
+EVERY_BIT_V6 = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,27 +81,50 @@ def parse_endpoint(text: str) -> tuple[Address, int]:
 
 @dataclass(frozen=True, slots=True)
 class ServiceId:
-    """A virtual service: protocol, address and port. Prints as ``tcp 192.168.1.10:80``."""
+    """A virtual service: protocol, address and port, or a firewall mark and a family.
+
+    Prints as ``tcp 192.168.1.10:80``, ``fwm 1`` or ``fwm 1 ipv6``. One by firewall mark has the protocol "fwm", port 0
+    and an address of zeros, whose version says the family.
+    """
 
     protocol: Protocol
     address: Address
     port: int
+    fwmark: int = 0
 
     @property
     def endpoint(self) -> str:
         return format_endpoint(self.address, self.port)
 
     def __str__(self) -> str:
+        if self.protocol == "fwm":
+            return f"fwm {self.fwmark}" + (" ipv6" if self.address.version == 6 else "")
         return f"{self.protocol} {self.endpoint}"
 
     @classmethod
+    def marked(cls, fwmark: int, version: int = 4) -> ServiceId:
+        """The service by firewall mark, of IPv4 or IPv6."""
+        return cls("fwm", IPv4Address(0) if version == 4 else IPv6Address(0), 0, fwmark)
+
+    @classmethod
     def parse(cls, text: str) -> ServiceId:
-        """The service that ``tcp 192.168.1.10:80`` or ``udp [2001:db8::10]:53`` names; ValueError if it names none."""
+        """The service that ``tcp 192.168.1.10:80``, ``udp [2001:db8::10]:53`` or ``fwm 1`` names; ValueError if it
+        names none.
+        """
         protocol, _, endpoint = text.strip().partition(" ")
         match protocol:
-            case "tcp" | "udp":
+            case "tcp" | "udp" | "sctp":
                 return cls(protocol, *parse_endpoint(endpoint))
-        raise ValueError(f"{text!r} is no service; expected 'tcp ADDRESS:PORT' or 'udp ADDRESS:PORT'")
+            case "fwm":
+                return cls._parse_mark(text, endpoint.split())
+        raise ValueError(f"{text!r} is no service; expected 'tcp ADDRESS:PORT', likewise udp or sctp, or 'fwm MARK'")
+
+    @classmethod
+    def _parse_mark(cls, text: str, words: list[str]) -> ServiceId:
+        mark, *family = words or [""]
+        if family not in ([], ["ipv6"]) or not (mark.isascii() and mark.isdigit()) or not 0 < int(mark) <= 0xFFFFFFFF:
+            raise ValueError(f"{text!r} is no service by firewall mark; expected 'fwm 1' or 'fwm 1 ipv6'")
+        return cls.marked(int(mark), 6 if family else 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,21 +150,35 @@ class _Command:
 
 
 @dataclass(frozen=True, slots=True)
-class AddService(_Command):
-    """``ipvsadm -A``. ``flags`` are scheduler flags as typed with -b, sorted: ``("sh-fallback", "sh-port")``."""
+class Persistence:
+    """``-p SECONDS -M MASK --pe NAME``: a client (or its net) stays with its destination."""
 
-    service: ServiceId
-    scheduler: str
-    flags: tuple[str, ...] = ()
+    timeout: int = 360  # seconds
+    netmask: int | None = None  # IPv4: the mask as a number; IPv6: the prefix length; None: every bit
+    engine: str = ""
+
+    def mask(self, version: int) -> int:
+        """The netmask, or that with every bit of this IP version."""
+        return self.netmask if self.netmask is not None else (EVERY_BIT_V4 if version == 4 else EVERY_BIT_V6)
 
 
 @dataclass(frozen=True, slots=True)
-class EditService(_Command):
-    """``ipvsadm -E``: replaces scheduler and flags, keeps destinations and counters."""
-
+class _ServiceOptions(_Command):
     service: ServiceId
-    scheduler: str
-    flags: tuple[str, ...] = ()
+    scheduler: str = "wlc"
+    flags: tuple[str, ...] = ()  # scheduler flags as typed with -b, sorted: ("sh-fallback", "sh-port")
+    persistence: Persistence | None = None
+    one_packet: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AddService(_ServiceOptions):
+    """``ipvsadm -A``."""
+
+
+@dataclass(frozen=True, slots=True)
+class EditService(_ServiceOptions):
+    """``ipvsadm -E``: replaces everything but destinations and counters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,23 +189,33 @@ class DeleteService(_Command):
 
 
 @dataclass(frozen=True, slots=True)
-class AddDest(_Command):
-    """``ipvsadm -a``."""
+class Tunnel:
+    """``--tun-type TYPE --tun-port PORT --tun-csum``: how packets for a destination are wrapped."""
 
-    service: ServiceId
-    dest: DestId
-    method: Method = "masq"
-    weight: int = 1
+    type: TunnelType = "ipip"
+    port: int = 0
+    checksum: TunnelChecksum = "nocsum"
 
 
 @dataclass(frozen=True, slots=True)
-class EditDest(_Command):
-    """``ipvsadm -e``: replaces method and weight."""
-
+class _DestOptions(_Command):
     service: ServiceId
     dest: DestId
     method: Method = "masq"
     weight: int = 1
+    upper: int = 0  # thresholds of connections; 0: none
+    lower: int = 0
+    tunnel: Tunnel = Tunnel()
+
+
+@dataclass(frozen=True, slots=True)
+class AddDest(_DestOptions):
+    """``ipvsadm -a``."""
+
+
+@dataclass(frozen=True, slots=True)
+class EditDest(_DestOptions):
+    """``ipvsadm -e``: replaces everything but the connections and counters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +231,25 @@ class Clear(_Command):
     """``ipvsadm -C``."""
 
 
-AdminCommand: TypeAlias = AddService | EditService | DeleteService | AddDest | EditDest | DeleteDest | Clear
+@dataclass(frozen=True, slots=True)
+class Zero(_Command):
+    """``ipvsadm -Z``: counters of one service, or (None) of all, begin anew."""
+
+    service: ServiceId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SetTimeouts(_Command):
+    """``ipvsadm --set TCP TCPFIN UDP``: seconds; 0 keeps what is."""
+
+    tcp: int = 0
+    tcpfin: int = 0
+    udp: int = 0
+
+
+AdminCommand: TypeAlias = (
+    AddService | EditService | DeleteService | AddDest | EditDest | DeleteDest | Clear | Zero | SetTimeouts
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +267,9 @@ class Dest:
     id: DestId
     method: Method
     weight: int
+    upper: int = 0
+    lower: int = 0
+    tunnel: Tunnel = Tunnel()
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +280,8 @@ class Service:
     scheduler: str
     flags: tuple[str, ...]
     dests: tuple[Dest, ...]
+    persistence: Persistence | None = None
+    one_packet: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,25 +316,30 @@ class DirectorConfig:
         A command that the kernel would refuse (a service twice, a destination of a missing service) changes
         nothing, as in the kernel.
         """
-        table: dict[ServiceId, tuple[str, tuple[str, ...], dict[DestId, Dest]]] = {}
+        table: dict[ServiceId, tuple[AddService | EditService, dict[DestId, Dest]]] = {}
         for command in self.commands:
             match command:
-                case AddService(service, scheduler, flags):
-                    table.setdefault(service, (scheduler, flags, {}))
-                case EditService(service, scheduler, flags) if service in table:
-                    table[service] = (scheduler, flags, table[service][2])
+                case AddService(service):
+                    table.setdefault(service, (command, {}))
+                case EditService(service) if service in table:
+                    table[service] = (command, table[service][1])
                 case DeleteService(service):
                     table.pop(service, None)
-                case AddDest(service, dest, method, weight) if service in table:
-                    table[service][2].setdefault(dest, Dest(dest, method, weight))
-                case EditDest(service, dest, method, weight) if service in table and dest in table[service][2]:
-                    table[service][2][dest] = Dest(dest, method, weight)
+                case AddDest(service, dest) if service in table:
+                    table[service][1].setdefault(dest, _dest_of(command))
+                case EditDest(service, dest) if service in table and dest in table[service][1]:
+                    table[service][1][dest] = _dest_of(command)
                 case DeleteDest(service, dest) if service in table:
-                    table[service][2].pop(dest, None)
+                    table[service][1].pop(dest, None)
                 case Clear():
                     table.clear()
                 case _:
                     pass
         return tuple(
-            Service(key, scheduler, flags, tuple(dests.values())) for key, (scheduler, flags, dests) in table.items()
+            Service(key, said.scheduler, said.flags, tuple(dests.values()), said.persistence, said.one_packet)
+            for key, (said, dests) in table.items()
         )
+
+
+def _dest_of(command: AddDest | EditDest) -> Dest:
+    return Dest(command.dest, command.method, command.weight, command.upper, command.lower, command.tunnel)

@@ -24,9 +24,9 @@ def test_a_service_is_found_by_protocol_address_and_port(lane: Lane) -> None:
         assert host.apply(AddService(ServiceId(protocol, ip_address(address), port), "rr")) == ""
     find = host.lane.function(find_service)
     numbers = {"tcp": 6, "udp": 17}
-    found = [find(host.tables, numbers[p], host.intern(ip_address(a)), port) for p, a, port in keys]
+    found = [find(host.tables, numbers[p], host.intern(ip_address(a)), port, 0) for p, a, port in keys]
     assert found == list(range(1, 49))
-    assert find(host.tables, 6, host.intern(ip_address("192.0.2.1")), 82) == 0
+    assert find(host.tables, 6, host.intern(ip_address("192.0.2.1")), 82, 0) == 0
 
 
 def test_a_service_cannot_be_added_twice(play: Playbook) -> None:

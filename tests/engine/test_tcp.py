@@ -6,7 +6,7 @@ import pytest
 
 from lbsim.engine import tcp
 from lbsim.engine.lanes import Lane
-from lbsim.engine.records import IN, OUT, Conn
+from lbsim.engine.records import IN, INACTIVE, OUT, Conn
 from lbsim.host import EngineHost
 from tests.oracles import tcp as naive
 from tests.playbook import Playbook
@@ -28,13 +28,13 @@ def test_every_packet_leads_where_the_rules_say(direction: str, state: str, lane
         conn = lane.table(Conn, 1)[0]
         conn.state, conn.dest = tcp.STATES.index(state), 1
         was_active = state in naive.ACTIVE
-        conn.inactive = int(not was_active)
+        conn.marks = 0 if was_active else INACTIVE
         host.tables.dests[1].active = 5
         step(host.tables, conn, flags, DIRECTIONS[direction])
         after = naive.after(direction, state, named(flags))
         assert tcp.STATES[conn.state] == after, named(flags)
         assert conn.timeout == naive.SECONDS[after] * 250
-        assert conn.inactive == int(after not in naive.ACTIVE)
+        assert conn.marks == (0 if after in naive.ACTIVE else INACTIVE)
         assert host.tables.dests[1].active == 5 + (after in naive.ACTIVE) - was_active
 
 

@@ -76,7 +76,9 @@ def test_a_port_above_65535_is_no_port() -> None:
         parse_endpoint("10.0.0.11:65536")
 
 
-@pytest.mark.parametrize("text", ["tcp 192.0.2.1:80", "udp [2001:db8::1]:53"])
+@pytest.mark.parametrize(
+    "text", ["tcp 192.0.2.1:80", "udp [2001:db8::1]:53", "sctp 192.0.2.1:80", "fwm 1", "fwm 4294967295 ipv6"]
+)
 def test_a_service_reads_back(text: str) -> None:
     assert str(ServiceId.parse(text)) == text
 
@@ -85,9 +87,15 @@ def test_a_services_end_is_its_address_and_port() -> None:
     assert ServiceId.parse("udp [2001:db8::1]:53").endpoint == "[2001:db8::1]:53"
 
 
-@pytest.mark.parametrize("text", ["192.0.2.1:80", "sctp 192.0.2.1:80", "TCP 192.0.2.1:80", ""])
+@pytest.mark.parametrize("text", ["192.0.2.1:80", "gre 192.0.2.1:80", "TCP 192.0.2.1:80", ""])
 def test_what_is_no_service_says_what_was_expected(text: str) -> None:
-    with pytest.raises(ValueError, match="expected 'tcp ADDRESS:PORT' or 'udp ADDRESS:PORT'"):
+    with pytest.raises(ValueError, match="expected 'tcp ADDRESS:PORT', likewise udp or sctp, or 'fwm MARK'"):
+        ServiceId.parse(text)
+
+
+@pytest.mark.parametrize("text", ["fwm", "fwm 0", "fwm 4294967296", "fwm 0x1", "fwm 1 ipv4", "fwm 1 ipv6 2"])
+def test_what_is_no_firewall_mark_says_what_was_expected(text: str) -> None:
+    with pytest.raises(ValueError, match="expected 'fwm 1' or 'fwm 1 ipv6'"):
         ServiceId.parse(text)
 
 
