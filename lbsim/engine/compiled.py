@@ -96,13 +96,17 @@ class Compiled:
         return larger.view(type(table))
 
     def rows(self, record: type[Any], columns: dict[str, Any]) -> Any:
-        table = self.table(record, len(columns[_row_type(cast("Any", record)).names[0]]))
+        return self.filled(self.table(record, len(columns[_row_type(cast("Any", record)).names[0]])), columns)
+
+    def filled(self, table: Any, columns: dict[str, Any]) -> Any:
+        rows = table.view(np.ndarray)  # a record array makes an object for each column
         for name, column in columns.items():
-            table[name] = column
-        return table
+            rows[name][: len(column)] = column
+        return table[: len(column)]
 
     def read(self, table: Any, names: tuple[str, ...], rows: int) -> dict[str, Any]:
-        return {name: table[name][:rows] for name in names}
+        plain = table.view(np.ndarray)
+        return {name: plain[name][:rows] for name in names}
 
     def function(self, marked: F) -> F:
         if marked not in self._twins:
