@@ -21,8 +21,9 @@ from typing import Any
 
 from lbsim import Director
 from lbsim.config import parse_command
+from lbsim.config.marks import read_marks
 from lbsim.engine.profile import SYSCTLS
-from lbsim.errors import LbsimError
+from lbsim.errors import ConfigError, LbsimError
 from lbsim.model.config import AdminCommand, DeleteService, parse_endpoint
 from lbsim.model.result import ConnRow, ServiceRow
 from lbsim.packet.build import build_packet
@@ -68,6 +69,7 @@ class Replay:
     def __init__(self, case: Case) -> None:
         sysctls: dict[str, int] = {}
         self.commands = []
+        marks: list[str] = []
         for command, status, _ in case.happened["setup"]:
             word = command.split()[0]
             if word == "sysctl":
@@ -78,10 +80,22 @@ class Replay:
                 sysctls[short] = int(value)
             elif word == "ipvsadm":
                 self.commands.append((command, status))
+            elif word in ("nft", "iptables", "ip6tables", "ip"):
+                marks.append(command)
             else:
                 raise UnsupportedError(word)
         own = [*OWN, *case.asked.get("vips", ["192.168.1.10"])]
-        self.director = Director("", profile=case.profile, sysctls=sysctls, own=[a.split("/")[0] for a in own])
+        try:
+            read_marks("\n".join(marks))
+        except ConfigError as error:
+            raise UnsupportedError(str(error)) from None
+        self.director = Director(
+            "",
+            profile=case.profile,
+            sysctls=sysctls,
+            own=[a.split("/")[0] for a in own],
+            marks="\n".join(marks),
+        )
         for command, status in self.commands:
             self.command(command, status, "", 0.0)
         self.last_traffic = -STATS_LAG

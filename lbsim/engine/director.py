@@ -225,7 +225,7 @@ def for_ipvs(t: Tables, p: Packet, v: Outcome) -> bool:
     """
     target = t.addresses[p.dst]
     director = t.director[0]
-    if target.local == 0:
+    if target.local != 1 and (target.local == 0 or p.mark == 0):
         decide(v, ROUTE, NOT_LOCAL, 0)
     elif (director.services_v4 if target.family == IPV4 else director.services_v6) == 0:
         decide(v, LOCAL, IPVS_OFF, 0)
