@@ -33,9 +33,15 @@ from lbsim.packet.build import build_packet
 from lbsim.packet.headers import parse as parse_headers
 from tests.oracles.director import End, NaiveDirector, Seen, Sent, ServiceKey
 
-__all__ = ["HZ", "PROTOCOLS", "EngineSide", "OracleSide", "Side", "checksums_are_right", "packet"]
+__all__ = ["HZ", "MARKS", "PROTOCOLS", "EngineSide", "OracleSide", "Side", "checksums_are_right", "packet"]
 
 HZ = 250
+#: Packets to port 8000 of any address have mark 1; without a service by that mark it means nothing.
+MARKS = "\n".join(
+    f"{program} -t mangle -A PREROUTING -p {proto} --dport 8000 -j MARK --set-mark 1"
+    for program in ("iptables", "ip6tables")
+    for proto in ("tcp", "udp")
+)
 TICK = 1_000_000_000 // HZ
 PROTOCOLS = {"tcp": 6, "udp": 17, "gre": 47}
 HEADERS = {"tcp": 20, "udp": 8, "gre": 4}
@@ -80,7 +86,7 @@ class Side(Protocol):
 class EngineSide:
     """lbsim's live director; each packet goes in and comes out as bytes, which are checked."""
 
-    def __init__(self, lane: Lane | None = None, sysctls: Mapping[str, int] | None = None, marks: str = "") -> None:
+    def __init__(self, lane: Lane | None = None, sysctls: Mapping[str, int] | None = None, marks: str = MARKS) -> None:
         self.director = Director(lane=lane, sysctls=sysctls, marks=marks)
 
     def command(self, command: AdminCommand) -> str:
@@ -111,7 +117,7 @@ class EngineSide:
 class OracleSide:
     """The naive director; nothing of the engine runs."""
 
-    def __init__(self, sysctls: Mapping[str, int] | None = None, marks: str = "") -> None:
+    def __init__(self, sysctls: Mapping[str, int] | None = None, marks: str = MARKS) -> None:
         self.director = NaiveDirector(**(sysctls or {}))
         self.marks = read_marks(marks)
         self.start = self.director.now

@@ -63,6 +63,7 @@ from lbsim.engine.records import (
     AH,
     BAD_IP_HEADER,
     CONTROLLED,
+    CONTROLS,
     CUT_HEADER,
     ESP,
     FRAGMENT,
@@ -569,10 +570,7 @@ def advance(t: Tables, tick: int) -> None:
         if due > director.now:
             director.now = due
         if director.wheel_next != 0 and director.wheel_next <= director.now:
-            c = take_due(t)
-            while c != 0:
-                expire(t, c)
-                c = take_due(t)
+            expire_due(t)
         if director.sweep_fire != 0 and director.sweep_fire <= director.now:
             director.sweep_fire = 0
             sweep_removed(t)
@@ -581,6 +579,31 @@ def advance(t: Tables, tick: int) -> None:
         due = next_event(t)
     if tick > director.now:
         director.now = tick
+
+
+@kernel
+def expire_due(t: Tables) -> None:
+    """Let every timer of this tick fire; those of templates that control others after those of the others.
+
+    Source
+    ------
+    facts: packet-path.md section 8.2; of two timers of one tick the kernel takes the one with the coarser level and
+    the one armed last first, which is mostly this order.
+    """
+    later = 0
+    c = take_due(t)
+    while c != 0:
+        if t.conns[c].marks & CONTROLS != 0:
+            t.timers[c].next = later
+            later = c
+        else:
+            expire(t, c)
+        c = take_due(t)
+    while later != 0:
+        following = t.timers[later].next
+        t.timers[later].next = 0
+        expire(t, later)
+        later = following
 
 
 @kernel

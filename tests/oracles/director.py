@@ -371,7 +371,8 @@ class NaiveDirector:
     def _pick(self, service: dict[str, Any], p: Sent) -> dict[str, Any] | None:
         for dest in service["dests"]:
             dest.update(active=self.active(dest), total=self.total(dest), kept=dest["weight"])
-            dest["weight"] = 0 if dest["full"] else dest["weight"]  # schedulers pass both over
+            if service["scheduler"] != "sh":  # which deals its buckets by weight
+                dest["weight"] = 0 if dest["full"] else dest["weight"]
         picked = self._picked(service, p)
         for dest in service["dests"]:
             dest["weight"] = dest["kept"]
