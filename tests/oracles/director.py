@@ -297,7 +297,7 @@ class NaiveDirector:
             return Seen("LOCAL", "no_service")
         if p.proto == "tcp" and ("RST" in p.flags or ("SYN" not in p.flags and not self.sysctls["sloppy_tcp"])):
             return Seen("LOCAL", "not_syn")
-        if self.sysctls["drop_packet"] == 3:
+        if self.sysctls["drop_packet"] == 3 and self.sysctls["am_droprate"]:
             self.dropped_at += 1
             if self.dropped_at % self.sysctls["am_droprate"] == 1 % self.sysctls["am_droprate"]:
                 return Seen("DROP", "drop_packet")
