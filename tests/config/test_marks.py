@@ -125,6 +125,14 @@ def test_what_only_a_routing_rule_brings_is_not_told_that_there_is_nobody() -> N
     assert seen(director, "198.51.100.7", 81) == "not_local"
 
 
+def test_a_bypassing_entry_of_one_packet_is_gone_at_once() -> None:
+    marks = ROUTED.replace("tcp", "udp")
+    config = DirectorConfig((AddService(FWM, "rr", one_packet=True),))
+    director = Director(config, marks=marks, sysctls={"cache_bypass": 1})
+    data = build_packet(src="203.0.113.1", dst="198.51.100.7", proto=17, sport=40001, dport=80)
+    assert [director.receive(data).reason, director.connections()] == ["new", ()]
+
+
 def test_cache_bypass_sends_it_on() -> None:
     director = marked_director(ROUTED, cache_bypass=1)
     assert seen(director, "198.51.100.7") == "new"

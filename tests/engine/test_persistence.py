@@ -137,6 +137,24 @@ def test_ftp_and_port_0_share_templates(play: Playbook) -> None:
     play.send("c1 SYN to V:21").expect("FORWARD B new to B:21")
 
 
+def test_a_persistent_service_without_destination(play: Playbook) -> None:
+    play.config("tcp V:80 rr persistent 100", "A weight 0").send("c1 SYN").expect("REJECT no_dest").table()
+
+
+def test_a_template_of_port_65535_is_found_again_as_soon_as_it_is_valid(play: Playbook) -> None:
+    play.config("tcp V:65535 rr persistent 100", "A:80", "B:80").send("c1 SYN").expect("FORWARD B new").delete("B:80")
+    play.send("c1:50001 SYN").expect("FORWARD A new").table(
+        "c1:0 NONE B", "c1 SYN_RECV B", "c1:0 NONE A", "c1:50001 SYN_RECV A"
+    )
+
+
+def test_a_template_that_controls_several_stays_until_the_last_is_gone(play: Playbook) -> None:
+    # The template fires at 30.208 s, after which it looks every 61.44 s: 91.648 s; the second SYN_RECV goes at 80.384 s
+    play.config("tcp V:80 rr persistent 10", "A").send("c1 SYN").expect("FORWARD A new").at(20)
+    play.send("c1:50001 SYN").expect("FORWARD A new").at(62).table("c1:0 NONE A", "c1:50001 SYN_RECV A")
+    play.at(100).table()
+
+
 # Marks
 
 

@@ -15,6 +15,8 @@ from lbsim.model.config import (
     DeleteDest,
     DestId,
     DirectorConfig,
+    EditDest,
+    EditService,
     Persistence,
     ServiceId,
     SetTimeouts,
@@ -137,3 +139,50 @@ def test_timeouts_that_no_int_of_ticks_holds_are_refused(wrong: int) -> None:
     tables = EngineHost().tables
     assert [set_timeouts(tables, *row) for row in ((wrong, 1, 1), (1, wrong, 1), (1, 1, wrong))] == [-22] * 3
     assert set_timeouts(tables, 0x7FFFFFFF // 250, 0, 0) == 0
+
+
+# What the kernel refuses
+
+
+@pytest.mark.parametrize("prefix", [0, 129])
+@pytest.mark.parametrize("command", [AddService, EditService])
+def test_a_prefix_length_that_ipv6_does_not_have(prefix: int, command: type[AddService] | type[EditService]) -> None:
+    service = ServiceId("tcp", ip_address("2001:db8::1"), 80)
+    host = EngineHost()
+    if command is EditService:
+        host.apply(AddService(service, "rr"))
+    assert host.apply(command(service, "rr", (), Persistence(100, prefix))) == "EINVAL"
+
+
+@pytest.mark.parametrize(("upper", "lower", "error"), [(1, 2, "ERANGE"), (0, 1, "ERANGE"), (1 << 31, 0, "EINVAL")])
+def test_thresholds_that_cannot_be(upper: int, lower: int, error: str) -> None:
+    host = EngineHost()
+    host.apply(AddService(WEB, "rr"))
+    assert host.apply(AddDest(WEB, AT_A, "masq", 1, upper, lower)) == error
+    host.apply(AddDest(WEB, AT_A))
+    assert host.apply(EditDest(WEB, AT_A, "masq", 1, upper, lower)) == error
+
+
+# Thresholds and marks
+
+
+def test_a_full_destination_is_used_again_below_three_quarters() -> None:
+    # limit 4: again below 4 - (4 >> 2) = 3; UDP entries live 300 s and at most 16.4 s more
+    d = Director(DirectorConfig((AddService(IKE, "rr"), AddDest(IKE, AT_A, upper=4))))
+    for seconds in (0, 100, 200, 300):
+        d.advance(seconds)
+        assert reason(d, C, V, UDP, 1000 + seconds, 500) == "new"
+    assert reason(d, C, V, UDP, 999, 500) == "no_dest"
+    d.advance(400)  # one has gone: 3 left
+    assert (len(d.connections()), reason(d, C, V, UDP, 999, 500)) == (3, "no_dest")
+    d.advance(500)
+    assert (len(d.connections()), reason(d, C, V, UDP, 999, 500)) == (2, "new")
+
+
+def test_a_mark_that_no_service_has_means_nothing() -> None:
+    services = [AddService(ServiceId.marked(mark), "rr") for mark in range(2, 400)]  # more than there are buckets
+    marks = "nft add rule ip m pre meta mark set 1"
+    config = DirectorConfig((*services, AddService(WEB, "rr"), AddDest(WEB, DestId(ip_address(A), 80))))
+    assert reason(Director(config, marks=marks), C, V, TCP, 40001, 80, 2) == "new"
+    first = Director(DirectorConfig((AddService(ServiceId.marked(1), "none"), *services)), marks=marks, own=[V])
+    assert reason(first, C, V, TCP, 40001, 80, 2) == "no_dest"
