@@ -46,7 +46,6 @@ __all__ = [
     "new_conn",
     "new_row",
     "put",
-    "put_or_end",
     "rehash_conns",
     "relief",
     "sweep_removed",
@@ -316,20 +315,6 @@ def expire_now(t: Tables, c: int) -> None:
     """
     if t.conns[c].expires > t.director[0].now:
         arm(t, c, t.director[0].now)
-
-
-@kernel
-def put_or_end(t: Tables, c: int) -> None:
-    """Arm the entry's timer; a one-packet entry ends here.
-
-    Source
-    ------
-    facts: packet-path.md section 10; ip_vs_conn.c ip_vs_conn_put(), 6.1 and 6.12.
-    """
-    if t.conns[c].marks & ONE_PACKET == 0:
-        put(t, c)
-    else:
-        expire(t, c)
 
 
 @kernel

@@ -19,7 +19,6 @@ from lbsim.engine.conntable import (
     new_bypass,
     new_conn,
     put,
-    put_or_end,
     sweep_removed,
 )
 from lbsim.engine.forwarding import decide, masquerade, unmasquerade
@@ -213,7 +212,10 @@ def request(t: Tables, p: Packet, v: Outcome) -> None:
     if p.shape == WHOLE:
         step_state(t, c, p, IN)
     masquerade(p, conn, reason, v)
-    put_or_end(t, c)
+    if conn.marks & ONE_PACKET == 0:
+        put(t, c)
+    else:
+        expire(t, c)
 
 
 @kernel

@@ -187,7 +187,7 @@ def viewed(conn: Conn, direction: int) -> int:
     facts: packet-path.md section 7.1; ip_vs_proto_tcp.c set_tcp_state(), ip_vs_proto_sctp.c set_sctp_state().
     """
     if conn.marks & NO_OUTPUT == 0:
-        return 0 if direction == IN else 1
+        return 0 if direction == IN else 1  # SCTP's; TCP has looked before, without a call
     if direction == IN:
         return 2
     conn.marks -= NO_OUTPUT
@@ -212,7 +212,10 @@ def step_tcp(t: Tables, c: int, flags: int, direction: int) -> None:
     facts: packet-path.md sections 6 and 7; ip_vs_proto_tcp.c set_tcp_state(), 6.1 and 6.12.
     """
     conn = t.conns[c]
-    row = viewed(conn, direction) * len(STATES) + conn.state
+    if conn.marks & NO_OUTPUT == 0:
+        row = conn.state if direction == IN else len(STATES) + conn.state
+    else:
+        row = viewed(conn, direction) * len(STATES) + conn.state
     state = t.tcp_next[(row << FLAG_BITS) + (flags & ((1 << FLAG_BITS) - 1))]
     if state != conn.state:
         conn.state = state
