@@ -21,7 +21,7 @@ from lbsim import __version__
 from lbsim.config import refusal
 from lbsim.engine.lanes import Lane
 from lbsim.engine.records import IN, Outcome, Packet
-from lbsim.host import PROTOCOL_NAMES, STATES, EngineHost
+from lbsim.host import PROTOCOL_NAMES, STATES, EngineHost, state_index
 from lbsim.model.address_text import AddressTexts
 from lbsim.model.aggregates import Aggregates, Aggregator
 from lbsim.model.config import AdminCommand, DirectorConfig, TimedCommand
@@ -434,9 +434,10 @@ class _Run:
     def _conn_table(self) -> ConnTable:
         """The connection table, as :meth:`EngineHost.connections` lists it."""
         t, lane = self.host.tables, self.host.lane
-        rows = lane.read(t.conns, tuple(CONN_COLUMNS), int(t.director[0].conns_used) + 1)
+        rows = lane.read(t.conns, (*CONN_COLUMNS, "marks"), int(t.director[0].conns_used) + 1)
         (used,) = np.nonzero(rows["serial"])
-        columns = {name: np.asarray(rows[name])[used] for name in CONN_COLUMNS}
+        columns = {name: np.asarray(rows[name])[used] for name in (*CONN_COLUMNS, "marks")}
+        columns["state"] = state_index(columns["proto"], columns["state"], columns.pop("marks"))
         columns |= {name: columns[name] - 1 for name in ("caddr", "vaddr", "daddr")}
         columns["expires"] = np.maximum(columns["expires"] - t.director[0].now, 0) // self.host.profile.hz
         self._learn_names()

@@ -79,4 +79,4 @@ def source_hashing(dests: list[Dest], client: str, port: int, flags: frozenset[s
     tries = [own]
     if "sh-fallback" in flags:
         tries += [(2 * own + step) % 256 for step in range(256)]
-    return next((table[i] for i in tries if table[i]["weight"] > 0), None)
+    return next((table[i] for i in tries if table[i]["weight"] > 0 and not table[i].get("full")), None)
