@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from lbsim.engine import conntable, director, services, tcp, udp
+from lbsim.engine import address_cache, conntable, director, services, tcp, udp
 from lbsim.engine.addresses import intern_address, intern_addresses, rehash_addresses
 from lbsim.engine.lanes import Lane, interpreted_lane, replaced
-from lbsim.engine.profile import PROFILES, SYSCTLS, Profile
+from lbsim.engine.profile import PROFILES, SWITCHES, SYSCTLS, Profile
 from lbsim.engine.records import (
     DROUTE,
     GRE,
@@ -24,6 +24,11 @@ from lbsim.engine.records import (
     IPIP,
     IPV6,
     MASQ,
+    MH_FALLBACK,
+    MH_PORT,
+    SCHED_1,
+    SCHED_2,
+    SCHED_3,
     SH_FALLBACK,
     SH_PORT,
     TCP,
@@ -32,11 +37,13 @@ from lbsim.engine.records import (
     TUNNEL,
     UDP,
     AddressRow,
+    CachedAddress,
     Conn,
     Dest,
     DestRequest,
     Flow,
     Link,
+    Member,
     Outcome,
     Packet,
     Service,
@@ -45,7 +52,7 @@ from lbsim.engine.records import (
     Timer,
 )
 from lbsim.engine.records import Director as DirectorRow
-from lbsim.engine.schedulers import NUMBERS
+from lbsim.engine.schedulers import NUMBERS, mh, sh
 from lbsim.engine.timers import LEVELS, SLOTS
 from lbsim.errors import ConfigError, expected_one_of
 from lbsim.model.config import (
@@ -73,7 +80,20 @@ METHODS = {"masq": MASQ, "droute": DROUTE, "tunnel": TUNNEL}
 TUNNELS = {"ipip": IPIP, "gue": GUE, "gre": GRE}
 CHECKSUMS = {"nocsum": 0, "csum": TUN_CSUM, "remcsum": TUN_REMCSUM}
 PROTOCOL_NAMES = {number: name for name, number in PROTOCOLS.items()}
-FLAGS = {"sh-fallback": SH_FALLBACK, "sh-port": SH_PORT}
+_OWN_FLAGS = {
+    "sh": {"sh-fallback": SH_FALLBACK, "sh-port": SH_PORT},
+    "mh": {"mh-fallback": MH_FALLBACK, "mh-port": MH_PORT},
+}
+_ANY_FLAGS = {"flag-1": SCHED_1, "flag-2": SCHED_2, "flag-3": SCHED_3}
+FLAGS = {name: bit for flags in (_ANY_FLAGS, *_OWN_FLAGS.values()) for name, bit in flags.items()}
+#: Scheduler -> the table that it needs, the mark up to which that is used, the rows of one service.
+_ROOMS = {
+    "sh": ("hash_buckets", "buckets_used", sh.BUCKETS),
+    "dh": ("hash_buckets", "buckets_used", sh.BUCKETS),
+    "mh": ("mh_slots", "mh_slots_used", mh.SLOTS),
+    "lblc": ("cache_heads", "cache_heads_used", address_cache.BUCKETS),
+    "lblcr": ("cache_heads", "cache_heads_used", address_cache.BUCKETS),
+}
 STATES = {TCP: tcp.STATES, UDP: udp.STATES}
 
 
@@ -105,6 +125,7 @@ class EngineHost:
     start_jiffies : the tick at time 0; default: that of a machine that has just booted.
     lane : how the engine runs.
     expected_rows : a hint for the size of the service and destination indices.
+    seed : of the random numbers that the scheduler twos draws.
     """
 
     def __init__(
@@ -115,6 +136,7 @@ class EngineHost:
         start_jiffies: int | None = None,
         lane: Lane | None = None,
         expected_rows: int = 64,
+        seed: int = 1,
     ) -> None:
         self.profile = profile_named(profile)
         self.start_jiffies = self.profile.boot_jiffies if start_jiffies is None else start_jiffies
@@ -127,6 +149,9 @@ class EngineHost:
         row = self.tables.director[0]
         for name, value in sysctl_values(sysctls).items():
             setattr(row, name, value)
+        for name in SWITCHES:
+            setattr(row, name, int(name in self.profile.on))
+        row.random_state = seed & 0xFFFFFFFF
 
     def _empty_tables(self, index_size: int) -> Tables:
         lane, hz = self.lane, self.profile.hz
@@ -139,12 +164,16 @@ class EngineHost:
             "links": lane.table(Link, 64),
             "timers": lane.table(Timer, 64),
             "flows": lane.table(Flow, 1),
+            "cached": lane.table(CachedAddress, 1),
+            "members": lane.table(Member, 1),
             "address_heads": lane.heads(_ADDRESS_BUCKETS),
             "service_heads": lane.integers([0] * index_size),
             "dest_heads": lane.integers([0] * index_size),
             "conn_heads": lane.heads(1024),
             "wheel_heads": lane.integers([0] * (LEVELS * SLOTS)),
-            "sh_buckets": lane.integers([0] * 512),
+            "hash_buckets": lane.heads(1),
+            "mh_slots": lane.heads(1),
+            "cache_heads": lane.heads(1),
             "tcp_next": lane.integers(tcp.next_states()),
             "tcp_timeouts": lane.integers(tcp.timeouts(hz)),
             "udp_timeouts": lane.integers(udp.timeouts(hz)),
@@ -219,9 +248,9 @@ class EngineHost:
         row = self.tables.director[0]
         self._room("services", row.services_used + 2)
         self._room("dests", row.dests_used + 2)
-        self._room("sh_buckets", row.buckets_used + 1024)
         match command:
             case AddService() | EditService():
+                self._room_for_scheduler(command.scheduler)
                 add = services.add_service if isinstance(command, AddService) else services.edit_service
                 code = self._call(add, self._service_request(command.service, command))
             case DeleteService():
@@ -233,6 +262,12 @@ class EngineHost:
             case _:
                 raise AssertionError(f"{command} is not modelled yet")
         return errorcode[-code] if code else ""
+
+    def _room_for_scheduler(self, name: str) -> None:
+        """Make room for what the scheduler of one more service needs."""
+        if name in _ROOMS:
+            table, used, rows = _ROOMS[name]
+            self._room(table, getattr(self.tables.director[0], used) + 2 * rows)
 
     def _clear(self) -> int:
         request = self._requests[0][0]
@@ -279,9 +314,14 @@ class EngineHost:
     # Packets
 
     def room_for(self, packets: int) -> None:
-        """Make room for one new connection entry per packet, and keep the buckets short."""
+        """Make room for one new connection entry per packet, and one address in a scheduler's cache, and keep the
+        buckets short.
+        """
         row = self.tables.director[0]
         wanted = int(row.conns_used) + packets + 1
+        if row.cache_heads_used:
+            self._room("cached", int(row.cached_used) + packets + 1)
+            self._room("members", int(row.members_used) + packets + 1)
         self._room("timers", wanted)
         self._room("links", wanted)
         t = self._room("conns", wanted)
@@ -358,8 +398,9 @@ class EngineHost:
             dests.append(DestRow(name, int(dest.weight), *_activity(dest), _counters(dest)))
             d = dest.next
         scheduler = next(name for name, number in NUMBERS.items() if number == row.scheduler)
-        flags = tuple(name for name, bit in FLAGS.items() if row.sched_flags & bit)
-        return ServiceRow(self.service_name(s), scheduler, flags, _counters(row), tuple(dests))
+        return ServiceRow(
+            self.service_name(s), scheduler, _flag_names(scheduler, row.sched_flags), _counters(row), tuple(dests)
+        )
 
     def destinations(self) -> tuple[tuple[Destination, ...], list[int]]:
         """Every destination that ever was, and for each row of the table which of them it is (row 0: -1).
@@ -416,6 +457,12 @@ class EngineHost:
 
 def _flag_bits(flags: Iterable[str]) -> int:
     return sum(FLAGS[name] for name in flags)
+
+
+def _flag_names(scheduler: str, bits: int) -> tuple[str, ...]:
+    """The flags as ipvsadm lists them: by the scheduler's own names if it has such."""
+    own = {bit: name for name, bit in _OWN_FLAGS.get(scheduler, {}).items()}
+    return tuple(own.get(bit, name) for name, bit in _ANY_FLAGS.items() if bits & bit)
 
 
 def _activity(dest: Dest) -> tuple[int, int]:

@@ -78,8 +78,13 @@ class Side(Protocol):
 class EngineSide:
     """lbsim's live director; each packet goes in and comes out as bytes, which are checked."""
 
-    def __init__(self, lane: Lane | None = None, sysctls: Mapping[str, int] | None = None) -> None:
-        self.director = Director(lane=lane, sysctls=sysctls)
+    def __init__(
+        self,
+        lane: Lane | None = None,
+        sysctls: Mapping[str, int] | None = None,
+        profile: str = "linux-6.1.192",
+    ) -> None:
+        self.director = Director(lane=lane, sysctls=sysctls, profile=profile)
 
     def command(self, command: AdminCommand) -> str:
         return self.director.run(command).message
@@ -109,8 +114,8 @@ class EngineSide:
 class OracleSide:
     """The naive director; nothing of the engine runs."""
 
-    def __init__(self, sysctls: Mapping[str, int] | None = None) -> None:
-        self.director = NaiveDirector(**(sysctls or {}))
+    def __init__(self, sysctls: Mapping[str, int] | None = None, *, old: bool = False) -> None:
+        self.director = NaiveDirector(old=old, **(sysctls or {}))
         self.start = self.director.now
 
     def command(self, command: AdminCommand) -> str:
@@ -126,10 +131,10 @@ class OracleSide:
                 return director.edit_service(_key(service), scheduler, set(flags))
             case DeleteService(service):
                 return director.delete_service(_key(service))
-            case AddDest(service, dest, _, weight):
-                return director.add_dest(_key(service), (str(dest.address), dest.port), weight)
-            case EditDest(service, dest, _, weight):
-                return director.edit_dest(_key(service), (str(dest.address), dest.port), weight)
+            case AddDest(service, dest, _, weight, upper, lower):
+                return director.add_dest(_key(service), (str(dest.address), dest.port), weight, upper, lower)
+            case EditDest(service, dest, _, weight, upper, lower):
+                return director.edit_dest(_key(service), (str(dest.address), dest.port), weight, upper, lower)
             case DeleteDest(service, dest):
                 return director.delete_dest(_key(service), (str(dest.address), dest.port))
             case Clear():
@@ -164,7 +169,7 @@ class OracleSide:
                 ServiceRow(
                     f"{key[0]} {_text(key[1:])}",
                     service["scheduler"],
-                    tuple(sorted(service["flags"])),
+                    listed(service["scheduler"], service["flags"]),
                     _counters(service),
                     tuple(self._dest_row(dest) for dest in service["dests"]),
                 )
@@ -174,6 +179,13 @@ class OracleSide:
     def _dest_row(self, dest: dict[str, object]) -> DestRow:
         active, total = self.director.active(dest), self.director.total(dest)
         return DestRow(_text(dest["end"]), dest["weight"], active, total - active, _counters(dest))
+
+
+def listed(scheduler: str, flags: set[str]) -> tuple[str, ...]:
+    """Flags by the names that the scheduler has for them; the first two of sh and mh are called otherwise."""
+    own = ("fallback", "port") if scheduler in ("sh", "mh") else ()
+    names = (f"{scheduler}-{own[i]}" if i < len(own) else f"flag-{i + 1}" for i in range(3))
+    return tuple(name for i, name in enumerate(names) if flags & {name, f"flag-{i + 1}"})
 
 
 def as_bytes(sent: Sent) -> bytes:

@@ -29,7 +29,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.extending import intrinsic
 
-from lbsim.engine.lanes import marked_functions, prefetch
+from lbsim.engine.lanes import marked_functions, prefetch, renewals
 from lbsim.engine.records import Tables, field_types
 
 __all__ = ["Compiled", "cache_folder"]
@@ -59,15 +59,25 @@ class Compiled:
     spare = 1 << 18  # rows that are never written take no memory
 
     def __init__(self, *, checked: bool) -> None:
+        self._checked = checked
+        self._begin()
+
+    def _begin(self) -> None:
+        """Forget all twins: there are none yet, or they are of code that was replaced since."""
+        self._renewals = renewals()
         self._twins: dict[Any, Any] = {prefetch: _fetch}
         self._worlds: dict[int, dict[str, Any]] = {}
-        self.kept_in = _prepared(cache_folder(Path(__file__).parent.parent, checked=checked))
+        self.kept_in = _prepared(cache_folder(Path(__file__).parent.parent, checked=self._checked))
         if self.kept_in:
             numba.config.CACHE_DIR = str(self.kept_in)
-        # No reference counting and no calls: passing a dozen tables on would cost more than what is done with them.
-        self._njit = numba.njit(
-            _nrt=False, forceinline=True, nogil=True, boundscheck=checked, cache=self.kept_in is not None
-        )
+
+    def _njit(self, function: FunctionType) -> Any:
+        """The function as a twin: without reference counting and without calls, as passing a dozen tables on would
+        cost more than what is done with them.
+        """
+        keep = self.kept_in is not None and Path(function.__code__.co_filename).is_file()
+        decorate = numba.njit(_nrt=False, forceinline=True, nogil=True, boundscheck=self._checked, cache=keep)
+        return _forgiving(decorate(function)) if keep else decorate(function)
 
     def tables(self, parts: dict[str, Any]) -> Tables:
         made: Any = TablesTuple(**parts)
@@ -105,6 +115,8 @@ class Compiled:
         return {name: table[name][:rows] for name in names}
 
     def function(self, marked: F) -> F:
+        if self._renewals != renewals():
+            self._begin()
         if marked not in self._twins:
             self._make_twins()
         twin: F = self._twins[marked]
@@ -121,7 +133,7 @@ class Compiled:
             world = self._worlds.setdefault(id(function.__globals__), dict(function.__globals__))
             copy = FunctionType(function.__code__, world, function.__name__, function.__defaults__)
             copy.__module__ = function.__module__
-            self._twins[function] = _forgiving(self._njit(copy))
+            self._twins[function] = self._njit(copy)
         for world in self._worlds.values():
             world["COMPILED"] = True
             world.update({
@@ -197,6 +209,8 @@ _fetch: Any = intrinsic(_fetch_code)
 def cache_folder(package: Path, *, checked: bool = False) -> Path:
     """Where compiled code of exactly these sources is kept, by this numba, in the user's cache folder.
 
+    Functions that do not come with lbsim (schedulers of a user's own) are told apart by their code.
+
     Source
     ------
     lbsim's own.
@@ -206,7 +220,19 @@ def cache_folder(package: Path, *, checked: bool = False) -> Path:
     for part in _SOURCES:
         for path in sorted((package / part).rglob("*.py")):
             digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
+    digest.update(_outside_code())
     return home / "lbsim" / "compiled" / (digest.hexdigest()[:16] + ("-checked" if checked else ""))
+
+
+def _outside_code() -> bytes:
+    """What marked functions from outside lbsim are: their code, and the constants that it takes from their module."""
+    parts = []
+    for function in marked_functions():
+        if not function.__module__.startswith("lbsim."):
+            code, world = function.__code__, function.__globals__
+            constants = [(name, world[name]) for name in code.co_names if isinstance(world.get(name), int)]
+            parts.append(repr((function.__name__, code.co_code, code.co_consts, code.co_names, constants)))
+    return "\n".join(parts).encode()
 
 
 def _prepared(folder: Path) -> Path | None:

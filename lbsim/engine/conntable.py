@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from lbsim.engine.hashing import row_bucket
 from lbsim.engine.lanes import kernel
-from lbsim.engine.records import IN, INACTIVE, Dest, Packet, Tables
+from lbsim.engine.records import IN, INACTIVE, Packet, Tables
+from lbsim.engine.thresholds import filled, vacated
 from lbsim.engine.timers import arm, disarm
 
 MOST_SERIALS = 0x7FFFFFFF  # what fits into the field
@@ -24,7 +25,6 @@ __all__ = [
     "new_conn",
     "put",
     "rehash_conns",
-    "relief",
     "sweep_removed",
 ]
 
@@ -130,22 +130,10 @@ def new_conn(t: Tables, p: Packet, d: int) -> int:
     conn.method = dest.method
     conn.dest = d
     dest.total += 1
-    if dest.upper != 0 and dest.total == dest.upper:
-        dest.overload = 1
+    if dest.upper != 0:
+        filled(t, dest)
     _hash(t, c)
     return c
-
-
-@kernel
-def relief(dest: Dest) -> int:
-    """How many connections an overloaded destination must be below to get new ones: its lower threshold, or three
-    quarters of the upper one, rounded up.
-
-    Source
-    ------
-    facts: schedulers.md section 1.5; ip_vs.h ip_vs_dest_update_overload(), 6.1.192 and 6.12.117.
-    """
-    return dest.lower if dest.lower != 0 else dest.upper - (dest.upper >> 2)
 
 
 @kernel
@@ -206,8 +194,8 @@ def expire(t: Tables, c: int) -> None:
     conn = t.conns[c]
     dest = t.dests[conn.dest]
     dest.total -= 1
-    if dest.upper != 0 and dest.total + 1 == relief(dest):
-        dest.overload = 1 if dest.total >= dest.upper else 0
+    if dest.upper != 0:
+        vacated(t, dest)
     if conn.marks & INACTIVE == 0:
         dest.active -= 1
     director = t.director[0]

@@ -27,6 +27,8 @@ __all__ = [
     "kernel",
     "marked_functions",
     "prefetch",
+    "renewals",
+    "renewed",
     "replaced",
 ]
 
@@ -34,14 +36,25 @@ F = TypeVar("F")
 
 COMPILED = False  # True for a function that runs in the compiled lane, if its module imports this name
 
-_MARKED: list[FunctionType] = []
+_MARKED: dict[FunctionType, None] = {}
+_RENEWALS: list[None] = []
 
 
 def kernel(function: F) -> F:
     """The function itself, noted as one that must run in both lanes."""
     assert isinstance(function, FunctionType)
-    _MARKED.append(function)
+    _MARKED[function] = None
     return function
+
+
+def renewed() -> None:
+    """Note that marked functions got other code: what was compiled of them is out of date."""
+    _RENEWALS.append(None)
+
+
+def renewals() -> int:
+    """How often marked functions got other code."""
+    return len(_RENEWALS)
 
 
 @kernel

@@ -208,6 +208,9 @@ def _ever_made(commands: tuple[AdminCommand, ...]) -> dict[ServiceId, tuple[Dest
     return {service: tuple(dests) for service, dests in made.items()}
 
 
+_ALWAYS_SAID = ("conn_reuse_mode", "expire_nodest_conn", "sloppy_tcp")  # in digests; others only with other values
+
+
 def _digest(
     scenario: Scenario,
     config: DirectorConfig,
@@ -218,7 +221,11 @@ def _digest(
     meaning = scenario.model_dump(mode="json", exclude={"name", "description"})
     meaning["config"] = [[_meaning(command) for command in config.commands], asdict(config.router)]
     meaning["timeline"] = [[timed.at, _meaning(timed.command)] for timed in timeline]
-    meaning["sysctls"] = SYSCTLS | {sysctl_name(name): value for name, value in scenario.sysctls.items()}
+    given = {sysctl_name(name): value for name, value in scenario.sysctls.items()}
+    always = {name: SYSCTLS[name] for name in _ALWAYS_SAID}
+    meaning["sysctls"] = always | {
+        name: value for name, value in given.items() if name in always or value != SYSCTLS[name]
+    }
     for (_, at, key), content in files.items():
         meaning["traffic"][at][key] = content
     canonical = json.dumps(meaning, sort_keys=True, separators=(",", ":"))

@@ -35,9 +35,12 @@ __all__ = ["ALL_SYSCTLS", "Step", "histories", "play", "random_history"]
 Step: TypeAlias = tuple[str, int, int, int, int]
 
 SCHEDULERS = (
-    ("rr", ()), ("rr", ()), ("lc", ()), ("lc", ()), ("sh", ()),
+    ("rr", ()), ("wrr", ()), ("lc", ()), ("wlc", ()), ("sh", ()), ("mh", ()), ("lblc", ()), ("lblcr", ()),
     ("sh", ("sh-port",)), ("sh", ("sh-fallback",)), ("sh", ("sh-fallback", "sh-port")),
+    ("mh", ("mh-fallback",)), ("mh", ("mh-fallback", "mh-port")), ("mh", ("flag-2", "flag-3")), ("rr", ("flag-1",)),
+    ("sed", ()), ("nq", ()), ("dh", ()), ("fo", ()), ("ovf", ()), ("twos", ()), ("none", ()),
 )  # fmt: skip
+THRESHOLDS = ((0, 0), (0, 0), (0, 0), (1, 0), (2, 0), (4, 0), (4, 2), (3, 3), (2, 3), (2**31, 0))
 WEIGHTS = (1, 1, 1, 0, 2, 3, 100, 300)
 FLAGS = (
     ("SYN",), ("SYN",), ("SYN",), ("ACK",), ("ACK",), ("FIN", "ACK"), ("RST",), ("SYN", "ACK"), (), ("PSH", "ACK"),
@@ -77,14 +80,15 @@ class World:
 
 def command_of(world: World, step: Step) -> AdminCommand:
     """The admin command that a step is."""
-    kind, a, b, c, _ = step
+    kind, a, b, c, d = step
     service = world.services[a % 3]
     dest = world.dests[b % 7]
     scheduler, flags = SCHEDULERS[b % len(SCHEDULERS)]
     weight = WEIGHTS[c % len(WEIGHTS)]
+    upper, lower = THRESHOLDS[d % len(THRESHOLDS)]
     commands: dict[str, AdminCommand] = {
-        "add": AddDest(service, dest, weight=weight),
-        "edit": EditDest(service, dest, weight=weight),
+        "add": AddDest(service, dest, weight=weight, upper=upper, lower=lower),
+        "edit": EditDest(service, dest, weight=weight, upper=upper, lower=lower),
         "delete": DeleteDest(service, dest),
         "service": AddService(service, scheduler, flags),
         "reservice": EditService(service, scheduler, flags),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from lbsim.engine.profile import PROFILES, SYSCTLS, Profile
+from lbsim.engine.profile import PROFILES, SWITCHES, SYSCTLS, Profile, differences
+from lbsim.host import EngineHost
 
 
-@pytest.mark.parametrize("name", ["linux-6.1.192", "linux-6.12.117"])
+@pytest.mark.parametrize("name", ["linux-6.1.192", "linux-6.12.117", "linux-6.1.0", "linux-6.12.0"])
 def test_debians_kernels_tick_250_times_a_second(name: str) -> None:
     assert (PROFILES[name].name, PROFILES[name].hz) == (name, 250)
 
@@ -18,4 +19,27 @@ def test_a_machine_boots_300_seconds_before_the_counter_passes_32_bits(hz: int) 
 
 
 def test_tunables_have_the_kernels_defaults() -> None:
-    assert SYSCTLS == {"conn_reuse_mode": 1, "expire_nodest_conn": 0, "sloppy_tcp": 0}
+    day = 24 * 60 * 60
+    assert {
+        "conn_reuse_mode": 1, "expire_nodest_conn": 0, "sloppy_tcp": 0, "lblc_expiration": day, "lblcr_expiration": day,
+    } == SYSCTLS  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["linux-6.1.192", "linux-6.12.117"])
+def test_current_kernels_have_no_switch_on(name: str) -> None:
+    assert list(differences(PROFILES[name])) == []
+
+
+@pytest.mark.parametrize("name", ["linux-6.1.0", "linux-6.12.0"])
+def test_first_kernels_of_a_series_have_every_switch_on(name: str) -> None:
+    told = list(differences(PROFILES[name]))
+    assert [line.partition(":")[0] for line in told] == list(SWITCHES)
+    assert told[2] == (
+        "any_threshold: it is accepted (current kernels: an upper threshold above 2147483647 is refused (EINVAL))"
+    )
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_the_engine_reads_a_profiles_switches_in_its_first_row(name: str) -> None:
+    row = EngineHost(profile=name).tables.director[0]
+    assert {switch for switch in SWITCHES if getattr(row, switch)} == set(PROFILES[name].on)

@@ -1,6 +1,6 @@
 """A whole director in dicts: every lookup is a scan, every counter of connections is counted when asked for.
 
-Ends are ``(address, port)`` with addresses as text, times are ticks. TCP and UDP over NAT; rr, lc and sh.
+Ends are ``(address, port)`` with addresses as text, times are ticks. TCP and UDP over NAT; every scheduler.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, NamedTuple, TypeAlias
 
-from tests.oracles import tcp
-from tests.oracles.picks import RoundRobin, least_connections, source_hashing
+from tests.oracles import tcp, thresholds
+from tests.oracles.picks import PICKERS, Ask, lots
 from tests.oracles.wheel import fire_jiffy
 
 __all__ = ["End", "NaiveDirector", "Seen", "Sent", "ServiceKey"]
@@ -48,10 +48,14 @@ class Seen(NamedTuple):
 class NaiveDirector:
     """Services by key; destinations and connections as lists of dicts, newest first."""
 
-    def __init__(self, *, hz: int = 250, start: int = 2**32 - 300 * 250, **sysctls: int) -> None:
+    def __init__(
+        self, *, hz: int = 250, start: int = 2**32 - 300 * 250, old: bool = False, seed: int = 1, **sysctls: int
+    ) -> None:
         self.sysctls = {"conn_reuse_mode": 1, "expire_nodest_conn": 0, "sloppy_tcp": 0} | sysctls
         self.hz = hz
         self.now = start
+        self.old = old  # a kernel before August 2026
+        self.lots = lots(seed)
         self.services: dict[ServiceKey, dict[str, Any]] = {}
         self.own: set[str] = set()
         self.trash: list[dict[str, Any]] = []
@@ -65,18 +69,24 @@ class NaiveDirector:
         if key in self.services:
             return "EEXIST"
         self.own.add(key[1])
-        self.services[key] = {
-            "scheduler": scheduler, "flags": flags, "dests": [], "rr": RoundRobin(), "counters": Counter(),
-        }  # fmt: skip
+        service: dict[str, Any] = {"flags": flags, "dests": [], "counters": Counter()}
+        self.services[key] = service
+        self._begin(service, scheduler)
         return ""
+
+    def _begin(self, service: dict[str, Any], scheduler: str) -> None:
+        """Give the service a scheduler, which begins afresh."""
+        picker = PICKERS[scheduler](service["dests"], hz=self.hz, old=self.old, lots=self.lots)
+        wakes = fire_jiffy(self.now + picker.period * self.hz, self.now) if picker.period else None
+        service.update(scheduler=scheduler, picker=picker, wakes=wakes)
 
     def edit_service(self, key: ServiceKey, scheduler: str, flags: set[str]) -> str:
         if key not in self.services:
             return "ESRCH"
         service = self.services[key]
         if service["scheduler"] != scheduler:
-            service["rr"] = RoundRobin()
-        service.update(scheduler=scheduler, flags=flags)
+            self._begin(service, scheduler)
+        service.update(flags=flags)
         return ""
 
     def delete_service(self, key: ServiceKey) -> str:
@@ -91,36 +101,55 @@ class NaiveDirector:
             self.delete_service(key)
         return ""
 
-    def add_dest(self, key: ServiceKey, end: End, weight: int) -> str:
+    def _wrong(self, upper: int, lower: int) -> str:
+        """The error about thresholds."""
+        if lower > upper:
+            return "ERANGE"
+        return "EINVAL" if upper >= 2**31 and not self.old else ""
+
+    def add_dest(self, key: ServiceKey, end: End, weight: int, upper: int = 0, lower: int = 0) -> str:
         service, dest = self._find(key, end)
-        if service is None or dest is not None:
-            return "ESRCH" if service is None else "EEXIST"
+        if service is None or self._wrong(upper, lower):
+            return "ESRCH" if service is None else self._wrong(upper, lower)
+        if dest is not None:
+            return "EEXIST"
         old = next((dest for dest in self.trash if dest["key"] == key and dest["end"] == end), None)
         if old is not None:
             self.trash = [dest for dest in self.trash if dest is not old]
             if old["of"] is not service:
                 old.update(of=service, counters=Counter())
-            old.update(weight=weight, there=True)
+            old.update(there=True)
         elif is_unicast(end[0]):
-            old = {"key": key, "of": service, "end": end, "weight": weight, "there": True, "counters": Counter()}
+            old = {
+                "key": key, "of": service, "end": end, "there": True, "counters": Counter(),
+                "upper": 0, "lower": 0, "overload": False, "total": 0,
+            }  # fmt: skip
         else:
             return "EINVAL"
+        old.update(weight=weight, last_weight=weight, total=self.total(old))
+        thresholds.change(old, upper, lower, old=self.old)
         service["dests"].insert(0, old)
+        service["picker"].added(old)
         return ""
 
-    def edit_dest(self, key: ServiceKey, end: End, weight: int) -> str:
+    def edit_dest(self, key: ServiceKey, end: End, weight: int, upper: int = 0, lower: int = 0) -> str:
         service, dest = self._find(key, end)
+        if service is None or self._wrong(upper, lower):
+            return "ESRCH" if service is None else self._wrong(upper, lower)
         if dest is None:
-            return "ESRCH" if service is None else "ENOENT"
-        dest["weight"] = weight
+            return "ENOENT"
+        dest.update(weight=weight, last_weight=weight or dest["last_weight"], total=self.total(dest))
+        thresholds.change(dest, upper, lower, old=self.old)
+        service["picker"].edited(dest)
         return ""
 
     def delete_dest(self, key: ServiceKey, end: End) -> str:
         service, dest = self._find(key, end)
         if service is None or dest is None:
             return "ESRCH" if service is None else "ENOENT"
-        service["rr"].before_delete(service["dests"], dest)
-        service["dests"] = [other for other in service["dests"] if other is not dest]
+        at = next(i for i, other in enumerate(service["dests"]) if other is dest)
+        del service["dests"][at]
+        service["picker"].deleted(dest, at)
         self._to_trash(dest)
         return ""
 
@@ -144,20 +173,32 @@ class NaiveDirector:
         while True:
             pending = [conn["fires"] for conn in self.conns]
             pending += [at for at in (self.sweep_at, self.trash_at if self.trash else None) if at is not None]
+            pending += [service["wakes"] for service in self.services.values() if service["wakes"] is not None]
             if not pending or min(pending) > tick:
                 break
             self.now = min(pending)
-            self.conns = [conn for conn in self.conns if conn["fires"] > self.now]
+            self._remove([conn for conn in self.conns if conn["fires"] <= self.now])
             if self.sweep_at is not None and self.sweep_at <= self.now:
                 self.sweep_at = None
-                self.conns = [conn for conn in self.conns if conn["dest"]["there"]]
+                self._remove([conn for conn in self.conns if not conn["dest"]["there"]])
             if self.trash and self.trash_at is not None and self.trash_at <= self.now:
                 self._clean_trash()
+            for service in self.services.values():
+                if service["wakes"] == self.now:
+                    service["picker"].tick(self.now)
+                    service["wakes"] = fire_jiffy(self.now + service["picker"].period * self.hz, self.now)
         self.now = max(self.now, tick)
+
+    def _remove(self, gone: list[dict[str, Any]]) -> None:
+        """Take entries out of the table, one after the other."""
+        for conn in gone:
+            self.conns = [other for other in self.conns if other is not conn]
+            conn["dest"]["total"] = self.total(conn["dest"])
+            thresholds.unbound(conn["dest"], old=self.old)
 
     def _clean_trash(self) -> None:
         for dest in list(self.trash):
-            if self.total(dest) > 0:
+            if self.total(dest) > 0 or any(s["picker"].refers_to(dest) for s in self.services.values()):
                 continue
             if dest["idle"] is None:
                 dest["idle"] = self.now
@@ -258,19 +299,17 @@ class NaiveDirector:
             "state": "NONE" if p.proto == "tcp" else "UDP", "seconds": 3,
         }  # fmt: skip
         self.conns.insert(0, conn)
+        dest["total"] = self.total(dest)
+        thresholds.bound(dest, old=self.old)
         return conn
 
     def _pick(self, service: dict[str, Any], p: Sent) -> dict[str, Any] | None:
-        for dest in service["dests"]:
+        picker = service["picker"]
+        picker.flags = service["flags"]
+        for dest in [*service["dests"], *self.trash]:  # lblcr's sets may hold removed ones
             dest.update(active=self.active(dest), total=self.total(dest))
-        match service["scheduler"]:
-            case "rr":
-                picked: dict[str, Any] | None = service["rr"].pick(service["dests"])
-                return picked
-            case "lc":
-                return least_connections(service["dests"])
-            case _:
-                return source_hashing(service["dests"], *p.src, service["flags"])
+        picked: dict[str, Any] | None = picker.pick(Ask(*p.src, p.dst[0], self.now))
+        return picked
 
     def _step(self, conn: dict[str, Any], p: Sent) -> None:
         if p.proto == "tcp":

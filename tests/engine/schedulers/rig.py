@@ -45,7 +45,8 @@ class Rig:
 
     def row(self, name: str) -> DestRow:
         """The engine's row of a destination, to set its counters and its overload flag."""
-        return self.host.tables.dests[1 + [self.name_of(d) for d in range(1, self.used + 1)].index(name)]
+        newest = next(d for d in range(self.used, 0, -1) if self.name_of(d) == name)  # older ones are forgotten
+        return self.host.tables.dests[newest]
 
     @property
     def used(self) -> int:
@@ -58,10 +59,12 @@ class Rig:
         address = self.host.address(self.host.tables.dests[d].addr)
         return next(name for name in "ABCDEFGH" if self.dest(name).address == address)
 
-    def pick(self, client: str = "203.0.113.1", port: int = 40001) -> str:
-        """Who gets a connection of this client."""
+    def pick(self, client: str = "203.0.113.1", port: int = 40001, to: str = "") -> str:
+        """Who gets a connection of this client, to the virtual address unless another is named."""
+        self.host.room_for(1)
         packets = self.host.lane.table(Packet, 1)
         packets[0].src = self.host.intern(ip_address(client))
+        packets[0].dst = self.host.intern(ip_address(to) if to else self.vip)
         packets[0].sport = port
         packets[0].proto = TCP
         picked = self.host.lane.function(schedulers.schedule)(self.host.tables, 1, packets[0])
@@ -70,4 +73,4 @@ class Rig:
     def buckets(self) -> str:
         """The owners of sh's 256 buckets in order."""
         first = self.host.tables.services[1].buckets
-        return "".join(self.name_of(int(self.host.tables.sh_buckets[first + i])) for i in range(256))
+        return "".join(self.name_of(int(self.host.tables.hash_buckets[first + i])) for i in range(256))
