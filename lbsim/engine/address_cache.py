@@ -1,15 +1,15 @@
 """The cache of lblc and lblcr: what they remember of destination addresses, and how it is forgotten.
 
-Kernel counterpart: the tables of ip_vs_lblc.c and ip_vs_lblcr.c, which are alike. A service has 1024 buckets of entries.
-Every 60 s its timer counts rounds; every 30th round forgets what was not used for a day, and when there are more than
-16384 entries, the rounds forget in some of the buckets what was not used for six minutes. An entry keeps the
+Kernel counterpart: the tables of ip_vs_lblc.c and ip_vs_lblcr.c, which are alike. A service has 1024 buckets of
+entries. Every 60 s its timer counts rounds; every 30th round forgets what was not used for a day, and when there are
+more than 16384 entries, the rounds forget in some of the buckets what was not used for six minutes. An entry keeps the
 destinations that it names in the trash after their removal.
 """
 
 from __future__ import annotations
 
 from lbsim.engine.hashing import hash32
-from lbsim.engine.lanes import kernel
+from lbsim.engine.lanes import kernel, seldom
 from lbsim.engine.records import Tables
 from lbsim.engine.scheduler_timers import set_timer, stop_timer
 
@@ -45,7 +45,7 @@ def open_cache(t: Tables, s: int) -> None:
     set_timer(t, s, director.now + PERIOD * director.hz)
 
 
-@kernel
+@seldom
 def close_cache(t: Tables, s: int) -> None:
     """Stop the timer and forget all entries.
 
@@ -160,7 +160,7 @@ def release(t: Tables, m: int) -> None:
     director.free_member = m
 
 
-@kernel
+@seldom
 def collect(t: Tables, s: int, expiration: int) -> None:
     """One round of the service's timer.
 
@@ -211,7 +211,7 @@ def forget_unused(t: Tables, s: int, bucket: int, ticks: int) -> int:
 
 @kernel
 def overtaxed(t: Tables, s: int, d: int) -> bool:
-    """Whether a destination has more active connections than its weight while another one has less than half of its own.
+    """Whether a destination has more active connections than its weight while one has less than half of its own.
 
     Source
     ------

@@ -1,8 +1,9 @@
 """The compiled lane: the engine's own functions, compiled by numba, on numpy record arrays.
 
 Each marked function gets a *twin*: the same code object with globals in which every marked name stands for the twin of
-that function. Twins are compiled when they are first called, and kept in the user's cache folder under a digest of all
-sources that they are made of: a changed line anywhere makes them anew (numba itself looks at one file only).
+that function; and, if Python calls it, an *entry*, one more such copy. They are compiled when they are first called, and
+kept in the user's cache folder under a digest of all sources that they are made of: a changed line anywhere makes them
+anew (numba itself looks at one file only).
 
 Kernel counterpart: none. Imported only when the compiled lane is asked for.
 """
@@ -27,9 +28,10 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
+from numba.core.errors import NumbaError
 from numba.core.extending import intrinsic
 
-from lbsim.engine.lanes import marked_functions, prefetch, renewals
+from lbsim.engine.lanes import is_seldom, marked_functions, prefetch, renewals
 from lbsim.engine.records import Tables, field_types
 
 __all__ = ["Compiled", "cache_folder"]
@@ -66,17 +68,38 @@ class Compiled:
         """Forget all twins: there are none yet, or they are of code that was replaced since."""
         self._renewals = renewals()
         self._twins: dict[Any, Any] = {prefetch: _fetch}
+        self._entries: dict[Any, Any] = {prefetch: _fetch}
         self._worlds: dict[int, dict[str, Any]] = {}
         self.kept_in = _prepared(cache_folder(Path(__file__).parent.parent, checked=self._checked))
         if self.kept_in:
             numba.config.CACHE_DIR = str(self.kept_in)
 
-    def _njit(self, function: FunctionType) -> Any:
-        """The function as a twin: without reference counting and without calls, as passing a dozen tables on would
-        cost more than what is done with them.
+    def _copy(self, function: FunctionType) -> FunctionType:
+        """The function in a world of twins."""
+        world = self._worlds.setdefault(id(function.__globals__), dict(function.__globals__))
+        copy = FunctionType(function.__code__, world, function.__name__, function.__defaults__)
+        copy.__module__ = function.__module__
+        return copy
+
+    def _njit(self, function: FunctionType, *, entry: bool = False, inline: bool = False) -> Any:
+        """The function for numba, without reference counting.
+
+        Parameters
+        ----------
+        entry : Python calls it. Others have no such way in: for a dozen tables that takes longer to compile than
+            what is done with them.
+        inline : its code is put in place of each call, as passing a dozen tables on would cost more.
         """
         keep = self.kept_in is not None and Path(function.__code__.co_filename).is_file()
-        decorate = numba.njit(_nrt=False, forceinline=True, nogil=True, boundscheck=self._checked, cache=keep)
+        decorate = numba.njit(
+            _nrt=False,
+            forceinline=inline,
+            nogil=True,
+            boundscheck=self._checked,
+            cache=keep,
+            no_cpython_wrapper=not entry,
+            no_cfunc_wrapper=True,
+        )
         return _forgiving(decorate(function)) if keep else decorate(function)
 
     def tables(self, parts: dict[str, Any]) -> Tables:
@@ -119,8 +142,19 @@ class Compiled:
             self._begin()
         if marked not in self._twins:
             self._make_twins()
-        twin: F = self._twins[marked]
-        return twin
+        if marked not in self._entries:
+            original = cast("FunctionType", marked)
+            self._entries[marked] = self._njit(self._copy(original), entry=True)
+        entry: F = self._entries[marked]
+        return entry
+
+    def refusal(self, marked: F, *arguments: Any) -> str:
+        twin: Any = self.function(marked)
+        try:
+            twin.compile(tuple(numba.typeof(argument) for argument in arguments))
+        except NumbaError as error:
+            return " ".join(str(error).split())[:300]
+        return ""
 
     def at_hand(self, name: str) -> bool:
         return self.kept_in is not None and any(self.kept_in.glob(f"*/*.{name}-*.nbc"))
@@ -130,10 +164,9 @@ class Compiled:
         for function in marked_functions():
             if function in self._twins:
                 continue
-            world = self._worlds.setdefault(id(function.__globals__), dict(function.__globals__))
-            copy = FunctionType(function.__code__, world, function.__name__, function.__defaults__)
-            copy.__module__ = function.__module__
-            self._twins[function] = self._njit(copy)
+            copy = self._copy(function)
+            copy.__qualname__ = f"{function.__name__}_twin"  # in the cache's names, where entries have theirs
+            self._twins[function] = self._njit(copy, inline=not is_seldom(function))
         for world in self._worlds.values():
             world["COMPILED"] = True
             world.update({

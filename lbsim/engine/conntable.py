@@ -9,7 +9,7 @@ Modelled: entries of TCP and UDP over NAT. Not yet: templates, control connectio
 from __future__ import annotations
 
 from lbsim.engine.hashing import row_bucket
-from lbsim.engine.lanes import kernel
+from lbsim.engine.lanes import kernel, seldom
 from lbsim.engine.records import IN, INACTIVE, Packet, Tables
 from lbsim.engine.thresholds import filled, vacated
 from lbsim.engine.timers import arm, disarm
@@ -204,7 +204,7 @@ def expire(t: Tables, c: int) -> None:
     director.free_conn = c
 
 
-@kernel
+@seldom
 def sweep_removed(t: Tables) -> None:
     """Delete every entry whose destination is no longer in its service (expire_nodest_conn).
 

@@ -1,13 +1,14 @@
 """Hashes: the kernel's multiplicative one and SipHash, on which scheduling depends, and our own for finding rows.
 
 Kernel counterpart: ``hash_32`` of include/linux/hash.h (the multiplier and the kept upper bits are facts of the ABI
-that sh, dh, lblc and lblcr expose), ``hsiphash`` of lib/siphash.c on 64-bit machines (mh). Where rows are found (service, destination, connection tables) the kernel uses
-random keys, so nothing depends on that order and ours is free to be simple.
+that sh, dh, lblc and lblcr expose), ``hsiphash`` of lib/siphash.c on 64-bit machines (mh). Where rows are found
+(service, destination, connection tables) the kernel uses random keys, so nothing depends on that order and ours is free
+to be simple.
 """
 
 from __future__ import annotations
 
-from lbsim.engine.lanes import kernel
+from lbsim.engine.lanes import kernel, seldom
 
 GOLDEN_RATIO_32 = 0x61C88647
 
@@ -53,7 +54,7 @@ def rotated(half: int, other: int, bits: int) -> int:
     return ((half << bits) | (other >> (32 - bits))) & 0xFFFFFFFF
 
 
-@kernel
+@seldom
 def siphash(word: int, key: int) -> int:
     """The low 32 bits of SipHash-1-3 over a 32-bit word; both words of the key are the same 32-bit number.
 

@@ -8,10 +8,10 @@ follows the other there is nothing to see of that.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["PROFILES", "SWITCHES", "SYSCTLS", "Profile", "Switch", "differences"]
+__all__ = ["PROFILES", "SWITCHES", "SYSCTLS", "Profile", "Switch", "profiles_text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +89,17 @@ SYSCTLS: dict[str, int] = {
 }
 
 
-def differences(profile: Profile) -> Iterator[str]:
-    """What a profile does otherwise than current kernels, a line for each switch that is on."""
-    for name, switch in SWITCHES.items():
-        if name in profile.on:
-            yield f"{name}: {switch.older} (current kernels: {switch.current})"
+def profiles_text() -> str:
+    """Every profile by name, and below it what that kernel does otherwise than current ones.
+
+    Source
+    ------
+    lbsim's own.
+    """
+    lines = []
+    for profile in PROFILES.values():
+        lines.append(f"{profile.name}, HZ={profile.hz}{'' if profile.on else ': as current kernels do it'}")
+        for name, switch in SWITCHES.items():
+            if name in profile.on:
+                lines += [f"  {name}", f"    here:    {switch.older}", f"    current: {switch.current}"]
+    return "\n".join(lines)

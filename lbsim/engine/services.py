@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from lbsim.engine.addresses import unicast
 from lbsim.engine.hashing import row_bucket
-from lbsim.engine.lanes import kernel
+from lbsim.engine.lanes import kernel, seldom
 from lbsim.engine.records import IPV4, TCP, Dest, DestRequest, Service, ServiceRequest, Tables
 from lbsim.engine.schedulers import add_dest as tell_dest_added
 from lbsim.engine.schedulers import del_dest as tell_dest_deleted
@@ -487,7 +487,7 @@ def _to_trash(t: Tables, d: int) -> None:
         director.sweep_fire = director.now + 1
 
 
-@kernel
+@seldom
 def clean_trash(t: Tables) -> None:
     """Forget removed destinations that nothing has referred to for 120 s; look again in 60 s if any is left.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lbsim.engine.profile import PROFILES, SWITCHES, SYSCTLS, Profile, differences
+from lbsim.engine.profile import PROFILES, SWITCHES, SYSCTLS, Profile, profiles_text
 from lbsim.host import EngineHost
 
 
@@ -25,18 +25,38 @@ def test_tunables_have_the_kernels_defaults() -> None:
     } == SYSCTLS  # fmt: skip
 
 
+def told() -> dict[str, list[str]]:
+    """The lines below each profile's."""
+    found: dict[str, list[str]] = {}
+    name = ""
+    for line in profiles_text().splitlines():
+        if line.startswith(" "):
+            found[name].append(line.strip())
+        else:
+            name = line.partition(",")[0]
+            found[name] = []
+    return found
+
+
 @pytest.mark.parametrize("name", ["linux-6.1.192", "linux-6.12.117"])
 def test_current_kernels_have_no_switch_on(name: str) -> None:
-    assert list(differences(PROFILES[name])) == []
+    assert told()[name] == []
+    assert f"{name}, HZ=250: as current kernels do it" in profiles_text()
 
 
 @pytest.mark.parametrize("name", ["linux-6.1.0", "linux-6.12.0"])
-def test_first_kernels_of_a_series_have_every_switch_on(name: str) -> None:
-    told = list(differences(PROFILES[name]))
-    assert [line.partition(":")[0] for line in told] == list(SWITCHES)
-    assert told[2] == (
-        "any_threshold: it is accepted (current kernels: an upper threshold above 2147483647 is refused (EINVAL))"
-    )
+def test_the_first_kernels_of_a_series_have_every_switch_on(name: str) -> None:
+    lines = told()[name]
+    assert lines[::3] == list(SWITCHES)
+    assert lines[6:9] == [
+        "any_threshold",
+        "here:    it is accepted",
+        "current: an upper threshold above 2147483647 is refused (EINVAL)",
+    ]
+
+
+def test_every_profile_is_told() -> None:
+    assert list(told()) == list(PROFILES)
 
 
 @pytest.mark.parametrize("name", PROFILES)

@@ -1,8 +1,8 @@
 """Schedulers over a plain list of destinations, newest first.
 
-A destination is a dict with ``weight``, ``last_weight``, ``active``, ``total``, ``overload``, ``there`` (in the list) and
-``end`` (address, port); a pick is one of the list, or None. Each scheduler is made of the list, which others change in
-place and then say so.
+A destination is a dict with ``weight``, ``last_weight``, ``active``, ``total``, ``overload``, ``there`` (in the list)
+and ``end`` (address, port); a pick is one of the list, or None. Each scheduler is made of the list, which others change
+in place and then say so.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from importlib import import_module
 from types import FunctionType
 from typing import Any
 
-from lbsim.engine.lanes import kernel, renewed
+from lbsim.engine.lanes import kernel, renewed, seldom
 from lbsim.engine.records import Packet, Tables
 from lbsim.engine.scheduler_timers import first_scheduler_timer
 from lbsim.engine.schedulers import registry
@@ -78,7 +78,7 @@ def _passing_on(hook: str) -> Callable[..., Any]:
     gives = {"schedule": "The destination for a client's packet, or 0", "init_service": "0, or the kernel's error"}
     function = _generated(hook)
     function.__doc__ = f"{gives.get(hook, 'Nothing')}: passes the call on to the scheduler of service ``s``."
-    return kernel(function)
+    return seldom(function)
 
 
 init_service: Callable[[Tables, int], int] = _passing_on("init_service")
@@ -116,7 +116,7 @@ def register(name: str, **hooks: Callable[..., Any]) -> None:
     renewed()
 
 
-@kernel
+@seldom
 def run_timers(t: Tables) -> None:
     """Call the schedulers whose timers fire now.
 

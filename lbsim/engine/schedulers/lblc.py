@@ -7,7 +7,7 @@ same destination address, the virtual one, so all go to one destination until it
 from __future__ import annotations
 
 from lbsim.engine.address_cache import close_cache, collect, find_cached, forget, new_cached, open_cache, overtaxed
-from lbsim.engine.lanes import kernel
+from lbsim.engine.lanes import kernel, seldom
 from lbsim.engine.records import Packet, Tables
 from lbsim.engine.schedulers.registry import register
 from lbsim.engine.schedulers.wlc import least_for_weight
@@ -47,7 +47,7 @@ def timer_fired(t: Tables, s: int) -> None:
     collect(t, s, t.director[0].lblc_expiration)
 
 
-@kernel
+@seldom
 def schedule(t: Tables, s: int, p: Packet) -> int:
     """The destination that the packet's destination address has, overloaded or not; else the one that wlc picks, or 0.
 

@@ -1,14 +1,14 @@
 """lblcr, locality-based least connections with replication: a destination address has a set of destinations.
 
-Kernel counterpart: ip_vs_lblcr.c. Of the set the least loaded for its weight is picked; if it is overtaxed, the set gets
-one more. A set that did not change for a day loses its most loaded member.
+Kernel counterpart: ip_vs_lblcr.c. Of the set the least loaded for its weight is picked; if it is overtaxed, the set
+gets one more. A set that did not change for a day loses its most loaded member.
 """
 
 from __future__ import annotations
 
 from lbsim.engine.address_cache import close_cache, collect, find_cached, new_cached, open_cache, overtaxed, release
 from lbsim.engine.integers import signed32
-from lbsim.engine.lanes import kernel
+from lbsim.engine.lanes import kernel, seldom
 from lbsim.engine.records import Packet, Tables
 from lbsim.engine.schedulers.lc import load
 from lbsim.engine.schedulers.registry import register
@@ -49,7 +49,7 @@ def timer_fired(t: Tables, s: int) -> None:
     collect(t, s, t.director[0].lblcr_expiration)
 
 
-@kernel
+@seldom
 def schedule(t: Tables, s: int, p: Packet) -> int:
     """The least loaded member of the address's set, unless it is overtaxed; else the one that wlc picks, or 0.
 

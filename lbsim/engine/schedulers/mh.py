@@ -1,16 +1,16 @@
 """mh, Maglev hashing: the client's address decides, through a table in which few slots move if destinations change.
 
-Kernel counterpart: ip_vs_mh.c (4093 slots, the build's default; SipHash as on 64-bit machines). Each destination has an
-order of its own in which it wants the slots; they take turns, each as many slots in a row as its weight. The weight that
-counts is the last one that was not 0: a quiesced destination keeps its slots, its clients are refused unless mh-fallback
-is set. One that was added with weight 0 has none.
+Kernel counterpart: ip_vs_mh.c (4093 slots, the build's default; SipHash as on 64-bit machines). Each destination has
+an order of its own in which it wants the slots; they take turns, each as many slots in a row as its weight. The weight
+that counts is the last one that was not 0: a quiesced destination keeps its slots, its clients are refused unless
+mh-fallback is set. One that was added with weight 0 has none.
 """
 
 from __future__ import annotations
 
 from lbsim.engine.hashing import siphash
 from lbsim.engine.integers import gcd
-from lbsim.engine.lanes import kernel
+from lbsim.engine.lanes import kernel, seldom
 from lbsim.engine.records import IPV4, MH_FALLBACK, MH_PORT, Dest, Packet, Tables
 from lbsim.engine.schedulers.registry import register
 from lbsim.engine.schedulers.sh import usable
@@ -50,7 +50,7 @@ def dest_changed(t: Tables, s: int, d: int) -> None:
     fill(t, s)
 
 
-@kernel
+@seldom
 def fill(t: Tables, s: int) -> int:
     """Let the destinations take slots in turns until all are taken; an error if there are more of them than slots.
 
@@ -153,7 +153,7 @@ def take(t: Tables, slots: int, d: int, turns: int) -> None:
         t.mh_slots[slots + dest.mh_slot] = d
 
 
-@kernel
+@seldom
 def schedule(t: Tables, s: int, p: Packet) -> int:
     """The destination of the client's slot, or 0 if it takes no connections and nobody stands in for it.
 

@@ -7,14 +7,14 @@ seed. Shares can be compared with a kernel's, sequences cannot.
 from __future__ import annotations
 
 from lbsim.engine.integers import signed32
-from lbsim.engine.lanes import kernel
+from lbsim.engine.lanes import kernel, seldom
 from lbsim.engine.random_numbers import draw
 from lbsim.engine.records import Packet, Tables
 from lbsim.engine.schedulers.lc import load
 from lbsim.engine.schedulers.registry import register
 
 
-@kernel
+@seldom
 def schedule(t: Tables, s: int, p: Packet) -> int:
     """Of two usable destinations, each drawn by weight, the one with the smaller load / weight, the first of equals.
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
+from typing import Any
 
 from lbsim.engine import schedulers
 from lbsim.engine.lanes import Lane, interpreted_lane
 from lbsim.engine.records import TCP, Packet
 from lbsim.engine.records import Dest as DestRow
 from lbsim.host import EngineHost
-from lbsim.model.config import AddDest, AddService, AdminCommand, DeleteDest, DestId, EditDest, ServiceId
+from lbsim.model.config import AddDest, AddService, AdminCommand, DeleteDest, DestId, EditDest, EditService, ServiceId
 
 __all__ = ["Rig"]
 
@@ -18,11 +19,18 @@ class Rig:
     """Destinations have one-letter names: A is 192.168.10.11 or 2001:db8:1::11, added in the order given."""
 
     def __init__(
-        self, scheduler: str, weights: dict[str, int], *, flags: str = "", version: int = 4, lane: Lane | None = None
+        self,
+        scheduler: str,
+        weights: dict[str, int],
+        *,
+        flags: str = "",
+        version: int = 4,
+        lane: Lane | None = None,
+        **options: Any,
     ) -> None:
         self.vip = ip_address("192.0.2.1" if version == 4 else "2001:db8::80")
         self.pattern = "192.168.10.{}" if version == 4 else "2001:db8:1::{}"
-        self.host = EngineHost(lane=lane or interpreted_lane())
+        self.host = EngineHost(lane=lane or interpreted_lane(), **options)
         self.service = ServiceId("tcp", self.vip, 80)
         self.apply(AddService(self.service, scheduler, tuple(flags.split())))
         for name, weight in weights.items():
@@ -39,6 +47,10 @@ class Rig:
 
     def edit(self, name: str, weight: int) -> None:
         self.apply(EditDest(self.service, self.dest(name), weight=weight))
+
+    def switch(self, scheduler: str, flags: str = "") -> str:
+        """Give the service another scheduler; the kernel's error, if it refuses."""
+        return self.host.apply(EditService(self.service, scheduler, tuple(flags.split())))
 
     def delete(self, name: str) -> None:
         self.apply(DeleteDest(self.service, self.dest(name)))
@@ -70,7 +82,16 @@ class Rig:
         picked = self.host.lane.function(schedulers.schedule)(self.host.tables, 1, packets[0])
         return self.name_of(int(picked))
 
+    def picks(self, count: int) -> str:
+        """Who gets so many connections in a row."""
+        return " ".join(self.pick() for _ in range(count))
+
     def buckets(self) -> str:
-        """The owners of sh's 256 buckets in order."""
+        """The owners of the 256 buckets of sh or dh in order."""
         first = self.host.tables.services[1].buckets
         return "".join(self.name_of(int(self.host.tables.hash_buckets[first + i])) for i in range(256))
+
+    def slots(self) -> str:
+        """The owners of mh's 4093 slots in order."""
+        first = self.host.tables.services[1].mh_slots
+        return "".join(self.name_of(int(self.host.tables.mh_slots[first + i])) for i in range(4093))
