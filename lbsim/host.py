@@ -14,10 +14,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from lbsim.engine import conntable, director, sctp, services, tcp, udp
+from lbsim.engine import address_cache, conntable, director, sctp, services, tcp, udp
 from lbsim.engine.addresses import intern_address, intern_addresses, rehash_addresses
 from lbsim.engine.lanes import Lane, interpreted_lane, replaced
-from lbsim.engine.profile import PROFILES, SYSCTLS, Profile, refused_value
+from lbsim.engine.profile import PROFILES, SWITCHES, SYSCTLS, Profile, refused_value
 from lbsim.engine.records import (
     DROUTE,
     GRE,
@@ -26,6 +26,11 @@ from lbsim.engine.records import (
     IPIP,
     IPV6,
     MASQ,
+    MH_FALLBACK,
+    MH_PORT,
+    SCHED_1,
+    SCHED_2,
+    SCHED_3,
     SCTP,
     SH_FALLBACK,
     SH_PORT,
@@ -36,11 +41,13 @@ from lbsim.engine.records import (
     TUNNEL,
     UDP,
     AddressRow,
+    CachedAddress,
     Conn,
     Dest,
     DestRequest,
     Flow,
     Link,
+    Member,
     Outcome,
     Packet,
     Service,
@@ -49,7 +56,7 @@ from lbsim.engine.records import (
     Timer,
 )
 from lbsim.engine.records import Director as DirectorRow
-from lbsim.engine.schedulers import NUMBERS
+from lbsim.engine.schedulers import NUMBERS, mh, sh
 from lbsim.engine.timers import LEVELS, SLOTS
 from lbsim.errors import ConfigError, expected_one_of
 from lbsim.model.config import (
@@ -80,7 +87,6 @@ METHODS = {"masq": MASQ, "droute": DROUTE, "tunnel": TUNNEL}
 TUNNELS = {"ipip": IPIP, "gue": GUE, "gre": GRE}
 CHECKSUMS = {"nocsum": 0, "csum": TUN_CSUM, "remcsum": TUN_REMCSUM}
 PROTOCOL_NAMES = {number: name for name, number in PROTOCOLS.items()} | {IP_ANY: "ip"}
-FLAGS = {"sh-fallback": SH_FALLBACK, "sh-port": SH_PORT}
 TEMPLATE_STATES = ("NONE", "ASSURED")
 STATES = {  # of a protocol's entries, and behind them those of its templates
     number: (*names, *TEMPLATE_STATES)
@@ -88,7 +94,20 @@ STATES = {  # of a protocol's entries, and behind them those of its templates
 }
 _OWN_STATES = np.array([max(len(STATES.get(n, ())) - len(TEMPLATE_STATES), 0) for n in range(256)])
 SECURE_TCP = 3  # 1 and 2 are on only when memory runs short
-EVERY_SCHEDULER = {"none": 0} | NUMBERS  # a service without scheduler has no destination for anybody
+_OWN_FLAGS = {
+    "sh": {"sh-fallback": SH_FALLBACK, "sh-port": SH_PORT},
+    "mh": {"mh-fallback": MH_FALLBACK, "mh-port": MH_PORT},
+}
+_ANY_FLAGS = {"flag-1": SCHED_1, "flag-2": SCHED_2, "flag-3": SCHED_3}
+FLAGS = {name: bit for flags in (_ANY_FLAGS, *_OWN_FLAGS.values()) for name, bit in flags.items()}
+#: Scheduler -> the table that it needs, the mark up to which that is used, the rows of one service.
+_ROOMS = {
+    "sh": ("hash_buckets", "buckets_used", sh.BUCKETS),
+    "dh": ("hash_buckets", "buckets_used", sh.BUCKETS),
+    "mh": ("mh_slots", "mh_slots_used", mh.SLOTS),
+    "lblc": ("cache_heads", "cache_heads_used", address_cache.BUCKETS),
+    "lblcr": ("cache_heads", "cache_heads_used", address_cache.BUCKETS),
+}
 
 
 def profile_named(name: str) -> Profile:
@@ -124,6 +143,7 @@ class EngineHost:
     start_jiffies : the tick at time 0; default: that of a machine that has just booted.
     lane : how the engine runs.
     expected_rows : a hint for the size of the service and destination indices.
+    seed : of the random numbers that the scheduler twos draws.
     """
 
     def __init__(
@@ -134,6 +154,7 @@ class EngineHost:
         start_jiffies: int | None = None,
         lane: Lane | None = None,
         expected_rows: int = 64,
+        seed: int = 1,
     ) -> None:
         self.profile = profile_named(profile)
         self.start_jiffies = self.profile.boot_jiffies if start_jiffies is None else start_jiffies
@@ -151,6 +172,9 @@ class EngineHost:
         if row.secure_tcp == SECURE_TCP:
             stricter = self.lane.integers(tcp.next_states(secure=True))
             self.tables = replaced(self.lane, self.tables, tcp_next=stricter)
+        for name in SWITCHES:
+            setattr(row, name, int(name in self.profile.on))
+        row.random_state = seed & 0xFFFFFFFF
 
     def _empty_tables(self, index_size: int) -> Tables:
         lane, hz = self.lane, self.profile.hz
@@ -163,12 +187,16 @@ class EngineHost:
             "links": lane.table(Link, 64),
             "timers": lane.table(Timer, 64),
             "flows": lane.table(Flow, 1),
+            "cached": lane.table(CachedAddress, 1),
+            "members": lane.table(Member, 1),
             "address_heads": lane.heads(_ADDRESS_BUCKETS),
             "service_heads": lane.integers([0] * index_size),
             "dest_heads": lane.integers([0] * index_size),
             "conn_heads": lane.heads(1024),
             "wheel_heads": lane.integers([0] * (LEVELS * SLOTS)),
-            "sh_buckets": lane.integers([0] * 512),
+            "hash_buckets": lane.heads(1),
+            "mh_slots": lane.heads(1),
+            "cache_heads": lane.heads(1),
             "tcp_next": lane.integers(tcp.next_states()),
             "tcp_timeouts": lane.integers(tcp.timeouts(hz)),
             "udp_timeouts": lane.integers(udp.timeouts(hz)),
@@ -281,9 +309,9 @@ class EngineHost:
         row = self.tables.director[0]
         self._room("services", row.services_used + 2)
         self._room("dests", row.dests_used + 2)
-        self._room("sh_buckets", row.buckets_used + 1024)
         match command:
             case AddService() | EditService():
+                self._room_for_scheduler(command.scheduler)
                 add = services.add_service if isinstance(command, AddService) else services.edit_service
                 code = self._call(add, self._service_request(command.service, command))
             case DeleteService():
@@ -297,6 +325,12 @@ class EngineHost:
             case _:
                 raise AssertionError(f"{command} is not modelled yet")
         return errorcode[-code] if code else ""
+
+    def _room_for_scheduler(self, name: str) -> None:
+        """Make room for what the scheduler of one more service needs."""
+        if name in _ROOMS:
+            table, used, rows = _ROOMS[name]
+            self._room(table, getattr(self.tables.director[0], used) + 2 * rows)
 
     def _clear(self) -> int:
         request = self._requests[0][0]
@@ -325,7 +359,7 @@ class EngineHost:
         if options:
             kept = options.persistence
             self._persistent = self._persistent or kept is not None
-            u.scheduler, u.sched_flags = EVERY_SCHEDULER[options.scheduler], _flag_bits(options.flags)
+            u.scheduler, u.sched_flags = NUMBERS[options.scheduler], _flag_bits(options.flags)
             u.persistent, u.one_packet = int(kept is not None), int(options.one_packet)
             u.timeout = kept.timeout * self.profile.hz if kept else 0
             u.netmask = (kept or Persistence()).mask(service.address.version)
@@ -345,12 +379,15 @@ class EngineHost:
 
     def room_for(self, packets: int) -> None:
         """Make room for one new connection entry per packet (and one template, of two new addresses, if services are
-        persistent), and keep the buckets short.
+        persistent) and one address in a scheduler's cache, and keep the buckets short.
         """
         row = self.tables.director[0]
         wanted = int(row.conns_used) + packets * (1 + self._persistent) + 1
         if self._persistent or row.cache_bypass:
             self._room_for_addresses(2 * packets)
+        if row.cache_heads_used:
+            self._room("cached", int(row.cached_used) + packets + 1)
+            self._room("members", int(row.members_used) + packets + 1)
         self._room("timers", wanted)
         self._room("links", wanted)
         t = self._room("conns", wanted)
@@ -426,9 +463,10 @@ class EngineHost:
             name = self.endpoint(dest.addr, dest.port)
             dests.append(DestRow(name, int(dest.weight), *_activity(dest), _counters(dest)))
             d = dest.next
-        scheduler = next(name for name, number in EVERY_SCHEDULER.items() if number == row.scheduler)
-        flags = tuple(name for name, bit in FLAGS.items() if row.sched_flags & bit)
-        return ServiceRow(self.service_name(s), scheduler, flags, _counters(row), tuple(dests))
+        scheduler = next(name for name, number in NUMBERS.items() if number == row.scheduler)
+        return ServiceRow(
+            self.service_name(s), scheduler, _flag_names(scheduler, row.sched_flags), _counters(row), tuple(dests)
+        )
 
     def destinations(self) -> tuple[tuple[Destination, ...], list[int]]:
         """Every destination that ever was, and for each row of the table which of them it is (row 0: -1).
@@ -499,6 +537,12 @@ def _inside(network: Network, addresses: AddressTable) -> Any:
 
 def _flag_bits(flags: Iterable[str]) -> int:
     return sum(FLAGS[name] for name in flags)
+
+
+def _flag_names(scheduler: str, bits: int) -> tuple[str, ...]:
+    """The flags as ipvsadm lists them: by the scheduler's own names if it has such."""
+    own = {bit: name for name, bit in _OWN_FLAGS.get(scheduler, {}).items()}
+    return tuple(own.get(bit, name) for name, bit in _ANY_FLAGS.items() if bits & bit)
 
 
 def _activity(dest: Dest) -> tuple[int, int]:

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lbsim.config import parse, parse_command, refusal
@@ -31,6 +32,7 @@ from lbsim.model.config import AdminCommand, DirectorConfig
 from lbsim.model.finding import Finding
 from lbsim.model.result import ConnRow, Counters, ServiceRow
 from lbsim.model.verdict import Rewrite, Verdict, reason_of
+from lbsim.own_schedulers import load_schedulers
 from lbsim.packet import answers, checksum
 from lbsim.packet.headers import Headers
 from lbsim.packet.headers import parse as parse_headers
@@ -95,6 +97,8 @@ class Director:
     marks : lines that give packets firewall marks, see :mod:`lbsim.config.marks`.
     start_jiffies : the kernel's tick at time 0 (timers are rounded on absolute ticks).
     lane : how the engine runs.
+    schedulers : Python files or installed entry points with schedulers of one's own, see ``own_schedulers``.
+    seed : of the random numbers that the scheduler twos draws.
 
     Raises
     ------
@@ -115,7 +119,10 @@ class Director:
         marks: str | Marks = "",
         start_jiffies: int | None = None,
         lane: Lane | None = None,
+        schedulers: Iterable[str | Path] = (),
+        seed: int = 1,
     ) -> None:
+        load_schedulers(schedulers)
         parsed = parse(config) if isinstance(config, str) else config
         self._host = EngineHost(
             profile=profile,
@@ -123,6 +130,7 @@ class Director:
             start_jiffies=start_jiffies,
             lane=lane,
             expected_rows=len(parsed.commands),
+            seed=seed,
         )
         self._time = 0
         self._own = [ip_address(text) for text in own]

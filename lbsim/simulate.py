@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from heapq import merge
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -39,6 +40,7 @@ from lbsim.model.result import (
     Sink,
 )
 from lbsim.model.trace import AddressTable, FlowTable, IntColumn, Trace
+from lbsim.own_schedulers import load_schedulers
 
 __all__ = ["KEPT_PACKETS", "MANY_ENTRIES", "simulate"]
 
@@ -76,6 +78,7 @@ def simulate(
     many_entries: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     lane: Lane | None = None,
+    schedulers: Sequence[str | Path] = (),
 ) -> Result:
     """What the kernel would do with the trace, packet by packet, and its tables at the asked moments.
 
@@ -93,13 +96,21 @@ def simulate(
     sinks : each gets every block and what became of it.
     many_entries : connection tables with more rows are kept as columns (ConnTable); default: MANY_ENTRIES.
     progress : called with (packets done, packets in all; 0 if nobody knows) now and then.
+    seed : of the traffic, for the result's provenance; also of the random numbers that the scheduler twos draws.
+    schedulers : Python files or installed entry points with schedulers of one's own, see ``own_schedulers``.
 
     Returns
     -------
     Result : columns in the trace's order. Commands that the kernel refuses are findings; the run goes on.
     """
+    load_schedulers(schedulers)
     host = EngineHost(
-        profile=profile, sysctls=sysctls, start_jiffies=start_jiffies, lane=lane, expected_rows=len(config.commands)
+        profile=profile,
+        sysctls=sysctls,
+        start_jiffies=start_jiffies,
+        lane=lane,
+        expected_rows=len(config.commands),
+        seed=seed,
     )
     provenance = Provenance(
         lbsim=__version__,

@@ -86,8 +86,14 @@ class Side(Protocol):
 class EngineSide:
     """lbsim's live director; each packet goes in and comes out as bytes, which are checked."""
 
-    def __init__(self, lane: Lane | None = None, sysctls: Mapping[str, int] | None = None, marks: str = MARKS) -> None:
-        self.director = Director(lane=lane, sysctls=sysctls, marks=marks)
+    def __init__(
+        self,
+        lane: Lane | None = None,
+        sysctls: Mapping[str, int] | None = None,
+        marks: str = MARKS,
+        profile: str = "linux-6.1.192",
+    ) -> None:
+        self.director = Director(lane=lane, sysctls=sysctls, marks=marks, profile=profile)
 
     def command(self, command: AdminCommand) -> str:
         return self.director.run(command).message
@@ -117,8 +123,8 @@ class EngineSide:
 class OracleSide:
     """The naive director; nothing of the engine runs."""
 
-    def __init__(self, sysctls: Mapping[str, int] | None = None, marks: str = MARKS) -> None:
-        self.director = NaiveDirector(**(sysctls or {}))
+    def __init__(self, sysctls: Mapping[str, int] | None = None, marks: str = MARKS, *, old: bool = False) -> None:
+        self.director = NaiveDirector(old=old, **(sysctls or {}))
         self.marks = read_marks(marks)
         self.start = self.director.now
 
@@ -175,7 +181,7 @@ class OracleSide:
                 ServiceRow(
                     name,
                     service["scheduler"],
-                    tuple(sorted(service["flags"])),
+                    listed(service["scheduler"], service["flags"]),
                     _counters(service),
                     tuple(self._dest_row(dest) for dest in service["dests"]),
                 )
@@ -185,6 +191,13 @@ class OracleSide:
     def _dest_row(self, dest: dict[str, object]) -> DestRow:
         active, total = self.director.active(dest), self.director.total(dest)
         return DestRow(_text(dest["end"]), dest["weight"], active, total - active, _counters(dest))
+
+
+def listed(scheduler: str, flags: set[str]) -> tuple[str, ...]:
+    """Flags by the names that the scheduler has for them; the first two of sh and mh are called otherwise."""
+    own = ("fallback", "port") if scheduler in ("sh", "mh") else ()
+    names = (f"{scheduler}-{own[i]}" if i < len(own) else f"flag-{i + 1}" for i in range(3))
+    return tuple(name for i, name in enumerate(names) if flags & {name, f"flag-{i + 1}"})
 
 
 def as_bytes(sent: Sent) -> bytes:

@@ -52,7 +52,8 @@ def test_an_unknown_profile_is_answered_with_the_known_ones() -> None:
     with pytest.raises(ConfigError) as caught:
         profile_named("linux-6.1")
     assert str(caught.value) == (
-        "unknown profile 'linux-6.1', did you mean 'linux-6.1.192'? expected one of: linux-6.1.192, linux-6.12.117"
+        "unknown profile 'linux-6.1', did you mean 'linux-6.1.0'? "
+        "expected one of: linux-6.1.0, linux-6.1.192, linux-6.12.0, linux-6.12.117"
     )
 
 

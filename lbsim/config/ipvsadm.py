@@ -11,13 +11,14 @@ Source: ipvsadm 1.31 (Debian), read and run; popt; glibc 2.36 for the sort.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NoReturn, TypeAlias, TypeVar
 
 from lbsim.config import iptables
 from lbsim.config.endpoints import endpoint_key, format_endpoint, read_endpoint, read_number
 from lbsim.config.lines import Line, Word
+from lbsim.engine.schedulers import NUMBERS
 from lbsim.errors import ConfigError, expected_one_of
 from lbsim.model.config import (
     AddDest,
@@ -38,6 +39,8 @@ from lbsim.model.config import (
 )
 
 __all__ = [
+    "ANY_SCHEDULER_FLAGS",
+    "DEFAULT_SCHEDULER",
     "KERNEL_MESSAGES",
     "SCHEDULERS",
     "SCHEDULER_FLAGS",
@@ -48,12 +51,15 @@ __all__ = [
     "save",
 ]
 
-#: The schedulers that are modelled.
-SCHEDULERS = ("lc", "rr", "sh")
-#: The scheduler flags that are modelled, by scheduler.
-SCHEDULER_FLAGS: Mapping[str, tuple[str, ...]] = {"sh": ("sh-fallback", "sh-port")}
-_OTHER_SCHEDULERS = ("dh", "fo", "lblc", "lblcr", "mh", "none", "nq", "ovf", "sed", "wlc", "wrr")
-_OTHER_FLAGS = ("flag-1", "flag-2", "flag-3", "mh-fallback", "mh-port")
+#: The names of schedulers: the kernel's, ``none``, and those that were registered since.
+SCHEDULERS: Collection[str] = NUMBERS.keys()
+DEFAULT_SCHEDULER = "wlc"
+#: The scheduler flags by scheduler, and those that every scheduler may have.
+SCHEDULER_FLAGS: Mapping[str, tuple[str, ...]] = {
+    "mh": ("mh-fallback", "mh-port"),
+    "sh": ("sh-fallback", "sh-port"),
+}
+ANY_SCHEDULER_FLAGS = ("flag-1", "flag-2", "flag-3")
 _MAX_WEIGHT = 2147483647
 
 _COMMANDS = {
@@ -120,10 +126,6 @@ _NOT_MODELLED = {
     for spelling in spellings.split()
 }
 
-_MISSING_SCHEDULER = (
-    "-s is needed (without it ipvsadm takes wlc, which lbsim does not model yet): "
-    f"expected one of: {', '.join(SCHEDULERS)}"
-)
 _MISSING_METHOD = (
     "-m is needed (without it ipvsadm takes -g, direct routing, which lbsim does not model yet): expected -m"
 )
@@ -141,7 +143,7 @@ class _Given:
     words: dict[str, Word] = field(default_factory=dict)  # by option; "service" for both -t and -u
     service: ServiceId | None = None
     dest: DestId | None = None
-    scheduler: str = ""
+    scheduler: str = DEFAULT_SCHEDULER
     flags: tuple[str, ...] = ()
     weight: int = 1
 
@@ -297,23 +299,17 @@ def _scheduler(line: Line, word: Word) -> str:
     if word.text in SCHEDULERS:
         return word.text
     if not word.text:
-        raise line.error(_MISSING_SCHEDULER, word)
-    if word.text in _OTHER_SCHEDULERS:
-        expected = f"expected one of: {', '.join(SCHEDULERS)}"
-        raise line.error(f"lbsim does not model the scheduler {word.text} yet: {expected}", word)
-    raise line.error(expected_one_of(word.text, SCHEDULERS, "scheduler"), word)
+        return DEFAULT_SCHEDULER
+    raise line.error(expected_one_of(word.text, sorted(SCHEDULERS), "scheduler"), word)
 
 
 def _flags(line: Line, word: Word) -> tuple[str, ...]:
     """The flags of a comma list, sorted; the scheduler may come later, so it is not asked here."""
-    known = tuple(flag for flags in SCHEDULER_FLAGS.values() for flag in flags)
+    known = (*ANY_SCHEDULER_FLAGS, *(flag for flags in SCHEDULER_FLAGS.values() for flag in flags))
     flags = {flag for flag in word.text.split(",") if flag}
     if word.text and not flags:
         raise line.error(f"{word.text!r} holds no flag: expected one of: {', '.join(known)}", word)
     for flag in sorted(flags):
-        if flag in _OTHER_FLAGS:
-            expected = f"expected one of: {', '.join(known)}"
-            raise line.error(f"lbsim does not model the scheduler flag {flag} yet: {expected}", word)
         if flag not in known:
             raise line.error(expected_one_of(flag, known, "scheduler flag"), word)
     return tuple(sorted(flags))
@@ -348,9 +344,7 @@ def _command(line: Line, given: _Given) -> AdminCommand:
 def _check_service(line: Line, given: _Given, service: ServiceId) -> None:
     if service.port == 0:
         raise line.error(_PORT_ZERO, given.words["service"])
-    if "-s" not in given.words:
-        raise line.error(_MISSING_SCHEDULER, line.words[0])
-    fitting = SCHEDULER_FLAGS.get(given.scheduler, ())
+    fitting = (*ANY_SCHEDULER_FLAGS, *SCHEDULER_FLAGS.get(given.scheduler, ()))
     for flag in given.flags:
         if flag not in fitting:
             owners = [scheduler for scheduler, flags in SCHEDULER_FLAGS.items() if flag in flags]

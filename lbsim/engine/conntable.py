@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from lbsim.engine.addresses import intern_address
 from lbsim.engine.hashing import row_bucket
-from lbsim.engine.lanes import kernel
+from lbsim.engine.lanes import kernel, seldom
 from lbsim.engine.records import (
     ASSURED,
     BYPASS,
@@ -22,10 +22,10 @@ from lbsim.engine.records import (
     NO_OUTPUT,
     ONE_PACKET,
     TEMPLATE,
-    Dest,
     Packet,
     Tables,
 )
+from lbsim.engine.thresholds import filled, vacated
 from lbsim.engine.timers import arm, disarm
 
 MOST_SERIALS = 0x7FFFFFFF  # what fits into the field
@@ -47,7 +47,6 @@ __all__ = [
     "new_row",
     "put",
     "rehash_conns",
-    "relief",
     "sweep_removed",
     "unhash_conn",
 ]
@@ -189,8 +188,8 @@ def bind(t: Tables, c: int, d: int, dport: int, marks: int) -> None:
         dest.persist += 1
         return
     dest.total += 1
-    if dest.upper != 0 and dest.total == dest.upper:
-        dest.overload = 1
+    if dest.upper != 0:
+        filled(t, dest)
 
 
 @kernel
@@ -247,18 +246,6 @@ def assure(t: Tables, c: int) -> None:
     facts: packet-path.md section 7.5; ip_vs.h ip_vs_control_assure_ct().
     """
     t.conns[t.links[c].control].state |= ASSURED
-
-
-@kernel
-def relief(dest: Dest) -> int:
-    """How many connections an overloaded destination must be below to get new ones: its lower threshold, or three
-    quarters of the upper one, rounded up.
-
-    Source
-    ------
-    facts: schedulers.md section 1.5; ip_vs.h ip_vs_dest_update_overload(), 6.1.192 and 6.12.117.
-    """
-    return dest.lower if dest.lower != 0 else dest.upper - (dest.upper >> 2)
 
 
 @kernel
@@ -362,8 +349,8 @@ def _remove(t: Tables, c: int) -> None:
     elif conn.dest != 0:
         dest = t.dests[conn.dest]
         dest.total -= 1
-        if dest.upper != 0 and dest.total + 1 == relief(dest):
-            dest.overload = 1 if dest.total >= dest.upper else 0
+        if dest.upper != 0:
+            vacated(t, dest)
         if conn.marks & INACTIVE == 0:
             dest.active -= 1
     director = t.director[0]
@@ -372,7 +359,7 @@ def _remove(t: Tables, c: int) -> None:
     director.free_conn = c
 
 
-@kernel
+@seldom
 def sweep_removed(t: Tables) -> None:
     """Delete every entry whose destination is no longer in its service (expire_nodest_conn), and then its template.
 

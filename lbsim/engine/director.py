@@ -85,7 +85,7 @@ from lbsim.engine.records import (
     Packet,
     Tables,
 )
-from lbsim.engine.schedulers import schedule
+from lbsim.engine.schedulers import run_timers, schedule
 from lbsim.engine.sctp import ABORT, CLOSED, INIT, NO_CHUNK, step_sctp
 from lbsim.engine.services import FTP, FTP_DATA, clean_trash, find_service
 from lbsim.engine.tcp import reusable, step_tcp
@@ -578,6 +578,8 @@ def advance(t: Tables, tick: int) -> None:
             sweep_removed(t)
         if director.trash_fire != 0 and director.trash_fire <= director.now:
             clean_trash(t)
+        if director.scheduler_fire != 0 and director.scheduler_fire <= director.now:
+            run_timers(t)
         due = next_event(t)
     if tick > director.now:
         director.now = tick
@@ -622,4 +624,6 @@ def next_event(t: Tables) -> int:
         due = director.sweep_fire
     if director.trash_fire != 0 and (due == 0 or director.trash_fire < due):
         due = director.trash_fire
+    if director.scheduler_fire != 0 and (due == 0 or director.scheduler_fire < due):
+        due = director.scheduler_fire
     return due

@@ -2,14 +2,63 @@
 
 Kernel counterpart: the version chapters of the fact sheets (schedulers.md section 7, packet-path.md section 22). A
 difference is a named switch here, never a version comparison in an algorithm. For what is modelled so far 6.1.192
-and 6.12.117 agree.
+and 6.12.117 agree. Numbers of inactive connections are listed differently by older kernels, but as long as one packet
+follows the other there is nothing to see of that.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["PROFILES", "SYSCTLS", "Profile", "Sysctl", "refused_value", "sysctls_page"]
+__all__ = [
+    "PROFILES",
+    "SWITCHES",
+    "SYSCTLS",
+    "Profile",
+    "Switch",
+    "Sysctl",
+    "profiles_text",
+    "refused_value",
+    "sysctls_page",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """A behaviour that differs between kernels: how current ones do it, and what it was like if the switch is on."""
+
+    current: str
+    older: str
+
+
+#: Field of the engine's Director, name -> what it changes. All are off in current kernels.
+SWITCHES: Mapping[str, Switch] = {
+    "load_of_inactive": Switch(
+        "lc, wlc, lblc, lblcr, twos: a destination's load is 256 x active + all connections",
+        "it is 256 x active + inactive connections",
+    ),
+    "late_thresholds": Switch(
+        "an edit of thresholds makes a destination full, or takes it back, at once",
+        "a lower upper threshold has an effect with the next connection; a higher one takes the destination back",
+    ),
+    "any_threshold": Switch(
+        "an upper threshold above 2147483647 is refused (EINVAL)",
+        "it is accepted",
+    ),
+    "endless_cache": Switch(
+        "lblc, lblcr: a cache has at most 24576 addresses",
+        "it has no limit",
+    ),
+    "miscounted_cache": Switch(
+        "lblc: an address that moves to another destination is one entry",
+        "it counts once more with each move, so that the cache is cleaned earlier",
+    ),
+    "loses_scheduler": Switch(
+        "a service whose new scheduler cannot start (mh with more than 4093 destinations) keeps its old one",
+        "it has no scheduler any more",
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,19 +66,28 @@ class Profile:
     """A kernel's switches.
 
     ``hz`` is the number of ticks per second. ``boot_jiffies`` is the tick counter of a machine that has just booted:
-    the kernel starts it five minutes before it passes 2**32.
+    the kernel starts it five minutes before it passes 2**32. ``on`` are the names of the switches that are on.
     """
 
     name: str
     hz: int = 250
+    on: frozenset[str] = frozenset()
 
     @property
     def boot_jiffies(self) -> int:
         return 2**32 - 300 * self.hz
 
 
-#: Name -> profile. Both are Debian's builds (HZ=250).
-PROFILES: dict[str, Profile] = {name: Profile(name) for name in ("linux-6.1.192", "linux-6.12.117")}
+#: Name -> profile. All are Debian's builds (HZ=250); the newest of a series comes first.
+PROFILES: dict[str, Profile] = {
+    profile.name: profile
+    for profile in (
+        Profile("linux-6.1.192"),
+        Profile("linux-6.12.117"),
+        Profile("linux-6.1.0", on=frozenset(SWITCHES)),
+        Profile("linux-6.12.0", on=frozenset(SWITCHES)),
+    )
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +146,8 @@ SYSCTLS: dict[str, Sysctl] = {
         0, "1: templates of a destination with weight 0 are no longer followed", switch=True
     ),
     "ignore_tunneled": Sysctl(0, "none: the director itself takes no packet out of another one here", switch=True),
+    "lblc_expiration": Sysctl(86400, "seconds after which lblc forgets an address that nobody asked for", switch=True),
+    "lblcr_expiration": Sysctl(86400, "likewise for lblcr; and after which a set shrinks", switch=True),
     "nat_icmp_send": Sysctl(
         0,
         "1: a packet of a destination over NAT that belongs to no entry is refused, with port unreachable",
@@ -152,4 +212,20 @@ def sysctls_page() -> str:
         *rows,
         "",
     ]
+    return "\n".join(lines)
+
+
+def profiles_text() -> str:
+    """Every profile by name, and below it what that kernel does otherwise than current ones.
+
+    Source
+    ------
+    lbsim's own.
+    """
+    lines = []
+    for profile in PROFILES.values():
+        lines.append(f"{profile.name}, HZ={profile.hz}{'' if profile.on else ': as current kernels do it'}")
+        for name, switch in SWITCHES.items():
+            if name in profile.on:
+                lines += [f"  {name}", f"    here:    {switch.older}", f"    current: {switch.current}"]
     return "\n".join(lines)

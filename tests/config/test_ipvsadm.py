@@ -135,6 +135,17 @@ def test_scheduler_flags_are_a_comma_list(typed: str, flags: tuple[str, ...]) ->
     assert config.parse_command(f"-A -t 192.168.1.10:80 -b {typed} -s sh") == AddService(WEB, "sh", flags)
 
 
+@pytest.mark.parametrize("scheduler", ["rr", "sh", "mh"])
+def test_flags_without_a_meaning_of_their_own_go_with_every_scheduler(scheduler: str) -> None:
+    command = config.parse_command(f"-A -t 192.168.1.10:80 -s {scheduler} -b flag-3,flag-1,flag-2")
+    assert command == AddService(WEB, scheduler, ("flag-1", "flag-2", "flag-3"))
+
+
+def test_mh_has_flags_of_its_own() -> None:
+    command = config.parse_command("-A -t 192.168.1.10:80 -s mh -b mh-port,mh-fallback")
+    assert command == AddService(WEB, "mh", ("mh-fallback", "mh-port"))
+
+
 @pytest.mark.parametrize(
     ("typed", "weight"),
     [("0", 0), ("65536", 65536), ("2147483647", 2147483647), ("' 5'", 5), ("+6", 6), ("007", 7)],
@@ -263,10 +274,15 @@ def test_a_command_knows_its_place_and_text() -> None:
         ),
         (
             "-A -t 192.168.1.10:80 -s sh -b nosuch",
-            "unknown scheduler flag 'nosuch'; expected one of: sh-fallback, sh-port",
+            "unknown scheduler flag 'nosuch'; expected one of: flag-1, flag-2, flag-3, mh-fallback, mh-port, "
+            "sh-fallback, sh-port",
             32,
         ),
-        ("-A -t 192.168.1.10:80 -s sh -b ,", "',' holds no flag: expected one of: sh-fallback, sh-port", 32),
+        (
+            "-A -t 192.168.1.10:80 -s sh -b ,",
+            "',' holds no flag: expected one of: flag-1, flag-2, flag-3, mh-fallback, mh-port, sh-fallback, sh-port",
+            32,
+        ),
         (
             "-a -r 10.0.0.13:http -m -t 192.168.1.10:80",
             "port name 'http' before the service: expected a number, or -t or -u first",
@@ -312,19 +328,16 @@ A_COMMAND = "one of the commands -A, -E, -D, -a, -e, -d, -C"
         ("-a -t 192.168.1.10:80 -r 10.0.0.11 -g", "-g (direct routing)", "-m"),
         ("-a -t 192.168.1.10:80 -r 10.0.0.11 --ipip", "--ipip (tunneling)", "-m"),
         ("-a -t 192.168.1.10:80 -r 10.0.0.11 -m -x10", "-x (thresholds)", "a real server without it"),
-        ("-A -t 192.168.1.10:80 -s wlc", "the scheduler wlc", "one of: lc, rr, sh"),
-        ("-A -t 192.168.1.10:80 -b flag-1", "the scheduler flag flag-1", "one of: sh-fallback, sh-port"),
     ],
 )
 def test_what_is_not_modelled_is_refused_by_name(text: str, what: str, expected: str) -> None:
     assert refused(text).message == f"lbsim does not model {what} yet: expected {expected}"
 
 
-@pytest.mark.parametrize("text", ["-A -t 192.168.1.10:80", "-E -t 192.168.1.10:80 -s ''"])
-def test_the_default_scheduler_is_not_modelled(text: str) -> None:
-    assert refused(text).message == (
-        "-s is needed (without it ipvsadm takes wlc, which lbsim does not model yet): expected one of: lc, rr, sh"
-    )
+@pytest.mark.parametrize("words", ["", "-s ''", "-s wlc"])
+def test_without_a_scheduler_it_is_wlc(words: str) -> None:
+    assert config.parse_command(f"-A -t 192.168.1.10:80 {words}") == AddService(WEB, "wlc")
+    assert config.parse_command(f"-E -t 192.168.1.10:80 {words}") == EditService(WEB, "wlc")
 
 
 @pytest.mark.parametrize("command", ["-a", "-e"])
@@ -349,19 +362,19 @@ def test_every_other_option_of_ipvsadm_is_known_by_name(option: str) -> None:
     assert refused(f"-A {option}").message.startswith(f"lbsim does not model {option} (")
 
 
-@pytest.mark.parametrize("scheduler", ["wrr", "wlc", "lblc", "lblcr", "dh", "sed", "nq", "fo", "ovf", "mh", "none"])
-def test_every_other_scheduler_of_the_kernel_is_known_by_name(scheduler: str) -> None:
-    assert refused(f"-A -t 192.168.1.10:80 -s {scheduler}").message.startswith(
-        f"lbsim does not model the scheduler {scheduler} yet"
-    )
+KERNEL_SCHEDULERS = "dh, fo, lblc, lblcr, lc, mh, none, nq, ovf, rr, sed, sh, twos, wlc, wrr"
+
+
+def test_every_scheduler_of_the_kernel_is_known() -> None:
+    assert sorted(SCHEDULERS) == KERNEL_SCHEDULERS.split(", ")
 
 
 @pytest.mark.parametrize(
     ("scheduler", "message"),
     [
-        ("r", "unknown scheduler 'r', did you mean 'rr'? expected one of: lc, rr, sh"),
-        ("RR", "unknown scheduler 'RR'; expected one of: lc, rr, sh"),
-        ("roundrobin", "unknown scheduler 'roundrobin'; expected one of: lc, rr, sh"),
+        ("r", "unknown scheduler 'r', did you mean 'rr'? expected one of: " + KERNEL_SCHEDULERS),
+        ("RR", "unknown scheduler 'RR'; expected one of: " + KERNEL_SCHEDULERS),
+        ("roundrobin", "unknown scheduler 'roundrobin'; expected one of: " + KERNEL_SCHEDULERS),
     ],
 )
 def test_an_unknown_scheduler_is_answered_with_the_known_ones(scheduler: str, message: str) -> None:

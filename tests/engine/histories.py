@@ -36,9 +36,12 @@ __all__ = ["ALL_SYSCTLS", "Step", "histories", "play", "random_history"]
 Step: TypeAlias = tuple[str, int, int, int, int]
 
 SCHEDULERS = (
-    ("rr", ()), ("rr", ()), ("lc", ()), ("lc", ()), ("sh", ()),
+    ("rr", ()), ("wrr", ()), ("lc", ()), ("wlc", ()), ("sh", ()), ("mh", ()), ("lblc", ()), ("lblcr", ()),
     ("sh", ("sh-port",)), ("sh", ("sh-fallback",)), ("sh", ("sh-fallback", "sh-port")),
+    ("mh", ("mh-fallback",)), ("mh", ("mh-fallback", "mh-port")), ("mh", ("flag-2", "flag-3")), ("rr", ("flag-1",)),
+    ("sed", ()), ("nq", ()), ("dh", ()), ("fo", ()), ("ovf", ()), ("twos", ()), ("none", ()),
 )  # fmt: skip
+THRESHOLDS = ((0, 0), (0, 0), (0, 0), (1, 0), (2, 0), (4, 0), (4, 2), (3, 3), (2, 3), (2**31, 0))
 WEIGHTS = (1, 1, 1, 0, 2, 3, 100, 300)
 FLAGS = (
     ("SYN",), ("SYN",), ("SYN",), ("ACK",), ("ACK",), ("FIN", "ACK"), ("RST",), ("SYN", "ACK"), (), ("PSH", "ACK"),
@@ -48,7 +51,6 @@ KINDS = (
     *("again",) * 12, *("answer",) * 10, *("client",) * 14, *("server",) * 2, *("odd",) * 3, *("pass",) * 8,
     *("add",) * 8, *("edit",) * 4, *("delete",) * 3, *("service",) * 5, *("reservice",) * 2, "unservice",
 )  # fmt: skip
-LIMITS = ((0, 0), (0, 0), (0, 0), (1, 0), (2, 0), (3, 1), (8, 0))
 KEEPS = (None, None, None, (30, 32), (100, 24), (360, 32))  # seconds and prefix length of persistence
 MARKED = 8000  # the port whose packets get mark 1, see tests.sides.MARKS
 ALL_SYSCTLS = [
@@ -98,9 +100,10 @@ def command_of(world: World, step: Step) -> AdminCommand:
     dest = world.dests[b % 7]
     scheduler, flags = SCHEDULERS[b % len(SCHEDULERS)]
     weight = WEIGHTS[c % len(WEIGHTS)]
+    upper, lower = THRESHOLDS[d % len(THRESHOLDS)]
     commands: dict[str, AdminCommand] = {
-        "add": AddDest(service, dest, "masq", weight, *LIMITS[d % 7]),
-        "edit": EditDest(service, dest, "masq", weight, *LIMITS[d % 7]),
+        "add": AddDest(service, dest, weight=weight, upper=upper, lower=lower),
+        "edit": EditDest(service, dest, weight=weight, upper=upper, lower=lower),
         "delete": DeleteDest(service, dest),
         "service": AddService(service, scheduler, flags, keeping(world, c), d % 3 == 0),
         "reservice": EditService(service, scheduler, flags, keeping(world, c), d % 3 == 0),

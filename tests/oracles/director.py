@@ -1,7 +1,7 @@
 """A whole director in dicts: every lookup is a scan, every counter of connections is counted when asked for.
 
-Ends are ``(address, port)`` with addresses as text, times are ticks. TCP and UDP over NAT; rr, lc and sh; persistence,
-thresholds, one-packet services, firewall marks, port 0.
+Ends are ``(address, port)`` with addresses as text, times are ticks. TCP and UDP over NAT; every scheduler;
+persistence, thresholds, one-packet services, firewall marks, port 0.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import Any, NamedTuple, TypeAlias
 
-from tests.oracles import tcp
-from tests.oracles.picks import RoundRobin, least_connections, source_hashing
+from tests.oracles import tcp, thresholds
+from tests.oracles.picks import PICKERS, Ask, lots
 from tests.oracles.wheel import fire_jiffy
 
 __all__ = ["End", "NaiveDirector", "Seen", "Sent", "ServiceKey"]
@@ -51,7 +51,9 @@ class Seen(NamedTuple):
 class NaiveDirector:
     """Services by key; destinations and connections as lists of dicts, newest first."""
 
-    def __init__(self, *, hz: int = 250, start: int = 2**32 - 300 * 250, **sysctls: int) -> None:
+    def __init__(
+        self, *, hz: int = 250, start: int = 2**32 - 300 * 250, old: bool = False, seed: int = 1, **sysctls: int
+    ) -> None:
         self.sysctls = {
             "conn_reuse_mode": 1, "expire_nodest_conn": 0, "sloppy_tcp": 0, "expire_quiescent_template": 0,
             "drop_packet": 0, "am_droprate": 10, "secure_tcp": 0,
@@ -59,6 +61,8 @@ class NaiveDirector:
         self.dropped_at = 0
         self.hz = hz
         self.now = start
+        self.old = old  # a kernel before August 2026
+        self.lots = lots(seed)
         self.services: dict[ServiceKey, dict[str, Any]] = {}
         self.own: set[str] = set()
         self.trash: list[dict[str, Any]] = []
@@ -76,11 +80,16 @@ class NaiveDirector:
             return "EEXIST"
         if key[0] != "fwm":
             self.own.add(key[1])
-        self.services[key] = {
-            "scheduler": scheduler, "flags": flags, "dests": [], "rr": RoundRobin(), "counters": Counter(),
-            "keeps": keeps, "ops": ops,
-        }  # fmt: skip
+        service: dict[str, Any] = {"flags": flags, "dests": [], "counters": Counter(), "keeps": keeps, "ops": ops}
+        self.services[key] = service
+        self._begin(service, scheduler)
         return ""
+
+    def _begin(self, service: dict[str, Any], scheduler: str) -> None:
+        """Give the service a scheduler, which begins afresh."""
+        picker = PICKERS[scheduler](service["dests"], hz=self.hz, old=self.old, lots=self.lots)
+        wakes = fire_jiffy(self.now + picker.period * self.hz, self.now) if picker.period else None
+        service.update(scheduler=scheduler, picker=picker, wakes=wakes)
 
     def edit_service(
         self, key: ServiceKey, scheduler: str, flags: set[str], keeps: Keeps = None, ops: bool = False
@@ -89,8 +98,8 @@ class NaiveDirector:
             return "ESRCH"
         service = self.services[key]
         if service["scheduler"] != scheduler:
-            service["rr"] = RoundRobin()
-        service.update(scheduler=scheduler, flags=flags, keeps=keeps, ops=ops)
+            self._begin(service, scheduler)
+        service.update(flags=flags, keeps=keeps, ops=ops)
         return ""
 
     def delete_service(self, key: ServiceKey) -> str:
@@ -105,48 +114,55 @@ class NaiveDirector:
             self.delete_service(key)
         return ""
 
+    def _wrong(self, upper: int, lower: int) -> str:
+        """The error about thresholds."""
+        if lower > upper:
+            return "ERANGE"
+        return "EINVAL" if upper >= 2**31 and not self.old else ""
+
     def add_dest(self, key: ServiceKey, end: End, weight: int, upper: int = 0, lower: int = 0) -> str:
         service, dest = self._find(key, end)
-        if service is None or dest is not None:
-            return "ESRCH" if service is None else "EEXIST"
+        if service is None or self._wrong(upper, lower):
+            return "ESRCH" if service is None else self._wrong(upper, lower)
+        if dest is not None:
+            return "EEXIST"
         old = next((dest for dest in self.trash if dest["key"] == key and dest["end"] == end), None)
         if old is not None:
             self.trash = [dest for dest in self.trash if dest is not old]
             if old["of"] is not service:
                 old.update(of=service, counters=Counter())
-            old.update(weight=weight, there=True)
+            old.update(there=True)
         elif is_unicast(end[0]):
-            old = {"key": key, "of": service, "end": end, "weight": weight, "there": True, "counters": Counter()}
-            old |= {"limits": (0, 0), "full": False}
+            old = {
+                "key": key, "of": service, "end": end, "there": True, "counters": Counter(),
+                "upper": 0, "lower": 0, "overload": False, "total": 0,
+            }  # fmt: skip
         else:
             return "EINVAL"
-        self._set_limits(old, upper, lower)
+        old.update(weight=weight, last_weight=weight, total=self.total(old))
+        thresholds.change(old, upper, lower, old=self.old)
         service["dests"].insert(0, old)
+        service["picker"].added(old)
         return ""
-
-    def _set_limits(self, dest: dict[str, Any], upper: int, lower: int) -> None:
-        if dest["limits"] == (upper, lower):
-            return
-        dest["limits"] = upper, lower
-        if upper == 0 or self.total(dest) < relief(upper, lower):
-            dest["full"] = False
-        elif self.total(dest) >= upper:
-            dest["full"] = True
 
     def edit_dest(self, key: ServiceKey, end: End, weight: int, upper: int = 0, lower: int = 0) -> str:
         service, dest = self._find(key, end)
+        if service is None or self._wrong(upper, lower):
+            return "ESRCH" if service is None else self._wrong(upper, lower)
         if dest is None:
-            return "ESRCH" if service is None else "ENOENT"
-        dest["weight"] = weight
-        self._set_limits(dest, upper, lower)
+            return "ENOENT"
+        dest.update(weight=weight, last_weight=weight or dest["last_weight"], total=self.total(dest))
+        thresholds.change(dest, upper, lower, old=self.old)
+        service["picker"].edited(dest)
         return ""
 
     def delete_dest(self, key: ServiceKey, end: End) -> str:
         service, dest = self._find(key, end)
         if service is None or dest is None:
             return "ESRCH" if service is None else "ENOENT"
-        service["rr"].before_delete(service["dests"], dest)
-        service["dests"] = [other for other in service["dests"] if other is not dest]
+        at = next(i for i, other in enumerate(service["dests"]) if other is dest)
+        del service["dests"][at]
+        service["picker"].deleted(dest, at)
         self._to_trash(dest)
         return ""
 
@@ -170,6 +186,7 @@ class NaiveDirector:
         while True:
             pending = [conn["fires"] for conn in self.conns]
             pending += [at for at in (self.sweep_at, self.trash_at if self.trash else None) if at is not None]
+            pending += [service["wakes"] for service in self.services.values() if service["wakes"] is not None]
             if not pending or min(pending) > tick:
                 break
             self.now = min(pending)
@@ -186,11 +203,16 @@ class NaiveDirector:
                     self._remove(conn)
             if self.trash and self.trash_at is not None and self.trash_at <= self.now:
                 self._clean_trash()
+            for service in self.services.values():
+                if service["wakes"] == self.now:
+                    service["picker"].tick(self.now)
+                    service["wakes"] = fire_jiffy(self.now + service["picker"].period * self.hz, self.now)
         self.now = max(self.now, tick)
 
     def _clean_trash(self) -> None:
         for dest in list(self.trash):
-            if any(conn["dest"] is dest for conn in self.conns):
+            is_used = any(conn["dest"] is dest for conn in self.conns)
+            if is_used or any(s["picker"].refers_to(dest) for s in self.services.values()):
                 continue
             if dest["idle"] is None:
                 dest["idle"] = self.now
@@ -210,15 +232,15 @@ class NaiveDirector:
 
     def _insert(self, conn: dict[str, Any]) -> None:
         self.conns.insert(0, conn)
-        dest = conn["dest"]
-        if not conn["template"] and dest["limits"][0] and self.total(dest) == dest["limits"][0]:
-            dest["full"] = True
+        if not conn["template"]:
+            conn["dest"]["total"] = self.total(conn["dest"])
+            thresholds.bound(conn["dest"], old=self.old)
 
     def _remove(self, conn: dict[str, Any]) -> None:
         self.conns = [other for other in self.conns if other is not conn]
-        dest = conn["dest"]
-        if not conn["template"] and dest["limits"][0] and self.total(dest) + 1 == relief(*dest["limits"]):
-            dest["full"] = self.total(dest) >= dest["limits"][0]
+        if not conn["template"]:
+            conn["dest"]["total"] = self.total(conn["dest"])
+            thresholds.unbound(conn["dest"], old=self.old)
 
     def _expire_now(self, conn: dict[str, Any]) -> None:
         if conn["expires"] > self.now:
@@ -369,26 +391,12 @@ class NaiveDirector:
         return made
 
     def _pick(self, service: dict[str, Any], p: Sent) -> dict[str, Any] | None:
-        for dest in service["dests"]:
-            dest.update(active=self.active(dest), total=self.total(dest), kept=dest["weight"])
-            if service["scheduler"] != "sh":  # which deals its buckets by weight
-                dest["weight"] = 0 if dest["full"] else dest["weight"]
-        picked = self._picked(service, p)
-        for dest in service["dests"]:
-            dest["weight"] = dest["kept"]
+        picker = service["picker"]
+        picker.flags = service["flags"]
+        for dest in [*service["dests"], *self.trash]:  # lblcr's sets may hold removed ones
+            dest.update(active=self.active(dest), total=self.total(dest))
+        picked: dict[str, Any] | None = picker.pick(Ask(*p.src, p.dst[0], self.now))
         return picked
-
-    def _picked(self, service: dict[str, Any], p: Sent) -> dict[str, Any] | None:
-        match service["scheduler"]:
-            case "rr":
-                picked: dict[str, Any] | None = service["rr"].pick(service["dests"])
-                return picked
-            case "lc":
-                return least_connections(service["dests"])
-            case "none":
-                return None
-            case _:
-                return source_hashing(service["dests"], *p.src, service["flags"])
 
     def _step(self, conn: dict[str, Any], p: Sent) -> None:
         before = conn["state"]
@@ -434,11 +442,6 @@ class NaiveDirector:
 
 def is_of(version: int, address: str) -> bool:
     return ip_address(address).version == version
-
-
-def relief(upper: int, lower: int) -> int:
-    """A full destination is used again when it has fewer connections."""
-    return lower or upper - upper // 4
 
 
 def is_unicast(address: str) -> bool:
