@@ -1,9 +1,9 @@
 """The compiled lane: the engine's own functions, compiled by numba, on numpy record arrays.
 
-Each marked function gets a *twin*: the same code object with globals in which every marked name stands for the twin of
-that function; and, if Python calls it, an *entry*, one more such copy. They are compiled when they are first called, and
-kept in the user's cache folder under a digest of all sources that they are made of: a changed line anywhere makes them
-anew (numba itself looks at one file only).
+Each marked function gets a *twin*: the same code object with globals in which every marked name stands for the twin
+of that function; and, if Python calls it, an *entry*, one more such copy. They are compiled when they are first called,
+and kept in the user's cache folder under a digest of all sources that they are made of: a changed line anywhere makes
+them anew (numba itself looks at one file only).
 
 Kernel counterpart: none. Imported only when the compiled lane is asked for.
 """

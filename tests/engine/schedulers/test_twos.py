@@ -37,7 +37,7 @@ def test_the_less_loaded_of_two_gets_the_connection() -> None:
 
 
 def test_products_wrap_at_31_bits() -> None:
-    # 65535 x 32769 = 2147516415 is -2147450881 for an int. First lot A, second B: is -2147450881 larger than 0? No, so A
+    # 65535 x 32769 = 2147516415 is -2147450881 for an int. First lot A, second B: is -2147450881 larger than 0? No, A
     # stays. First lot B, second A: is 0 larger than -2147450881? Yes, so A. B, the first in the list, needs both lots.
     rig = Rig("twos", {"A": 65535, "B": 65535}, lane=compiled_lane())
     rig.row("A").total = 32769
