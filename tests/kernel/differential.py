@@ -26,10 +26,10 @@ from lbsim.kernel.verification import Verification, compare_steps, setup_differe
 from lbsim.model.config import format_endpoint
 from lbsim.packet.headers import parse
 from tests.kernel.random_features import KINDS, random_feature_job
-from tests.kernel.random_jobs import random_job
+from tests.kernel.random_jobs import SCHEDULERS, random_job
 
 PER_BOOT = 50
-ALL_KINDS = ("rr", "lc", "sh", *KINDS)
+ALL_KINDS = (*SCHEDULERS, *KINDS)
 SAVED = 10
 
 Ask = Callable[[Sequence[Job]], list[Observation]]

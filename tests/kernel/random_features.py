@@ -13,11 +13,10 @@ from lbsim.engine.records import TCP, UDP
 from lbsim.kernel.job import CLIENT, REPLY, Command, Event, Job, Packet, Show
 from lbsim.kernel.scenario_job import COUNTERS_SETTLE
 from lbsim.packet.build import build_packet
-from tests.kernel.random_jobs import FLAGS, GAPS, MILLISECOND
+from tests.kernel.random_jobs import FLAGS, GAPS, MILLISECOND, SCHEDULERS
 
 __all__ = ["KINDS", "random_feature_job"]
 
-SCHEDULERS = ("rr", "wrr", "lc", "wlc", "sed", "nq", "sh", "dh", "mh", "fo", "ovf", "lblc", "lblcr")
 WEIGHTS = (0, 1, 1, 2, 3, 5)
 TCP_STEPS = ("SA", "SA", "A", "A", "A", "PA", "FA", "FA", "sFA", "R", "sR", "sPA", "S")
 
