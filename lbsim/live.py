@@ -18,11 +18,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lbsim.config import parse, parse_command, refusal
+from lbsim.config.marks import Marks, read_marks
 from lbsim.engine.lanes import Lane
 from lbsim.engine.records import BAD_IP_HEADER, IN, IPV4, OUT, TCP, UDP, Outcome, Packet
 from lbsim.errors import LbsimError
@@ -93,6 +94,7 @@ class Director:
     profile : which kernel is imitated, see :data:`lbsim.engine.profile.PROFILES`.
     sysctls : tunables of ``net.ipv4.vs.``, with or without that prefix.
     own : further addresses of the director; one of them is the source when it answers a real server itself.
+    marks : lines that give packets firewall marks, see :mod:`lbsim.config.marks`.
     start_jiffies : the kernel's tick at time 0 (timers are rounded on absolute ticks).
     lane : how the engine runs.
     schedulers : Python files or installed entry points with schedulers of one's own, see ``own_schedulers``.
@@ -114,6 +116,7 @@ class Director:
         profile: str = "linux-6.1.192",
         sysctls: Mapping[str, int] | None = None,
         own: Iterable[str] = (),
+        marks: str | Marks = "",
         start_jiffies: int | None = None,
         lane: Lane | None = None,
         schedulers: Iterable[str | Path] = (),
@@ -133,6 +136,9 @@ class Director:
         self._own = [ip_address(text) for text in own]
         for address in self._own:
             self._host.own(address)
+        self._marks = read_marks(marks) if isinstance(marks, str) else marks
+        for network in self._marks.local:
+            self._host.own_network(network)
         self._packets = self._host.lane.table(Packet, 1)
         self._outcomes = self._host.lane.table(Outcome, 1)
         self.findings: list[Finding] = []
@@ -242,6 +248,7 @@ class Director:
         p = self._packets[0]
         p.tick = self._host.tick(self._time)
         p.direction = direction
+        p.mark = 0
         if headers is None:
             p.shape = BAD_IP_HEADER
             return
@@ -250,6 +257,10 @@ class Director:
         p.tcp_flags = headers.flags
         for name in ("shape", "proto", "ttl", "sport", "dport", "length"):
             setattr(p, name, getattr(headers, name))
+        dst = ip_address(headers.dst)
+        p.mark = self._marks.mark_of(dst, headers.proto, headers.dport) if self._marks.rules else 0
+        if p.mark and self._marks.delivers(dst, p.mark):
+            self._host.own_network(ip_network(dst), by_routing=True)
 
     def _dest_name(self, d: int) -> str | None:
         if not d:
@@ -278,7 +289,7 @@ class Director:
         return Departure(to, rewrite(data, Rewrite(src, int(v.new_sport), dst, int(v.new_dport))))
 
     def _rejection(self, data: bytes, headers: Headers, v: Outcome) -> bytes | None:
-        if reason_of(v.reason).name == "no_dest":
+        if reason_of(v.reason).name in ("no_dest", "server_refused"):
             return answers.port_unreachable(data)
         return self._time_exceeded(data, headers)
 

@@ -22,12 +22,13 @@ from lbsim import __version__
 from lbsim.config import refusal
 from lbsim.engine.lanes import Lane
 from lbsim.engine.records import IN, Outcome, Packet
-from lbsim.host import PROTOCOL_NAMES, STATES, EngineHost
-from lbsim.model.address_text import address_texts
+from lbsim.host import PROTOCOL_NAMES, STATES, EngineHost, state_index
+from lbsim.model.address_text import AddressTexts
 from lbsim.model.aggregates import Aggregates, Aggregator
 from lbsim.model.config import AdminCommand, DirectorConfig, TimedCommand
 from lbsim.model.conn_table import CONN_COLUMNS, ConnTable
 from lbsim.model.finding import Finding
+from lbsim.model.joined import JoinedColumns
 from lbsim.model.result import (
     FIRST_CONNECTIONS,
     RESULT_COLUMNS,
@@ -299,16 +300,9 @@ class _Taken:
             self._aggregator.add(answers.columns, [service for service, _ in answers.destinations])
         self._kept.clear()
 
-    def columns(self) -> dict[str, IntColumn]:
+    def columns(self) -> Mapping[str, IntColumn]:
         """The whole columns; none if they were left out."""
-        if self._aggregator:
-            return {}
-        if len(self._kept) == 1:
-            return dict(self._kept[0].columns)
-        return {
-            name: np.concatenate([np.zeros(0, dtype=kind), *(answers[name] for answers in self._kept)])
-            for name, kind in RESULT_COLUMNS.items()
-        }
+        return {} if self._aggregator else JoinedColumns([answers.columns for answers in self._kept], RESULT_COLUMNS)
 
     def aggregates(self, addresses: Sequence[object], destinations: int) -> Aggregates | None:
         """What the packets add up to, if the columns were left out."""
@@ -342,6 +336,7 @@ class _Run:
         self.horizon = traffic.duration or 0
         self.fed = 0  # packets of earlier blocks
         self.ids = np.zeros(0, dtype="i4")  # address of the trace -> id
+        self.packets = host.lane.table(Packet, BLOCK)
         self.outcomes = host.lane.table(Outcome, BLOCK)
         self.addresses = AddressTable()
         self.destinations: Sequence[tuple[str, str]] = ()
@@ -392,7 +387,7 @@ class _Run:
             "dst": self.ids[block["dst"]] if len(block) else empty,
             "tcp_flags": block["flags"],
         } | {name: block[name] for name in _SAME_IN_BOTH}
-        self.outputs = {name: np.zeros(len(block), dtype="i4") for name in _READ_BACK}
+        self.outputs = {name: np.empty(len(block), dtype="i4") for name in _READ_BACK}
 
     def _receive(self, stop: int) -> None:
         """Let the director receive the packets of this block up to number ``stop``."""
@@ -400,7 +395,7 @@ class _Run:
         while self.done < stop:
             count = min(BLOCK, stop - self.done)
             part = slice(self.done, self.done + count)
-            packets = lane.rows(Packet, {name: column[part] for name, column in self.inputs.items()})
+            packets = lane.filled(self.packets, {name: column[part] for name, column in self.inputs.items()})
             self.host.receive_block(packets, self.outcomes, count)
             for table, names in ((packets, _SENDER), (self.outcomes, _OUTCOME)):
                 for name, values in lane.read(table, names, count).items():
@@ -450,9 +445,10 @@ class _Run:
     def _conn_table(self) -> ConnTable:
         """The connection table, as :meth:`EngineHost.connections` lists it."""
         t, lane = self.host.tables, self.host.lane
-        rows = lane.read(t.conns, tuple(CONN_COLUMNS), int(t.director[0].conns_used) + 1)
+        rows = lane.read(t.conns, (*CONN_COLUMNS, "marks"), int(t.director[0].conns_used) + 1)
         (used,) = np.nonzero(rows["serial"])
-        columns = {name: np.asarray(rows[name])[used] for name in CONN_COLUMNS}
+        columns = {name: np.asarray(rows[name])[used] for name in (*CONN_COLUMNS, "marks")}
+        columns["state"] = state_index(columns["proto"], columns["state"], columns.pop("marks"))
         columns |= {name: columns[name] - 1 for name in ("caddr", "vaddr", "daddr")}
         columns["expires"] = np.maximum(columns["expires"] - t.director[0].now, 0) // self.host.profile.hz
         self._learn_names()
@@ -472,7 +468,7 @@ class _Run:
         summed = self.taken.aggregates(self.addresses, len(destinations))
         return Result(
             provenance=self.provenance,
-            addresses=tuple(address_texts(self.addresses)) if summed is None else (),
+            addresses=AddressTexts(self.addresses) if summed is None else (),
             destinations=destinations,
             columns=self.taken.columns(),
             moments=tuple(shown),
@@ -492,8 +488,11 @@ _READ_BACK = (*_SENDER, *_OUTCOME)
 
 
 def _ticks(time: IntColumn, hz: int) -> IntColumn:
-    """Ticks since time 0 of times in ns; split so that no product leaves 64 bits."""
+    """Ticks since time 0 of times in ns; split so that no product leaves 64 bits, unless a tick is so many ns."""
     second = 1_000_000_000
+    if second % hz == 0:
+        whole: IntColumn = time // (second // hz)
+        return whole
     ticks: IntColumn = time // second * hz + time % second * hz // second
     return ticks
 

@@ -1,7 +1,7 @@
 """The compiled lane: the engine's own functions, compiled by numba, on numpy record arrays.
 
-Each marked function gets a *twin*: the same code object with globals in which every marked name stands for the twin
-of that function; and, if Python calls it, an *entry*, one more such copy. They are compiled when they are first called,
+Each marked function gets a *twin*: the same code object with globals in which every marked name stands for the twin of
+that function; and, if Python calls it, an *entry*, one more such copy. They are compiled when they are first called,
 and kept in the user's cache folder under a digest of all sources that they are made of: a changed line anywhere makes
 them anew (numba itself looks at one file only).
 
@@ -129,13 +129,17 @@ class Compiled:
         return larger.view(type(table))
 
     def rows(self, record: type[Any], columns: dict[str, Any]) -> Any:
-        table = self.table(record, len(columns[_row_type(cast("Any", record)).names[0]]))
+        return self.filled(self.table(record, len(columns[_row_type(cast("Any", record)).names[0]])), columns)
+
+    def filled(self, table: Any, columns: dict[str, Any]) -> Any:
+        rows = table.view(np.ndarray)  # a record array makes an object for each column
         for name, column in columns.items():
-            table[name] = column
-        return table
+            rows[name][: len(column)] = column
+        return table[: len(column)]
 
     def read(self, table: Any, names: tuple[str, ...], rows: int) -> dict[str, Any]:
-        return {name: table[name][:rows] for name in names}
+        plain = table.view(np.ndarray)
+        return {name: plain[name][:rows] for name in names}
 
     def function(self, marked: F) -> F:
         if self._renewals != renewals():

@@ -11,7 +11,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["PROFILES", "SWITCHES", "SYSCTLS", "Profile", "Switch", "profiles_text"]
+__all__ = [
+    "PROFILES",
+    "SWITCHES",
+    "SYSCTLS",
+    "Profile",
+    "Switch",
+    "Sysctl",
+    "profiles_text",
+    "refused_value",
+    "sysctls_page",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +89,130 @@ PROFILES: dict[str, Profile] = {
     )
 }
 
-#: Modelled tunables below net.ipv4.vs. -> the kernel's default.
-SYSCTLS: dict[str, int] = {
-    "conn_reuse_mode": 1,
-    "expire_nodest_conn": 0,
-    "sloppy_tcp": 0,
-    "lblc_expiration": 86400,
-    "lblcr_expiration": 86400,
+
+@dataclass(frozen=True, slots=True)
+class Sysctl:
+    """A tunable below net.ipv4.vs.
+
+    ``default`` is the kernel's. ``kernel`` are the least and the greatest value that it takes, ``modelled`` those that
+    lbsim knows; None: any. ``switch`` says whether it is a field of the engine's director of the same name; all others
+    change nothing here, and ``effect`` says why.
+    """
+
+    default: int
+    effect: str
+    kernel: tuple[int, int] | None = None
+    modelled: tuple[int, int] | None = None
+    switch: bool = False
+
+
+_MEMORY = "1 and 2 are on only when memory runs short, which it never does here (2 then reads back as 1)"
+_SYNC = "none: the connection synchronisation daemon is not modelled, so none runs"
+_COPY = "none: it is about the periodic copy of counters"
+
+#: Name -> tunable. The page docs/sysctls.md is generated from here.
+SYSCTLS: dict[str, Sysctl] = {
+    "am_droprate": Sysctl(10, "drop_packet=3 drops each packet of this number", switch=True),
+    "amemthresh": Sysctl(1024, "none: memory never runs short here"),
+    "backup_only": Sysctl(0, _SYNC),
+    "cache_bypass": Sysctl(
+        0,
+        "1: a service by firewall mark without a usable destination sends packets on to where their sender wanted "
+        "them, if only a routing rule brought them to the director",
+        switch=True,
+    ),
+    "conn_reuse_mode": Sysctl(
+        1,
+        "a SYN (SCTP: INIT) on an entry that is finished and has no template is scheduled anew, unless 0; bit 2 adds "
+        "FIN_WAIT of entries of which no answer was seen",
+        switch=True,
+    ),
+    "conntrack": Sysctl(0, "0: entries take no part in connection tracking. 1 is not modelled", modelled=(0, 0)),
+    "drop_entry": Sysctl(0, f"{_MEMORY}. 3 drops entries at random and is not modelled", (0, 3), (0, 2)),
+    "drop_packet": Sysctl(
+        0,
+        f"3: of the packets that would open a connection the first one is dropped, and then each am_droprate-th. "
+        f"{_MEMORY}",
+        (0, 3),
+        switch=True,
+    ),
+    "expire_nodest_conn": Sysctl(
+        0,
+        "1: entries of a removed destination are deleted, and a SYN (INIT) on an entry whose destination has weight 0 "
+        "is scheduled anew",
+        switch=True,
+    ),
+    "expire_quiescent_template": Sysctl(
+        0, "1: templates of a destination with weight 0 are no longer followed", switch=True
+    ),
+    "ignore_tunneled": Sysctl(0, "none: the director itself takes no packet out of another one here", switch=True),
+    "lblc_expiration": Sysctl(86400, "seconds after which lblc forgets an address that nobody asked for", switch=True),
+    "lblcr_expiration": Sysctl(86400, "likewise for lblcr; and after which a set shrinks", switch=True),
+    "nat_icmp_send": Sysctl(
+        0,
+        "1: a packet of a destination over NAT that belongs to no entry is refused, with port unreachable",
+        switch=True,
+    ),
+    "pmtu_disc": Sysctl(1, "1: what is too large for a tunnel is refused if it must not be fragmented", switch=True),
+    "run_estimation": Sysctl(1, _COPY),
+    "schedule_icmp": Sysctl(0, "1: ICMP errors may open connections", switch=True),
+    "secure_tcp": Sysctl(0, f"3: the stricter state table of TCP. {_MEMORY}", (0, 3), switch=True),
+    "sloppy_sctp": Sysctl(0, "1: any SCTP packet but an ABORT may open a connection", switch=True),
+    "sloppy_tcp": Sysctl(0, "1: any TCP packet but a RST may open a connection", switch=True),
+    "snat_reroute": Sysctl(1, "none: routing by source address is not modelled"),
+    "sync_persist_mode": Sysctl(0, _SYNC),
+    "sync_ports": Sysctl(1, _SYNC),
+    "sync_qlen_max": Sysctl(0, f"{_SYNC}; the kernel's default depends on the memory"),
+    "sync_refresh_period": Sysctl(0, _SYNC),
+    "sync_retries": Sysctl(0, _SYNC),
+    "sync_sock_size": Sysctl(0, _SYNC),
+    "sync_version": Sysctl(1, _SYNC),
 }
+
+
+def refused_value(name: str, value: int) -> str:
+    """Why the tunable cannot have this value; ``""`` if it can.
+
+    Source
+    ------
+    facts: packet-path.md section 20; ip_vs_ctl.c proc_do_defense_mode().
+    """
+    known = SYSCTLS[name]
+    if known.kernel and not known.kernel[0] <= value <= known.kernel[1]:
+        return f"the kernel refuses net.ipv4.vs.{name}={value} (EINVAL): expected {_range(known.kernel)}"
+    if known.modelled and not known.modelled[0] <= value <= known.modelled[1]:
+        return f"net.ipv4.vs.{name}={value} is not modelled: expected {_range(known.modelled)}"
+    return ""
+
+
+def _range(values: tuple[int, int]) -> str:
+    return f"{values[0]} to {values[1]}" if values[0] < values[1] else f"{values[0]}"
+
+
+def sysctls_page() -> str:
+    """The page ``docs/sysctls.md``: every tunable, its default, the values that lbsim takes, its effect.
+
+    Source
+    ------
+    lbsim's own.
+    """
+    rows = []
+    for name, known in SYSCTLS.items():
+        taken = known.modelled or known.kernel
+        rows.append(f"| `{name}` | {known.default} | {_range(taken) if taken else 'any'} | {known.effect} |")
+    lines = [
+        "# Tunables",
+        "",
+        "What lbsim makes of the kernel's tunables `net.ipv4.vs.*`. Another value than those listed is refused; so are",
+        "other names: `sync_threshold` (two numbers, no effect), `est_cpulist`, `est_nice` (6.12, no effect),",
+        "`debug_level` (not in Debian's kernels). This page is generated from `lbsim.engine.profile`.",
+        "",
+        "| name | default | values | effect |",
+        "| --- | --- | --- | --- |",
+        *rows,
+        "",
+    ]
+    return "\n".join(lines)
 
 
 def profiles_text() -> str:

@@ -26,6 +26,8 @@ u1: TypeAlias = Annotated[int, "u1"]
 IP_ANY = 0  # of templates of services by firewall mark
 TCP = 6
 UDP = 17
+ESP = 50
+AH = 51
 SCTP = 132
 
 # Directions of a packet, as a trace gives them
@@ -73,10 +75,13 @@ TUN_REMCSUM = 2
 # Marks of a connection entry
 INACTIVE = 1  # counted as inactive at its destination
 NO_OUTPUT = 2  # no reply was seen yet; never with NAT
-TEMPLATE = 4  # a persistence entry
+TEMPLATE = 4  # a persistence entry; its state is 0 or ASSURED
 ONE_PACKET = 8  # never in the table, gone after its packet
 CONTROLLED = 16  # has a controlling entry, its template: Link.control
 CONTROLS = 32  # is the controlling entry of others: Link.controls > 0
+
+# State of a template: an entry that it controls was seen to be answered
+ASSURED = 1
 
 # Address families
 IPV4 = 4
@@ -152,7 +157,7 @@ class AddressRow:
     word2: i8 = 0
     word3: i8 = 0
     fold: i8 = 0  # xor of the words: what hashing schedulers start from
-    local: i1 = 0  # 1: an address of the director (it is or was a service's)
+    local: i1 = 0  # 1: an address of the director (it is or was a service's); 2: only routing delivers it there
     next_same_hash: i4 = 0
 
 
@@ -264,7 +269,6 @@ class Link:
 
     control: i4 = 0  # the controlling entry
     controls: i4 = 0  # how many entries it controls
-    fwmark: i8 = 0  # of a template of a service by firewall mark: it is its virtual address
 
 
 @dataclass(slots=True, eq=False)
@@ -401,6 +405,8 @@ class Tables:
     tcp_next: list[int]  # (direction, state, flags) -> next state, see tcp.py
     tcp_timeouts: list[int]  # TCP state -> ticks
     udp_timeouts: list[int]  # UDP state (there is one) -> ticks
+    sctp_next: list[int]  # (direction, state, event) -> next state, see sctp.py
+    sctp_timeouts: list[int]  # SCTP state -> ticks
 
 
 def field_types(record: type[Any]) -> list[tuple[str, str]]:

@@ -262,9 +262,9 @@ def _digest(
     meaning["config"] = [[_meaning(command) for command in config.commands], asdict(config.router)]
     meaning["timeline"] = [[timed.at, _meaning(timed.command)] for timed in timeline]
     given = {sysctl_name(name): value for name, value in scenario.sysctls.items()}
-    always = {name: SYSCTLS[name] for name in _ALWAYS_SAID}
+    always = {name: SYSCTLS[name].default for name in _ALWAYS_SAID}
     meaning["sysctls"] = always | {
-        name: value for name, value in given.items() if name in always or value != SYSCTLS[name]
+        name: value for name, value in given.items() if name in always or value != SYSCTLS[name].default
     }
     for (_, at, key), content in files.items():
         meaning["traffic"][at][key] = content

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lbsim.engine.profile import PROFILES, SWITCHES, SYSCTLS, Profile, profiles_text
+from lbsim.engine.profile import PROFILES, SWITCHES, SYSCTLS, Profile, profiles_text, refused_value
+from lbsim.engine.records import Director
 from lbsim.host import EngineHost
 
 
@@ -19,10 +20,32 @@ def test_a_machine_boots_300_seconds_before_the_counter_passes_32_bits(hz: int) 
 
 
 def test_tunables_have_the_kernels_defaults() -> None:
-    day = 24 * 60 * 60
-    assert {
-        "conn_reuse_mode": 1, "expire_nodest_conn": 0, "sloppy_tcp": 0, "lblc_expiration": day, "lblcr_expiration": day,
-    } == SYSCTLS  # fmt: skip
+    others = {name: known.default for name, known in SYSCTLS.items() if known.default}
+    assert others == {
+        "am_droprate": 10, "amemthresh": 1024, "conn_reuse_mode": 1, "pmtu_disc": 1, "run_estimation": 1,
+        "lblc_expiration": 86400, "lblcr_expiration": 86400, "snat_reroute": 1, "sync_ports": 1, "sync_version": 1,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [name for name, known in SYSCTLS.items() if known.switch])
+def test_a_switch_is_a_field_of_the_engine_with_the_same_default(name: str) -> None:
+    assert getattr(Director(), name) == SYSCTLS[name].default
+
+
+@pytest.mark.parametrize("name", ["drop_entry", "drop_packet", "secure_tcp"])
+@pytest.mark.parametrize("value", [-1, 4])
+def test_a_value_that_the_kernel_refuses_is_refused(name: str, value: int) -> None:
+    assert refused_value(name, value) == f"the kernel refuses net.ipv4.vs.{name}={value} (EINVAL): expected 0 to 3"
+
+
+@pytest.mark.parametrize(("name", "value", "known"), [("drop_entry", 3, "0 to 2"), ("conntrack", 1, "0")])
+def test_a_value_that_is_not_modelled_is_refused(name: str, value: int, known: str) -> None:
+    assert refused_value(name, value) == f"net.ipv4.vs.{name}={value} is not modelled: expected {known}"
+
+
+@pytest.mark.parametrize(("name", "value"), [("drop_packet", 3), ("conn_reuse_mode", -7), ("drop_entry", 2)])
+def test_other_values_are_taken(name: str, value: int) -> None:
+    assert refused_value(name, value) == ""
 
 
 def told() -> dict[str, list[str]]:
