@@ -21,6 +21,7 @@ from lbsim.engine.schedulers import add_dest as tell_dest_added
 from lbsim.engine.schedulers import del_dest as tell_dest_deleted
 from lbsim.engine.schedulers import done_service, init_service
 from lbsim.engine.schedulers import upd_dest as tell_dest_edited
+from lbsim.engine.tcp import ESTABLISHED, FIN_WAIT
 from lbsim.engine.timers import fire_tick
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "find_dest",
     "find_service",
     "requested_service",
+    "set_timeouts",
 ]
 
 ENOENT = -2
@@ -46,6 +48,8 @@ FTP = 21
 FTP_DATA = 20
 FIRST_UNPRIVILEGED = 1024  # net.ipv4.ip_unprivileged_port_start
 MOST_CONNS = 0x7FFFFFFF
+
+LONGEST = 0x7FFFFFFF  # ticks: what an int holds
 
 TRASH_PERIOD = 60  # seconds between two looks at the trash
 TRASH_IDLE = 120  # seconds without connections after which a removed destination is forgotten
@@ -522,3 +526,26 @@ def _forget(t: Tables, d: int) -> None:
     while t.dests[before].next_same_hash != d:
         before = t.dests[before].next_same_hash
     t.dests[before].next_same_hash = dest.next_same_hash
+
+
+@kernel
+def set_timeouts(t: Tables, tcp: int, tcpfin: int, udp: int) -> int:
+    """Let entries of TCP (ESTABLISHED, FIN_WAIT) and UDP stay so many seconds; 0 leaves what is.
+
+    Timers that are armed stay as they are: an entry takes the new time up with its next packet.
+
+    Source
+    ------
+    facts: packet-path.md section 7.1; ip_vs_ctl.c ip_vs_set_timeout(), 6.1 and 6.12.
+    """
+    hz = t.director[0].hz
+    longest = LONGEST // hz
+    if min(tcp, tcpfin, udp) < 0 or max(tcp, tcpfin, udp) > longest:
+        return EINVAL
+    if tcp != 0:
+        t.tcp_timeouts[ESTABLISHED] = tcp * hz
+    if tcpfin != 0:
+        t.tcp_timeouts[FIN_WAIT] = tcpfin * hz
+    if udp != 0:
+        t.udp_timeouts[0] = udp * hz
+    return 0
