@@ -35,7 +35,7 @@ def tests(session: nox.Session) -> None:
     if session.posargs:
         session.run("pytest", *session.posargs)
         return
-    session.run("pytest", "--cov", "--cov-branch", "--cov-report=")
+    session.run("pytest", "-n", "auto", "--benchmark-disable", "--cov", "--cov-branch", "--cov-report=")
     session.run("coverage", "report", "--include=lbsim/engine/*,lbsim/config/*", "--fail-under=100", "--skip-covered")
     session.run("coverage", "report", "--skip-covered", "--skip-empty")
 

@@ -9,6 +9,8 @@ services together keeps them in one group, or the trace in one run:
   (protocol, address and port) are one group;
 * removed destinations of all services wait in one trash with one timer, whose phase depends on all of them: a timeline
   that removes anything is not split;
+* random numbers (of the scheduler twos, and perhaps of one's own) are drawn by all services from one sequence: a trace
+  with such a scheduler is not split;
 * an answer that the trace leaves to the simulated responder comes from whoever got its flow's last packet: flows must
   lie within a group.
 
@@ -26,7 +28,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from lbsim.engine.records import IN, OUT, REPLY, TCP, UDP
+from lbsim.engine.records import IN, OUT, REPLY, SCTP, TCP, UDP
+from lbsim.engine.schedulers import BUILT_IN
+from lbsim.host import sysctl_values
 from lbsim.jobs import ProcessError, side_by_side
 from lbsim.model.config import (
     AddDest,
@@ -38,6 +42,7 @@ from lbsim.model.config import (
     DeleteService,
     DirectorConfig,
     EditDest,
+    EditService,
     ServiceId,
     TimedCommand,
 )
@@ -49,7 +54,7 @@ from lbsim.simulate import MANY_ENTRIES, simulate
 
 __all__ = ["groups_of_packets", "groups_of_services", "simulate_apart"]
 
-_PROTOCOLS = {"tcp": TCP, "udp": UDP}
+_PROTOCOLS = {"tcp": TCP, "udp": UDP, "sctp": SCTP, "fwm": 0}
 _End: TypeAlias = "tuple[str, Address, int]"  # protocol, address, port
 
 
@@ -71,9 +76,11 @@ def simulate_apart(
     ------
     LbsimError : as ``simulate`` does; a process was killed.
     """
+    if sysctl_values(options.get("sysctls"))["drop_packet"]:
+        return None  # one counter for all services
     services = groups_of_services(config, timeline)
     groups = groups_of_packets(trace, config, timeline, services)
-    if groups is None or jobs < 2:
+    if groups is None or jobs < 2 or _draws_lots(config, timeline):
         return None
     number = _packed(np.bincount(groups, minlength=max(services.values()) + 1), jobs)
     parts = number[groups]
@@ -90,6 +97,12 @@ def simulate_apart(
     return _Joined(results, {str(service): int(number[group]) for service, group in services.items()}).result(
         trace, rows
     )
+
+
+def _draws_lots(config: DirectorConfig, timeline: Sequence[TimedCommand]) -> bool:
+    """Whether services may have the random numbers of a run in common: with twos, or a scheduler of one's own."""
+    used = {c.scheduler for c in _commands(config, timeline) if isinstance(c, AddService | EditService)}
+    return not used <= {"none", *BUILT_IN} - {"twos"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +128,15 @@ def _checked(answer: Result | ProcessError) -> Result:
 
 
 def groups_of_services(config: DirectorConfig, timeline: Sequence[TimedCommand]) -> dict[ServiceId, int]:
-    """Service -> number of its group, of all services ever added; one group if the timeline removes anything."""
+    """Service -> number of its group, of all services ever added.
+
+    One group if the timeline removes anything, and if packets do not say by protocol, address and port which service
+    they are of: those by firewall mark, of port 0 and of FTP.
+    """
     commands = _commands(config, timeline)
     root = {command.service: command.service for command in commands if isinstance(command, AddService)}
-    if any(isinstance(timed.command, DeleteDest | DeleteService | Clear) for timed in timeline):
+    wide = any(service.protocol == "fwm" or service.port in (0, 21) for service in root)
+    if wide or any(isinstance(timed.command, DeleteDest | DeleteService | Clear) for timed in timeline):
         return dict.fromkeys(root, 0)
 
     def rooted(service: ServiceId) -> ServiceId:

@@ -373,6 +373,16 @@ def _refuse_known_name(name: str, path: Path, names: dict[str, Path]) -> None:
 
 @main.command()
 @_exits
+def profiles() -> int:
+    """List the kernels that can be imitated, and what older ones do otherwise."""
+    from lbsim.engine.profile import profiles_text
+
+    click.echo(profiles_text())
+    return PASSED
+
+
+@main.command()
+@_exits
 def schema() -> int:
     """Print the JSON schema of scenario files."""
     from lbsim.model.scenario import Scenario

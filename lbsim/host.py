@@ -8,21 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from errno import errorcode
+from ipaddress import IPv4Network, IPv6Network
 from itertools import islice
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from lbsim.config.ipvsadm import ENGINES
 from lbsim.config.options import SCHEDULER_FLAGS
-from lbsim.engine import conntable, director, services, tcp, udp
+from lbsim.engine import address_cache, conntable, director, sctp, services, tcp, udp
 from lbsim.engine.addresses import intern_address, intern_addresses, rehash_addresses
 from lbsim.engine.lanes import Lane, interpreted_lane, replaced
-from lbsim.engine.profile import PROFILES, SYSCTLS, Profile
+from lbsim.engine.profile import PROFILES, SWITCHES, SYSCTLS, Profile, refused_value
 from lbsim.engine.records import (
     DROUTE,
     GRE,
     GUE,
+    IP_ANY,
     IPIP,
     IPV6,
     MASQ,
@@ -31,16 +33,19 @@ from lbsim.engine.records import (
     SCHED_3,
     SCTP,
     TCP,
+    TEMPLATE,
     TUN_CSUM,
     TUN_REMCSUM,
     TUNNEL,
     UDP,
     AddressRow,
+    CachedAddress,
     Conn,
     Dest,
     DestRequest,
     Flow,
     Link,
+    Member,
     Outcome,
     Packet,
     Service,
@@ -49,7 +54,7 @@ from lbsim.engine.records import (
     Timer,
 )
 from lbsim.engine.records import Director as DirectorRow
-from lbsim.engine.schedulers import NUMBERS
+from lbsim.engine.schedulers import NUMBERS, mh, sh
 from lbsim.engine.timers import LEVELS, SLOTS
 from lbsim.errors import ConfigError, expected_one_of
 from lbsim.model.config import (
@@ -79,13 +84,14 @@ from lbsim.model.trace import AddressTable, IntColumn
 
 __all__ = ["EngineHost", "profile_named", "sysctl_values"]
 
+Network: TypeAlias = IPv4Network | IPv6Network
+
 SECOND = 1_000_000_000
 _ADDRESS_BUCKETS = 1024
 PROTOCOLS: Mapping[Protocol, int] = {"tcp": TCP, "udp": UDP, "sctp": SCTP}
 METHODS: Mapping[Method, int] = {"masq": MASQ, "droute": DROUTE, "tunnel": TUNNEL}
 TUNNELS: Mapping[TunnelType, int] = {"ipip": IPIP, "gue": GUE, "gre": GRE}
 CHECKSUMS: Mapping[TunnelChecksum, int] = {"nocsum": 0, "csum": TUN_CSUM, "remcsum": TUN_REMCSUM}
-PROTOCOL_NAMES = {number: name for name, number in PROTOCOLS.items()}
 _METHOD_NAMES = {number: name for name, number in METHODS.items()}
 _TUNNEL_NAMES = {number: name for name, number in TUNNELS.items()}
 _CHECKSUM_NAMES = {number: name for name, number in CHECKSUMS.items()}
@@ -93,8 +99,24 @@ _ANY_FLAGS = {"flag-1": SCHED_1, "flag-2": SCHED_2, "flag-3": SCHED_3}
 _OWN_FLAGS = {
     scheduler: dict(zip(names, _ANY_FLAGS.values(), strict=False)) for scheduler, names in SCHEDULER_FLAGS.items()
 }
+_SERVICE_PROTOCOLS = {number: name for name, number in PROTOCOLS.items()}
+PROTOCOL_NAMES = {number: str(name) for number, name in _SERVICE_PROTOCOLS.items()} | {IP_ANY: "ip"}
+TEMPLATE_STATES = ("NONE", "ASSURED")
+STATES = {  # of a protocol's entries, and behind them those of its templates
+    number: (*names, *TEMPLATE_STATES)
+    for number, names in {TCP: tcp.STATES, UDP: udp.STATES, SCTP: sctp.STATES, IP_ANY: ()}.items()
+}
+_OWN_STATES = np.array([max(len(STATES.get(n, ())) - len(TEMPLATE_STATES), 0) for n in range(256)])
+SECURE_TCP = 3  # 1 and 2 are on only when memory runs short
 FLAGS = {name: bit for flags in (_ANY_FLAGS, *_OWN_FLAGS.values()) for name, bit in flags.items()}
-STATES = {TCP: tcp.STATES, UDP: udp.STATES}
+#: Scheduler -> the table that it needs, the mark up to which that is used, the rows of one service.
+_ROOMS = {
+    "sh": ("hash_buckets", "buckets_used", sh.BUCKETS),
+    "dh": ("hash_buckets", "buckets_used", sh.BUCKETS),
+    "mh": ("mh_slots", "mh_slots_used", mh.SLOTS),
+    "lblc": ("cache_heads", "cache_heads_used", address_cache.BUCKETS),
+    "lblcr": ("cache_heads", "cache_heads_used", address_cache.BUCKETS),
+}
 
 
 def profile_named(name: str) -> Profile:
@@ -105,13 +127,18 @@ def profile_named(name: str) -> Profile:
 
 
 def sysctl_values(given: Mapping[str, int] | None) -> dict[str, int]:
-    """Every modelled tunable's value: the kernel's default unless given, names with or without ``net.ipv4.vs.``."""
-    values = dict(SYSCTLS)
+    """The value of every tunable that is a switch of the engine: the kernel's default unless given, names with or
+    without ``net.ipv4.vs.``.
+    """
+    values = {name: known.default for name, known in SYSCTLS.items() if known.switch}
     for name, value in (given or {}).items():
         short = name.replace("/", ".").removeprefix("net.ipv4.vs.")
         if short not in SYSCTLS:
-            raise ConfigError(expected_one_of(short, list(SYSCTLS), "or not yet modelled sysctl net.ipv4.vs."))
-        values[short] = value
+            raise ConfigError(expected_one_of(short, list(SYSCTLS), "or not modelled sysctl net.ipv4.vs."))
+        if refused_value(short, value):
+            raise ConfigError(refused_value(short, value))
+        if short in values:
+            values[short] = value
     return values
 
 
@@ -125,6 +152,7 @@ class EngineHost:
     start_jiffies : the tick at time 0; default: that of a machine that has just booted.
     lane : how the engine runs.
     expected_rows : a hint for the size of the service and destination indices.
+    seed : of the random numbers that the scheduler twos draws.
     """
 
     def __init__(
@@ -135,19 +163,28 @@ class EngineHost:
         start_jiffies: int | None = None,
         lane: Lane | None = None,
         expected_rows: int = 64,
+        seed: int = 1,
     ) -> None:
         self.profile = profile_named(profile)
         self.start_jiffies = self.profile.boot_jiffies if start_jiffies is None else start_jiffies
         self.lane = lane or interpreted_lane()
-        self.addresses = AddressTable()  # id - 1 -> address
+        self._addresses = AddressTable()  # id - 1 -> address
         self._ids: dict[Address, int] = {}  # of those that were interned alone
         self._known: dict[int, Address] = {}  # those that were asked for
+        self._networks: list[tuple[Network, int]] = []  # that the director has as a whole: AddressRow.local
+        self._persistent = False
         self.tables = self._empty_tables(1 << max(6, (expected_rows - 1).bit_length()))
         self._engines: dict[int, str] = {}  # service row -> its persistence engine
         self._requests = self.lane.table(ServiceRequest, 1), self.lane.table(DestRequest, 1)
         row = self.tables.director[0]
         for name, value in sysctl_values(sysctls).items():
             setattr(row, name, value)
+        if row.secure_tcp == SECURE_TCP:
+            stricter = self.lane.integers(tcp.next_states(secure=True))
+            self.tables = replaced(self.lane, self.tables, tcp_next=stricter)
+        for name in SWITCHES:
+            setattr(row, name, int(name in self.profile.on))
+        row.random_state = seed & 0xFFFFFFFF
 
     def _empty_tables(self, index_size: int) -> Tables:
         lane, hz = self.lane, self.profile.hz
@@ -160,15 +197,21 @@ class EngineHost:
             "links": lane.table(Link, 64),
             "timers": lane.table(Timer, 64),
             "flows": lane.table(Flow, 1),
+            "cached": lane.table(CachedAddress, 1),
+            "members": lane.table(Member, 1),
             "address_heads": lane.heads(_ADDRESS_BUCKETS),
             "service_heads": lane.integers([0] * index_size),
             "dest_heads": lane.integers([0] * index_size),
             "conn_heads": lane.heads(1024),
             "wheel_heads": lane.integers([0] * (LEVELS * SLOTS)),
-            "sh_buckets": lane.integers([0] * 512),
+            "hash_buckets": lane.heads(1),
+            "mh_slots": lane.heads(1),
+            "cache_heads": lane.heads(1),
             "tcp_next": lane.integers(tcp.next_states()),
             "tcp_timeouts": lane.integers(tcp.timeouts(hz)),
             "udp_timeouts": lane.integers(udp.timeouts(hz)),
+            "sctp_next": lane.integers(sctp.next_states()),
+            "sctp_timeouts": lane.integers(sctp.timeouts(hz)),
         }
         tables = lane.tables(parts)
         row = tables.director[0]
@@ -186,17 +229,33 @@ class EngineHost:
         """The tick in which a moment (ns since time 0) lies."""
         return self.start_jiffies + time * self.profile.hz // SECOND
 
+    @property
+    def addresses(self) -> AddressTable:
+        """The address of every id (id - 1 is the index), also of those that the engine interned by itself."""
+        first, last = len(self._addresses) + 1, int(self.tables.director[0].addresses_used)
+        if first <= last:
+            rows = [self.tables.addresses[a] for a in range(first, last + 1)]
+            words = [[int(row.word0), int(row.word1), int(row.word2), int(row.word3)] for row in rows]
+            self._addresses.extend_columns(
+                family=np.array([row.family for row in rows], dtype="i1"), words=np.array(words, dtype="i8")
+            )
+        return self._addresses
+
     def intern(self, address: Address) -> int:
         """The id of an address; the same address has the same id."""
         known = self._ids.get(address)
         if known is not None:
             return known
         self._room_for_addresses(1)
+        known_to_be = self.addresses
         words = [int(address) >> shift & 0xFFFFFFFF for shift in (96, 64, 32, 0)]
         a: int = self._call(intern_address, address.version, *words)
-        if a > len(self.addresses):
-            self.addresses.append(address)
+        if a > len(known_to_be):
+            known_to_be.append(address)
         self._ids[address] = a
+        for network, local in self._networks:
+            if address in network:
+                self._make_local(a, local)
         return a
 
     def intern_all(self, addresses: AddressTable) -> IntColumn:
@@ -209,7 +268,10 @@ class EngineHost:
         found = np.asarray(ids, dtype="i4")
         new, first = np.unique(found, return_index=True)
         first = first[new > before]
-        self.addresses.extend_columns(family=addresses.family[first], words=addresses.words[first])
+        self._addresses.extend_columns(family=addresses.family[first], words=addresses.words[first])
+        for network, local in self._networks:
+            for a in np.unique(found[_inside(network, addresses)]).tolist():
+                self._make_local(a, local)
         return found
 
     def address(self, a: int) -> Address:
@@ -233,6 +295,23 @@ class EngineHost:
         """Note that the director has this address, besides those of its services."""
         self.tables.addresses[self.intern(address)].local = 1
 
+    def own_network(self, network: Network, *, by_routing: bool = False) -> None:
+        """Note that packets to the whole network are delivered to the director: ``ip route add local NETWORK dev lo``.
+
+        Parameters
+        ----------
+        by_routing : only a routing rule does so; the addresses are not the director's own.
+        """
+        local = 2 if by_routing else 1
+        self._networks.append((network, local))
+        for address, a in self._ids.items():
+            if address in network:
+                self._make_local(a, local)
+
+    def _make_local(self, a: int, local: int) -> None:
+        row = self.tables.addresses[a]
+        row.local = local if row.local == 0 else min(local, row.local)
+
     # Commands
 
     def apply(self, command: AdminCommand) -> str:
@@ -240,7 +319,6 @@ class EngineHost:
         row = self.tables.director[0]
         self._room("services", row.services_used + 2)
         self._room("dests", row.dests_used + 2)
-        self._room("sh_buckets", row.buckets_used + 1024)
         match command:
             case AddService() | EditService():
                 code = self._put_service(command)
@@ -262,6 +340,7 @@ class EngineHost:
         if command.scheduler not in NUMBERS or command.engine not in ("", *ENGINES):
             there = self._call(services.requested_service, self._service_request(command.service)) != 0
             return services.ENOENT if there != adds else services.EEXIST if adds else services.ESRCH
+        self._room_for_scheduler(command.scheduler)
         put = services.add_service if adds else services.edit_service
         code: int = self._call(put, self._service_request(command.service, command))
         if code == 0:
@@ -283,6 +362,12 @@ class EngineHost:
     def _zero_row(self, row: Service | Dest) -> None:
         """Let what is shown of a row begin anew."""
         row.conns = row.in_packets = row.out_packets = row.in_bytes = row.out_bytes = 0
+
+    def _room_for_scheduler(self, name: str) -> None:
+        """Make room for what the scheduler of one more service needs."""
+        if name in _ROOMS:
+            table, used, rows = _ROOMS[name]
+            self._room(table, getattr(self.tables.director[0], used) + 2 * rows)
 
     def _clear(self) -> int:
         request = self._requests[0][0]
@@ -310,6 +395,7 @@ class EngineHost:
         u.port, u.fwmark, u.family = service.port, service.fwmark, service.address.version
         if options:
             kept = options.persistence
+            self._persistent = self._persistent or kept is not None
             u.scheduler, u.sched_flags = NUMBERS[options.scheduler], _flag_bits(options.flags)
             u.persistent, u.one_packet = int(kept is not None), int(options.one_packet)
             u.timeout = kept.timeout * self.profile.hz if kept else 0
@@ -329,9 +415,16 @@ class EngineHost:
     # Packets
 
     def room_for(self, packets: int) -> None:
-        """Make room for one new connection entry per packet, and keep the buckets short."""
+        """Make room for one new connection entry per packet (and one template, of two new addresses, if services are
+        persistent) and one address in a scheduler's cache, and keep the buckets short.
+        """
         row = self.tables.director[0]
-        wanted = int(row.conns_used) + packets + 1
+        wanted = int(row.conns_used) + packets * (1 + self._persistent) + 1
+        if self._persistent or row.cache_bypass:
+            self._room_for_addresses(2 * packets)
+        if row.cache_heads_used:
+            self._room("cached", int(row.cached_used) + packets + 1)
+            self._room("members", int(row.members_used) + packets + 1)
         self._room("timers", wanted)
         self._room("links", wanted)
         t = self._room("conns", wanted)
@@ -460,7 +553,7 @@ class EngineHost:
         row = self.tables.services[s]
         if row.fwmark:
             return ServiceId.marked(int(row.fwmark), int(row.family))
-        return ServiceId(PROTOCOL_NAMES[row.proto], self.address(row.addr), int(row.port))
+        return ServiceId(_SERVICE_PROTOCOLS[row.proto], self.address(row.addr), int(row.port))
 
     def _listed_dest(self, d: int) -> ListedDest:
         dest = self.tables.dests[d]
@@ -536,13 +629,27 @@ class EngineHost:
             self.endpoint(conn.caddr, conn.cport),
             self.endpoint(conn.vaddr, conn.vport),
             self.endpoint(conn.daddr, conn.dport),
-            STATES[conn.proto][conn.state],
+            STATES[conn.proto][int(state_index(conn.proto, conn.state, conn.marks))],
             int(left // hz) if left > 0 else 0,
         )
 
 
 def _scheduler_name(row: Service) -> str:
     return next(name for name, number in NUMBERS.items() if number == row.scheduler)
+
+
+def state_index(proto: Any, state: Any, marks: Any) -> Any:
+    """Where the name of an entry's state stands in STATES; of one entry, or of columns of them."""
+    return state + _OWN_STATES[proto] * ((marks & TEMPLATE) != 0)
+
+
+def _inside(network: Network, addresses: AddressTable) -> Any:
+    """Which of the addresses are in the network: bool[n]."""
+    inside = addresses.family == network.version
+    first, mask = int(network.network_address), int(network.netmask)
+    for at, shift in enumerate((96, 64, 32, 0)):
+        inside &= (addresses.words[:, at] & (mask >> shift & 0xFFFFFFFF)) == (first >> shift & 0xFFFFFFFF)
+    return inside
 
 
 def _flag_bits(flags: Iterable[str]) -> int:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 
 from lbsim.engine.lanes import Lane, compiled_lane, interpreted_lane
+from lbsim.engine.records import Packet
+from lbsim.engine.schedulers.registry import HOOKS, REGISTERED
 from lbsim.errors import LbsimError, expected_one_of
+from lbsim.host import EngineHost
 
 __all__ = ["LANES", "chosen", "slow_hint"]
 
@@ -17,12 +21,17 @@ WORTH_LOADING, WORTH_COMPILING = 600_000, 6_000_000
 MANY = 1_000_000
 
 
-def chosen(name: str, packets: int) -> Lane:
+def chosen(name: str, packets: int, schedulers: Sequence[str] = ()) -> Lane:
     """The lane of that name; ``auto`` is the one that is likely to be done earlier with so many packets.
+
+    Parameters
+    ----------
+    schedulers : names of schedulers that do not come with lbsim; if numba does not accept one, ``auto`` interprets.
 
     Raises
     ------
-    LbsimError : there is no such lane, or numba is not installed and ``compiled`` was asked for.
+    LbsimError : there is no such lane; ``compiled`` was asked for, and numba is not installed or does not accept a
+        scheduler.
     """
     if name not in LANES:
         raise LbsimError(expected_one_of(name, LANES, "lane"))
@@ -35,7 +44,23 @@ def chosen(name: str, packets: int) -> Lane:
     compiled = compiled_lane()
     if name == "auto" and packets < WORTH_COMPILING and not compiled.at_hand("receive_block"):
         return interpreted_lane()
-    return compiled
+    refused = not_compiled(compiled, schedulers)
+    if not refused:
+        return compiled
+    if name == "auto":
+        return interpreted_lane()
+    raise LbsimError(refused)
+
+
+def not_compiled(lane: Lane, schedulers: Sequence[str]) -> str:
+    """Why a lane cannot run one of these schedulers; "" if it can run all."""
+    examples = {"t": EngineHost(lane=lane).tables, "s": 1, "d": 1, "p": lane.table(Packet, 1)[0]}
+    for scheduler in schedulers:
+        for hook, function in REGISTERED[scheduler].items():
+            why = lane.refusal(function, *(examples[name] for name in HOOKS[hook]))
+            if why:
+                return f"numba does not accept {hook} of the scheduler {scheduler}: {why}"
+    return ""
 
 
 def slow_hint(name: str, packets: int) -> str:

@@ -18,11 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lbsim import listing
 from lbsim.config import dump_services, parse, parse_request, refusal
+from lbsim.config.marks import Marks, read_marks
 from lbsim.engine.lanes import Lane
 from lbsim.engine.records import BAD_IP_HEADER, IN, IPV4, OUT, TCP, UDP, Outcome, Packet
 from lbsim.errors import CommandRefused, ConfigError, LbsimError, expected_one_of
@@ -32,6 +34,7 @@ from lbsim.model.finding import Finding
 from lbsim.model.listing import ListConnections, ListTable, ListTimeouts, Request, SaveTable, ShowVersion, as_configured
 from lbsim.model.result import ConnRow, Counters, ServiceRow
 from lbsim.model.verdict import Rewrite, Verdict, reason_of
+from lbsim.own_schedulers import load_schedulers
 from lbsim.packet import answers, checksum
 from lbsim.packet.headers import Headers
 from lbsim.packet.headers import parse as parse_headers
@@ -101,8 +104,11 @@ class Director:
     profile : which kernel is imitated, see :data:`lbsim.engine.profile.PROFILES`.
     sysctls : tunables of ``net.ipv4.vs.``, with or without that prefix.
     own : further addresses of the director; one of them is the source when it answers a real server itself.
+    marks : lines that give packets firewall marks, see :mod:`lbsim.config.marks`.
     start_jiffies : the kernel's tick at time 0 (timers are rounded on absolute ticks).
     lane : how the engine runs.
+    schedulers : Python files or installed entry points with schedulers of one's own, see ``own_schedulers``.
+    seed : of the random numbers that the scheduler twos draws.
 
     Raises
     ------
@@ -120,9 +126,13 @@ class Director:
         profile: str = "linux-6.1.192",
         sysctls: Mapping[str, int] | None = None,
         own: Iterable[str] = (),
+        marks: str | Marks = "",
         start_jiffies: int | None = None,
         lane: Lane | None = None,
+        schedulers: Iterable[str | Path] = (),
+        seed: int = 1,
     ) -> None:
+        load_schedulers(schedulers)
         parsed = parse(config) if isinstance(config, str) else config
         self._host = EngineHost(
             profile=profile,
@@ -130,11 +140,15 @@ class Director:
             start_jiffies=start_jiffies,
             lane=lane,
             expected_rows=len(parsed.commands),
+            seed=seed,
         )
         self._time = 0
         self._own = [ip_address(text) for text in own]
         for address in self._own:
             self._host.own(address)
+        self._marks = read_marks(marks) if isinstance(marks, str) else marks
+        for network in self._marks.local:
+            self._host.own_network(network)
         self._packets = self._host.lane.table(Packet, 1)
         self._outcomes = self._host.lane.table(Outcome, 1)
         self.findings: list[Finding] = []
@@ -312,6 +326,7 @@ class Director:
         p = self._packets[0]
         p.tick = self._host.tick(self._time)
         p.direction = direction
+        p.mark = 0
         if headers is None:
             p.shape = BAD_IP_HEADER
             return
@@ -320,6 +335,10 @@ class Director:
         p.tcp_flags = headers.flags
         for name in ("shape", "proto", "ttl", "sport", "dport", "length"):
             setattr(p, name, getattr(headers, name))
+        dst = ip_address(headers.dst)
+        p.mark = self._marks.mark_of(dst, headers.proto, headers.dport) if self._marks.rules else 0
+        if p.mark and self._marks.delivers(dst, p.mark):
+            self._host.own_network(ip_network(dst), by_routing=True)
 
     def _dest_name(self, d: int) -> str | None:
         if not d:
@@ -348,7 +367,7 @@ class Director:
         return Departure(to, rewrite(data, Rewrite(src, int(v.new_sport), dst, int(v.new_dport))))
 
     def _rejection(self, data: bytes, headers: Headers, v: Outcome) -> bytes | None:
-        if reason_of(v.reason).name == "no_dest":
+        if reason_of(v.reason).name in ("no_dest", "server_refused"):
             return answers.port_unreachable(data)
         return self._time_exceeded(data, headers)
 

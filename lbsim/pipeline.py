@@ -32,6 +32,7 @@ from lbsim.model.merging import merge_blocks
 from lbsim.model.result import Counters
 from lbsim.model.scenario import CaptureTraffic, PacketTraffic, SyntheticTraffic
 from lbsim.model.trace import Blocks, Trace
+from lbsim.own_schedulers import load_schedulers
 from lbsim.packet.received import CaptureWriter, folder_of
 from lbsim.scenario import Loaded, check, first_connections_needed, load, moments_needed
 from lbsim.simulate import KEPT_PACKETS, simulate
@@ -179,7 +180,7 @@ def run_loaded(
     for target in (folder, pcap_out and folder_of(pcap_out), columns_out and columns_out.parent):
         refuse_unwritable(target)
     packets, _ = packets_expected(loaded)
-    taken = chosen(lane, packets)
+    taken = chosen(lane, packets, load_schedulers(loaded.schedulers))
     simulated = partial(_simulated, loaded, tell, taken, columns_out, pcap_out, keep_columns, jobs)
     try:
         result, captures = simulated(survey=False)
@@ -300,6 +301,8 @@ def job_from(loaded: Loaded, trace: Trace | None = None) -> Job:
     """What a kernel is asked to do so that it answers the scenario; ``trace``: its traffic, if it is known already."""
     from lbsim.kernel.scenario_job import job_of
 
+    if loaded.scenario.schedulers:
+        raise LbsimError("no real kernel has schedulers of one's own: nothing to compare with", file=str(loaded.path))
     try:
         return job_of(
             loaded.scenario.name,
@@ -699,6 +702,7 @@ def _simulate(
         "scenario": scenario.name,
         "digest": loaded.digest,
         "seed": scenario.seed,
+        "schedulers": loaded.schedulers,
     }
     if jobs > 1 and lane.name == "interpreted" and isinstance(trace, Trace | list) and not sinks:
         from lbsim.apart import simulate_apart

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from heapq import merge
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -21,12 +22,13 @@ from lbsim import __version__
 from lbsim.config import refusal
 from lbsim.engine.lanes import Lane
 from lbsim.engine.records import IN, Outcome, Packet
-from lbsim.host import PROTOCOL_NAMES, STATES, EngineHost
-from lbsim.model.address_text import address_texts
+from lbsim.host import PROTOCOL_NAMES, STATES, EngineHost, state_index
+from lbsim.model.address_text import AddressTexts
 from lbsim.model.aggregates import Aggregates, Aggregator
 from lbsim.model.config import AdminCommand, DirectorConfig, TimedCommand
 from lbsim.model.conn_table import CONN_COLUMNS, ConnTable
 from lbsim.model.finding import Finding
+from lbsim.model.joined import JoinedColumns
 from lbsim.model.result import (
     FIRST_CONNECTIONS,
     RESULT_COLUMNS,
@@ -38,6 +40,7 @@ from lbsim.model.result import (
     Sink,
 )
 from lbsim.model.trace import AddressTable, FlowTable, IntColumn, Trace
+from lbsim.own_schedulers import load_schedulers
 
 __all__ = ["KEPT_PACKETS", "MANY_ENTRIES", "simulate"]
 
@@ -75,6 +78,7 @@ def simulate(
     many_entries: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     lane: Lane | None = None,
+    schedulers: Sequence[str | Path] = (),
 ) -> Result:
     """What the kernel would do with the trace, packet by packet, and its tables at the asked moments.
 
@@ -92,13 +96,21 @@ def simulate(
     sinks : each gets every block and what became of it.
     many_entries : connection tables with more rows are kept as columns (ConnTable); default: MANY_ENTRIES.
     progress : called with (packets done, packets in all; 0 if nobody knows) now and then.
+    seed : of the traffic, for the result's provenance; also of the random numbers that the scheduler twos draws.
+    schedulers : Python files or installed entry points with schedulers of one's own, see ``own_schedulers``.
 
     Returns
     -------
     Result : columns in the trace's order. Commands that the kernel refuses are findings; the run goes on.
     """
+    load_schedulers(schedulers)
     host = EngineHost(
-        profile=profile, sysctls=sysctls, start_jiffies=start_jiffies, lane=lane, expected_rows=len(config.commands)
+        profile=profile,
+        sysctls=sysctls,
+        start_jiffies=start_jiffies,
+        lane=lane,
+        expected_rows=len(config.commands),
+        seed=seed,
     )
     provenance = Provenance(
         lbsim=__version__,
@@ -288,16 +300,9 @@ class _Taken:
             self._aggregator.add(answers.columns, [service for service, _ in answers.destinations])
         self._kept.clear()
 
-    def columns(self) -> dict[str, IntColumn]:
+    def columns(self) -> Mapping[str, IntColumn]:
         """The whole columns; none if they were left out."""
-        if self._aggregator:
-            return {}
-        if len(self._kept) == 1:
-            return dict(self._kept[0].columns)
-        return {
-            name: np.concatenate([np.zeros(0, dtype=kind), *(answers[name] for answers in self._kept)])
-            for name, kind in RESULT_COLUMNS.items()
-        }
+        return {} if self._aggregator else JoinedColumns([answers.columns for answers in self._kept], RESULT_COLUMNS)
 
     def aggregates(self, addresses: Sequence[object], destinations: int) -> Aggregates | None:
         """What the packets add up to, if the columns were left out."""
@@ -331,6 +336,7 @@ class _Run:
         self.horizon = traffic.duration or 0
         self.fed = 0  # packets of earlier blocks
         self.ids = np.zeros(0, dtype="i4")  # address of the trace -> id
+        self.packets = host.lane.table(Packet, BLOCK)
         self.outcomes = host.lane.table(Outcome, BLOCK)
         self.addresses = AddressTable()
         self.destinations: Sequence[tuple[str, str]] = ()
@@ -381,7 +387,7 @@ class _Run:
             "dst": self.ids[block["dst"]] if len(block) else empty,
             "tcp_flags": block["flags"],
         } | {name: block[name] for name in _SAME_IN_BOTH}
-        self.outputs = {name: np.zeros(len(block), dtype="i4") for name in _READ_BACK}
+        self.outputs = {name: np.empty(len(block), dtype="i4") for name in _READ_BACK}
 
     def _receive(self, stop: int) -> None:
         """Let the director receive the packets of this block up to number ``stop``."""
@@ -389,7 +395,7 @@ class _Run:
         while self.done < stop:
             count = min(BLOCK, stop - self.done)
             part = slice(self.done, self.done + count)
-            packets = lane.rows(Packet, {name: column[part] for name, column in self.inputs.items()})
+            packets = lane.filled(self.packets, {name: column[part] for name, column in self.inputs.items()})
             self.host.receive_block(packets, self.outcomes, count)
             for table, names in ((packets, _SENDER), (self.outcomes, _OUTCOME)):
                 for name, values in lane.read(table, names, count).items():
@@ -439,9 +445,10 @@ class _Run:
     def _conn_table(self) -> ConnTable:
         """The connection table, as :meth:`EngineHost.connections` lists it."""
         t, lane = self.host.tables, self.host.lane
-        rows = lane.read(t.conns, tuple(CONN_COLUMNS), int(t.director[0].conns_used) + 1)
+        rows = lane.read(t.conns, (*CONN_COLUMNS, "marks"), int(t.director[0].conns_used) + 1)
         (used,) = np.nonzero(rows["serial"])
-        columns = {name: np.asarray(rows[name])[used] for name in CONN_COLUMNS}
+        columns = {name: np.asarray(rows[name])[used] for name in (*CONN_COLUMNS, "marks")}
+        columns["state"] = state_index(columns["proto"], columns["state"], columns.pop("marks"))
         columns |= {name: columns[name] - 1 for name in ("caddr", "vaddr", "daddr")}
         columns["expires"] = np.maximum(columns["expires"] - t.director[0].now, 0) // self.host.profile.hz
         self._learn_names()
@@ -461,7 +468,7 @@ class _Run:
         summed = self.taken.aggregates(self.addresses, len(destinations))
         return Result(
             provenance=self.provenance,
-            addresses=tuple(address_texts(self.addresses)) if summed is None else (),
+            addresses=AddressTexts(self.addresses) if summed is None else (),
             destinations=destinations,
             columns=self.taken.columns(),
             moments=tuple(shown),
@@ -481,8 +488,11 @@ _READ_BACK = (*_SENDER, *_OUTCOME)
 
 
 def _ticks(time: IntColumn, hz: int) -> IntColumn:
-    """Ticks since time 0 of times in ns; split so that no product leaves 64 bits."""
+    """Ticks since time 0 of times in ns; split so that no product leaves 64 bits, unless a tick is so many ns."""
     second = 1_000_000_000
+    if second % hz == 0:
+        whole: IntColumn = time // (second // hz)
+        return whole
     ticks: IntColumn = time // second * hz + time % second * hz // second
     return ticks
 

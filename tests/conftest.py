@@ -8,11 +8,7 @@ from collections.abc import Generator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from lbsim import host
-from lbsim.config import ipvsadm
-from lbsim.config.options import KERNEL_SCHEDULERS
 from lbsim.engine.lanes import Lane, compiled_lane, interpreted_lane
-from lbsim.engine.schedulers import NUMBERS
 from tests.playbook import Playbook, PlaybookMismatch, Variant
 
 pytest_plugins = ["pytester"]
@@ -54,14 +50,6 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
 def lane(request: pytest.FixtureRequest) -> Lane:
     """Either lane; compiling happens once."""
     return compiled_lane() if request.param == "compiled" else interpreted_lane()
-
-
-@pytest.fixture
-def every_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let services have any scheduler that a kernel knows; those that are not modelled have no behaviour."""
-    numbers = {name: 100 + at for at, name in enumerate(KERNEL_SCHEDULERS)} | dict(NUMBERS)
-    monkeypatch.setattr(host, "NUMBERS", numbers)
-    monkeypatch.setattr(ipvsadm, "SCHEDULERS", numbers)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

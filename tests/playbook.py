@@ -31,7 +31,7 @@ from typing import Any
 
 from lbsim.config import parse_command
 from lbsim.engine.lanes import compiled_lane, interpreted_lane
-from lbsim.model.config import format_endpoint, parse_endpoint
+from lbsim.model.config import AdminCommand, Persistence, ServiceId, format_endpoint, parse_endpoint
 from lbsim.model.result import ConnRow
 from tests.oracles import tcp
 from tests.oracles.director import End, Seen, Sent
@@ -115,7 +115,7 @@ class Playbook:
         """Services (``tcp V:80 sh sh-port``), each followed by its destinations (``A``, ``B:8080 weight 2``)."""
         service = ""
         for line in lines:
-            if line.split()[0] in ("tcp", "udp"):
+            if line.split()[0] in ("tcp", "udp", "fwm"):
                 service = " ".join(line.split()[:2])
                 self.add_service(line)
             else:
@@ -214,7 +214,9 @@ class Playbook:
 
     def _dest_words(self, line: str, service: str) -> str:
         dest, *rest = line.split()
-        weight = f" -w {rest[1]}" if rest else ""
+        given = dict(zip(rest[::2], rest[1::2], strict=True))
+        weight = f" -w {given['weight']}" if "weight" in given else ""
+        weight += f" -x {given['limit']}" if "limit" in given else ""
         first = next((s.text for s in self.steps if s.text.startswith("-A ")), "-A -t V:80")
         words = _service_words(service) if service else " ".join(first.split()[1:3])
         dest = dest if ":" in dest else f"{dest}:{words.rpartition(':')[2]}"
@@ -307,7 +309,7 @@ class Run:
         self.side.advance(self.tick)
 
     def _command(self, step: Step) -> str:
-        message = self.side.command(parse_command(self.names.replace_all(step.text)))
+        message = self.side.command(command_of(self.names.replace_all(step.text), self.names.version))
         return f"refused: {message}" if message else "accepted"
 
     def _packet(self, step: Step) -> str:
@@ -343,6 +345,7 @@ class Names:
             4: {"V": "192.0.2.1", "W": "192.0.2.2", "dest": "10.0.0.{}", "client": "203.0.113.{}"},
             6: {"V": "2001:db8::1", "W": "2001:db8::2", "dest": "fd00::{}", "client": "2001:db8:c::{}"},
         }[version]
+        self.version = version
         self.addresses = {"V": pattern["V"], "W": pattern["W"]}
         self.addresses |= {name: pattern["dest"].format(11 + i) for i, name in enumerate("ABCDEFGH")}
         self.addresses |= {f"c{i}": pattern["client"].format(i) for i in range(1, 100)}
@@ -353,7 +356,8 @@ class Names:
             self.ports.setdefault(name, int(port))
         self.first: dict[str, str] = {}
         for letter, service in re.findall(r"-A -(.) (\S+)", commands):
-            self.first.setdefault({"t": "tcp", "u": "udp"}[letter], service)
+            if letter != "f":
+                self.first.setdefault({"t": "tcp", "u": "udp"}[letter], service)
 
     def end(self, name: str) -> End:
         """The end that a name with or without port stands for; a name that is none is an address."""
@@ -440,9 +444,53 @@ def agrees(step: Step, got: Any) -> bool:
 def _service_words(line: str) -> str:
     """``tcp V:80 sh sh-port`` as ipvsadm words."""
     protocol, endpoint, *rest = line.split()
+    options: list[str] = []
+    if "one-packet" in rest:
+        rest.remove("one-packet")
+        options.append("-o")
+    if "persistent" in rest:
+        at = rest.index("persistent")
+        options += ["-p", rest[at + 1], *(["-M", "net"] if "net" in rest else [])]
+        rest = rest[:at]
     scheduler = ["-s", rest[0]] if rest else []
     flags = ["-b", ",".join(rest[1:])] if rest[1:] else []
-    return " ".join([{"tcp": "-t", "udp": "-u"}[protocol], endpoint, *scheduler, *flags])
+    return " ".join([{"tcp": "-t", "udp": "-u", "fwm": "-f"}[protocol], endpoint, *scheduler, *flags, *options])
+
+
+def command_of(text: str, version: int) -> AdminCommand:
+    """The command that a line means. ``-M net`` is the mask of a /24 or /64."""
+    words = text.split()
+    said: dict[str, str] = {}
+    for option in ("-p", "-M", "-x", "-f", "-o"):
+        if option in words:
+            at = words.index(option)
+            count = 1 if option == "-o" else 2
+            said[option] = words[at + count - 1]
+            words[at : at + count] = (
+                ["-t", "192.0.2.99:1" if version == 4 else "[2001:db8::99]:1"] if option == "-f" else []
+            )
+    scheduler = ""
+    if "-s" in words and words[words.index("-s") + 1] == "none":
+        words[words.index("-s") + 1] = scheduler = "rr"
+    endpoint = words.index("-t") + 1 if "-t" in words else 0
+    port_0 = endpoint and words[endpoint].endswith(":0")
+    words[endpoint] = words[endpoint] + "1" if port_0 else words[endpoint]  # :01 for :0
+    command = parse_command(" ".join(words))
+    changes: dict[str, Any] = {}
+    if scheduler:
+        changes["scheduler"] = "none"
+    if port_0:
+        changes["service"] = replace(command.service, port=0)
+    if "-f" in said:
+        changes["service"] = ServiceId.marked(int(said["-f"]), version)
+    if "-p" in said:
+        net = {4: 0xFFFFFF00, 6: 64}[version] if "-M" in said else None
+        changes["persistence"] = Persistence(int(said["-p"]), net)
+    if "-x" in said:
+        changes["upper"] = int(said["-x"])
+    if "-o" in said:
+        changes["one_packet"] = True
+    return replace(command, **changes)
 
 
 def _shown(value: Any) -> str:

@@ -7,11 +7,13 @@ ticks since time 0.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import Protocol
 
 from lbsim import Director
 from lbsim.config import refusal
+from lbsim.config.marks import read_marks
 from lbsim.engine.lanes import Lane
 from lbsim.model.config import (
     AddDest,
@@ -31,9 +33,15 @@ from lbsim.packet.build import build_packet
 from lbsim.packet.headers import parse as parse_headers
 from tests.oracles.director import End, NaiveDirector, Seen, Sent, ServiceKey
 
-__all__ = ["HZ", "PROTOCOLS", "EngineSide", "OracleSide", "Side", "checksums_are_right", "packet"]
+__all__ = ["HZ", "MARKS", "PROTOCOLS", "EngineSide", "OracleSide", "Side", "checksums_are_right", "packet"]
 
 HZ = 250
+#: Packets to port 8000 of any address have mark 1; without a service by that mark it means nothing.
+MARKS = "\n".join(
+    f"{program} -t mangle -A PREROUTING -p {proto} --dport 8000 -j MARK --set-mark 1"
+    for program in ("iptables", "ip6tables")
+    for proto in ("tcp", "udp")
+)
 TICK = 1_000_000_000 // HZ
 PROTOCOLS = {"tcp": 6, "udp": 17, "gre": 47}
 HEADERS = {"tcp": 20, "udp": 8, "gre": 4}
@@ -78,8 +86,14 @@ class Side(Protocol):
 class EngineSide:
     """lbsim's live director; each packet goes in and comes out as bytes, which are checked."""
 
-    def __init__(self, lane: Lane | None = None, sysctls: Mapping[str, int] | None = None) -> None:
-        self.director = Director(lane=lane, sysctls=sysctls)
+    def __init__(
+        self,
+        lane: Lane | None = None,
+        sysctls: Mapping[str, int] | None = None,
+        marks: str = MARKS,
+        profile: str = "linux-6.1.192",
+    ) -> None:
+        self.director = Director(lane=lane, sysctls=sysctls, marks=marks, profile=profile)
 
     def command(self, command: AdminCommand) -> str:
         return self.director.run(command).message
@@ -109,8 +123,9 @@ class EngineSide:
 class OracleSide:
     """The naive director; nothing of the engine runs."""
 
-    def __init__(self, sysctls: Mapping[str, int] | None = None) -> None:
-        self.director = NaiveDirector(**(sysctls or {}))
+    def __init__(self, sysctls: Mapping[str, int] | None = None, marks: str = MARKS, *, old: bool = False) -> None:
+        self.director = NaiveDirector(old=old, **(sysctls or {}))
+        self.marks = read_marks(marks)
         self.start = self.director.now
 
     def command(self, command: AdminCommand) -> str:
@@ -121,22 +136,23 @@ class OracleSide:
         director = self.director
         match command:
             case AddService(service, scheduler, flags):
-                return director.add_service(_key(service), scheduler, set(flags))
+                return director.add_service(_key(service), scheduler, set(flags), _keeps(command), command.one_packet)
             case EditService(service, scheduler, flags):
-                return director.edit_service(_key(service), scheduler, set(flags))
+                return director.edit_service(_key(service), scheduler, set(flags), _keeps(command), command.one_packet)
             case DeleteService(service):
                 return director.delete_service(_key(service))
-            case AddDest(service, dest, _, weight):
-                return director.add_dest(_key(service), (str(dest.address), dest.port), weight)
-            case EditDest(service, dest, _, weight):
-                return director.edit_dest(_key(service), (str(dest.address), dest.port), weight)
+            case AddDest(service, dest, _, weight, upper, lower):
+                return director.add_dest(_key(service), (str(dest.address), dest.port), weight, upper, lower)
+            case EditDest(service, dest, _, weight, upper, lower):
+                return director.edit_dest(_key(service), (str(dest.address), dest.port), weight, upper, lower)
             case DeleteDest(service, dest):
                 return director.delete_dest(_key(service), (str(dest.address), dest.port))
             case Clear():
                 return director.clear()
 
     def receive(self, sent: Sent) -> Seen:
-        return self.director.receive(sent)
+        mark = self.marks.mark_of(ip_address(sent.dst[0]), PROTOCOLS[sent.proto], sent.dst[1])
+        return self.director.receive(replace(sent, mark=mark))
 
     def advance(self, tick: int) -> None:
         self.director.advance(self.start + tick)
@@ -158,13 +174,14 @@ class OracleSide:
 
     def services(self) -> tuple[ServiceRow, ...]:
         rows = []
-        for key in sorted(self.director.services, key=lambda key: (_order(key[1:]), PROTOCOLS[key[0]], key[2])):
+        for key in sorted(self.director.services, key=_service_order):
             service = self.director.services[key]
+            name = str(ServiceId.marked(int(key[1]), key[2])) if key[0] == "fwm" else f"{key[0]} {_text(key[1:])}"
             rows.append(
                 ServiceRow(
-                    f"{key[0]} {_text(key[1:])}",
+                    name,
                     service["scheduler"],
-                    tuple(sorted(service["flags"])),
+                    listed(service["scheduler"], service["flags"]),
                     _counters(service),
                     tuple(self._dest_row(dest) for dest in service["dests"]),
                 )
@@ -174,6 +191,13 @@ class OracleSide:
     def _dest_row(self, dest: dict[str, object]) -> DestRow:
         active, total = self.director.active(dest), self.director.total(dest)
         return DestRow(_text(dest["end"]), dest["weight"], active, total - active, _counters(dest))
+
+
+def listed(scheduler: str, flags: set[str]) -> tuple[str, ...]:
+    """Flags by the names that the scheduler has for them; the first two of sh and mh are called otherwise."""
+    own = ("fallback", "port") if scheduler in ("sh", "mh") else ()
+    names = (f"{scheduler}-{own[i]}" if i < len(own) else f"flag-{i + 1}" for i in range(3))
+    return tuple(name for i, name in enumerate(names) if flags & {name, f"flag-{i + 1}"})
 
 
 def as_bytes(sent: Sent) -> bytes:
@@ -222,7 +246,24 @@ def ones_sum(data: bytes) -> int:
     return (total - 1) % 0xFFFF + 1 if total else 0
 
 
+def _keeps(command: AddService | EditService) -> tuple[int, int] | None:
+    """(seconds, prefix length); the masks of these tests are prefixes."""
+    kept = command.persistence
+    if kept is None:
+        return None
+    mask = kept.mask(command.service.address.version)
+    return kept.timeout, mask.bit_count() if command.service.address.version == 4 else mask
+
+
+def _service_order(key: ServiceKey) -> tuple[int, int, int, int]:
+    if key[0] == "fwm":
+        return key[2], 1 << 128, 6, int(key[1])
+    return (*_order(key[1:]), PROTOCOLS[key[0]], key[2])
+
+
 def _key(service: ServiceId) -> ServiceKey:
+    if service.protocol == "fwm":
+        return "fwm", str(service.fwmark), service.address.version
     return service.protocol, str(service.address), service.port
 
 
@@ -243,7 +284,9 @@ def _order(end: tuple[str, int]) -> tuple[int, int]:
 
 def _row_order(row: ConnRow) -> tuple[int, ...]:
     ends = [parse_endpoint(text) for text in (row.client, row.virtual, row.destination)]
-    return PROTOCOLS[row.protocol.lower()], *(number for address, port in ends for number in (int(address), port))
+    return PROTOCOLS.get(row.protocol.lower(), 0), *(
+        number for address, port in ends for number in (int(address), port)
+    )
 
 
 def _counters(of: dict[str, object]) -> Counters:

@@ -17,7 +17,7 @@ from lbsim.apart import groups_of_packets, groups_of_services, simulate_apart
 from lbsim.config import parse_command
 from lbsim.engine.records import IN, OUT, REPLY, TCP, UDP
 from lbsim.errors import LbsimError
-from lbsim.model.config import DirectorConfig, TimedCommand
+from lbsim.model.config import AddService, DirectorConfig, ServiceId, TimedCommand
 from lbsim.model.result import Result
 from lbsim.model.trace import Flow, Trace
 from tests.traces import EVERY_SHAPE
@@ -216,3 +216,19 @@ def test_a_part_whose_process_dies_is_an_error(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(apart, "_simulated", killed)
     with pytest.raises(LbsimError, match="its process ended early"):
         simulate_apart(config(), traffic(1), jobs=2)
+
+
+def services_of(*services: ServiceId) -> DirectorConfig:
+    return DirectorConfig(tuple(AddService(service, "rr") for service in services))
+
+
+@pytest.mark.parametrize(("port", "groups"), [(80, 2), (0, 1), (21, 1)])
+def test_services_of_several_ports_stay_with_all_others(port: int, groups: int) -> None:
+    web = ServiceId("tcp", ip_address("192.0.2.2"), 80)
+    made = services_of(web, ServiceId("tcp", ip_address("192.0.2.1"), port))
+    assert len(set(groups_of_services(made, ()).values())) == groups
+    assert len(set(groups_of_services(services_of(web, ServiceId.marked(1)), ()).values())) == 1
+
+
+def test_drop_packet_counts_the_packets_of_all_services() -> None:
+    assert simulate_apart(config(), traffic(1), jobs=2, sysctls={"drop_packet": 3}) is None

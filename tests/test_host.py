@@ -10,6 +10,7 @@ import pytest
 
 from lbsim.config import parse_command
 from lbsim.engine.lanes import Lane
+from lbsim.engine.profile import SYSCTLS
 from lbsim.engine.records import IN, TCP, WHOLE, Outcome, Packet
 from lbsim.errors import ConfigError
 from lbsim.host import EngineHost, profile_named, sysctl_values
@@ -54,23 +55,33 @@ def test_an_unknown_profile_is_answered_with_the_known_ones() -> None:
     with pytest.raises(ConfigError) as caught:
         profile_named("linux-6.1")
     assert str(caught.value) == (
-        "unknown profile 'linux-6.1', did you mean 'linux-6.1.192'? expected one of: linux-6.1.192, linux-6.12.117"
+        "unknown profile 'linux-6.1', did you mean 'linux-6.1.0'? "
+        "expected one of: linux-6.1.0, linux-6.1.192, linux-6.12.0, linux-6.12.117"
     )
 
 
 @pytest.mark.parametrize("name", ["sloppy_tcp", "net.ipv4.vs.sloppy_tcp", "net/ipv4/vs/sloppy_tcp"])
 def test_a_tunable_may_be_named_as_sysctl_names_it(name: str) -> None:
-    assert sysctl_values({name: 1}) == {"conn_reuse_mode": 1, "expire_nodest_conn": 0, "sloppy_tcp": 1}
+    assert sysctl_values({name: 1}) == sysctl_values({}) | {"sloppy_tcp": 1}
 
 
 @pytest.mark.parametrize("given", [None, {}])
 def test_tunables_that_are_not_given_have_the_kernels_defaults(given: dict[str, int] | None) -> None:
-    assert sysctl_values(given) == {"conn_reuse_mode": 1, "expire_nodest_conn": 0, "sloppy_tcp": 0}
+    assert sysctl_values(given) == {name: known.default for name, known in SYSCTLS.items() if known.switch}
 
 
 def test_an_unknown_tunable_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="expected one of: conn_reuse_mode, expire_nodest_conn, sloppy_tcp"):
-        sysctl_values({"net.ipv4.vs.secure_tcp": 3})
+    with pytest.raises(ConfigError, match="expected one of: am_droprate, amemthresh, backup_only, cache_bypass"):
+        sysctl_values({"net.ipv4.vs.secure": 3})
+
+
+def test_a_value_that_a_tunable_cannot_have_is_refused() -> None:
+    with pytest.raises(ConfigError, match="the kernel refuses"):
+        sysctl_values({"net.ipv4.vs.secure_tcp": 4})
+
+
+def test_a_tunable_without_effect_is_taken() -> None:
+    assert sysctl_values({"snat_reroute": 0}) == sysctl_values({})
 
 
 def test_tunables_reach_the_engine() -> None:
@@ -301,7 +312,7 @@ def test_an_unknown_scheduler_or_engine_is_refused_after_the_service_was_looked_
     assert host.apply(edit) == "ENOENT"
 
 
-@pytest.mark.parametrize("timeouts", [(-1, 0, 0), (0, 2**31 // 250, 0)])
+@pytest.mark.parametrize("timeouts", [(-1, 0, 0), (0, 2**31 // 250 + 1, 0)])
 def test_timeouts_that_no_int_holds_in_ticks_are_refused(timeouts: tuple[int, int, int]) -> None:
     # facts: packet-path.md section 7.1: values < 0 or > INT_MAX/HZ
     host = EngineHost()

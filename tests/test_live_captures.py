@@ -21,7 +21,6 @@ EXPECTED_GAPS = {
 }
 
 
-@pytest.mark.usefixtures("every_scheduler")
 @pytest.mark.parametrize("name", EXPECTED_GAPS)
 def test_a_director_answers_as_the_real_ipvsadm_did(name: str) -> None:
     director = Director()

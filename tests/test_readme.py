@@ -124,3 +124,9 @@ def test_the_page_of_verdicts_is_generated_from_the_code():
     from lbsim.model.verdict import reasons_page
 
     assert (ROOT / "docs/verdicts.md").read_text(encoding="utf-8") == reasons_page()
+
+
+def test_the_page_of_tunables_is_that_of_the_table():
+    from lbsim.engine.profile import sysctls_page
+
+    assert (ROOT / "docs/sysctls.md").read_text(encoding="utf-8") == sysctls_page()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import numpy as np
 
 from lbsim.compare.comparison import Difference, Section
-from lbsim.engine.records import IN, TCP, UDP
+from lbsim.engine.records import IN, SCTP, TCP, UDP
 from lbsim.model.verdict import SEEN, Verdict, reason_of
 from lbsim.model.wording import and_more
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Sides", "moved", "packets"]
 
-_PROTOCOLS = {TCP: "tcp", UDP: "udp"}
+_PROTOCOLS = {TCP: "tcp", UDP: "udp", SCTP: "sctp"}
 _Name = TypeVar("_Name")
 _SEEN = [reason.code for reason in SEEN]
 

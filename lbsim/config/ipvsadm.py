@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from lbsim.config.command_line import A_COMMAND, understood
 from lbsim.config.lines import Line, Word
-from lbsim.config.options import DEFAULT_SCHEDULER, KERNEL_SCHEDULERS, SCHEDULER_FLAGS, SCHEDULERS
+from lbsim.config.options import ANY_SCHEDULER_FLAGS, DEFAULT_SCHEDULER, SCHEDULER_FLAGS, SCHEDULERS
 from lbsim.config.values import Given
 from lbsim.errors import expected_one_of
 from lbsim.model.config import (
@@ -46,7 +46,15 @@ from lbsim.model.listing import (
     View,
 )
 
-__all__ = ["ENGINES", "SCHEDULERS", "SCHEDULER_FLAGS", "read", "read_request"]
+__all__ = [
+    "ANY_SCHEDULER_FLAGS",
+    "DEFAULT_SCHEDULER",
+    "ENGINES",
+    "SCHEDULERS",
+    "SCHEDULER_FLAGS",
+    "read",
+    "read_request",
+]
 
 #: The persistence engines that are accepted. Like the kernel's module without any SIP traffic, they do nothing.
 ENGINES = ("sip",)
@@ -71,7 +79,9 @@ def read(line: Line, words: Sequence[Word]) -> AdminCommand:
     command = _admin_command(given)
     if isinstance(command, AddService | EditService):
         if command.scheduler not in SCHEDULERS:
-            raise line.error(_no_scheduler(command.scheduler), given.values.get("scheduler", line.words[0]))
+            raise line.error(
+                expected_one_of(command.scheduler, tuple(SCHEDULERS), "scheduler"), given.values["scheduler"]
+            )
         if command.engine and command.engine not in ENGINES:
             raise line.error(expected_one_of(command.engine, ENGINES, "persistence engine"), given.values["pe"])
     return command
@@ -91,16 +101,7 @@ def read_request(line: Line, words: Sequence[Word]) -> Request:
     _refuse_unmodelled(given)
     if given.command.shows:
         return _listing(given)
-    command = _admin_command(given)
-    if isinstance(command, AddService | EditService) and command.scheduler in set(KERNEL_SCHEDULERS) - set(SCHEDULERS):
-        raise line.error(_no_scheduler(command.scheduler), given.values.get("scheduler", line.words[0]))
-    return command
-
-
-def _no_scheduler(name: str) -> str:
-    if name in KERNEL_SCHEDULERS:
-        return f"lbsim does not model the scheduler {name} yet: expected one of: {', '.join(sorted(SCHEDULERS))}"
-    return expected_one_of(name, tuple(SCHEDULERS), "scheduler")
+    return _admin_command(given)
 
 
 def _refuse_unmodelled(given: Given) -> None:

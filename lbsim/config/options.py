@@ -15,7 +15,6 @@ __all__ = [
     "ANY_SCHEDULER_FLAGS",
     "COMMANDS",
     "DEFAULT_SCHEDULER",
-    "KERNEL_SCHEDULERS",
     "OPTIONS",
     "SCHEDULERS",
     "SCHEDULER_FLAGS",
@@ -26,12 +25,8 @@ __all__ = [
     "option_names",
 ]
 
-#: The schedulers that are modelled.
+#: The names of schedulers: the kernel's, ``none`` (a service without one), and those that were registered since.
 SCHEDULERS: Collection[str] = NUMBERS.keys()
-#: Those that a kernel knows; "none" is a service without one.
-KERNEL_SCHEDULERS = (
-    "dh", "fo", "lblc", "lblcr", "lc", "mh", "none", "nq", "ovf", "rr", "sed", "sh", "wlc", "wrr",
-)  # fmt: skip
 DEFAULT_SCHEDULER = "wlc"
 #: The scheduler flags by scheduler, each in place of the flags that every scheduler may have.
 SCHEDULER_FLAGS: Mapping[str, tuple[str, ...]] = {

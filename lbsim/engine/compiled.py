@@ -1,8 +1,9 @@
 """The compiled lane: the engine's own functions, compiled by numba, on numpy record arrays.
 
 Each marked function gets a *twin*: the same code object with globals in which every marked name stands for the twin of
-that function. Twins are compiled when they are first called, and kept in the user's cache folder under a digest of all
-sources that they are made of: a changed line anywhere makes them anew (numba itself looks at one file only).
+that function; and, if Python calls it, an *entry*, one more such copy. They are compiled when they are first called,
+and kept in the user's cache folder under a digest of all sources that they are made of: a changed line anywhere makes
+them anew (numba itself looks at one file only).
 
 Kernel counterpart: none. Imported only when the compiled lane is asked for.
 """
@@ -27,9 +28,10 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
+from numba.core.errors import NumbaError
 from numba.core.extending import intrinsic
 
-from lbsim.engine.lanes import marked_functions, prefetch
+from lbsim.engine.lanes import is_seldom, marked_functions, prefetch, renewals
 from lbsim.engine.records import Tables, field_types
 
 __all__ = ["Compiled", "cache_folder"]
@@ -59,15 +61,46 @@ class Compiled:
     spare = 1 << 18  # rows that are never written take no memory
 
     def __init__(self, *, checked: bool) -> None:
+        self._checked = checked
+        self._begin()
+
+    def _begin(self) -> None:
+        """Forget all twins: there are none yet, or they are of code that was replaced since."""
+        self._renewals = renewals()
         self._twins: dict[Any, Any] = {prefetch: _fetch}
+        self._entries: dict[Any, Any] = {prefetch: _fetch}
         self._worlds: dict[int, dict[str, Any]] = {}
-        self.kept_in = _prepared(cache_folder(Path(__file__).parent.parent, checked=checked))
+        self.kept_in = _prepared(cache_folder(Path(__file__).parent.parent, checked=self._checked))
         if self.kept_in:
             numba.config.CACHE_DIR = str(self.kept_in)
-        # No reference counting and no calls: passing a dozen tables on would cost more than what is done with them.
-        self._njit = numba.njit(
-            _nrt=False, forceinline=True, nogil=True, boundscheck=checked, cache=self.kept_in is not None
+
+    def _copy(self, function: FunctionType) -> FunctionType:
+        """The function in a world of twins."""
+        world = self._worlds.setdefault(id(function.__globals__), dict(function.__globals__))
+        copy = FunctionType(function.__code__, world, function.__name__, function.__defaults__)
+        copy.__module__ = function.__module__
+        return copy
+
+    def _njit(self, function: FunctionType, *, entry: bool = False, inline: bool = False) -> Any:
+        """The function for numba, without reference counting.
+
+        Parameters
+        ----------
+        entry : Python calls it. Others have no such way in: for a dozen tables that takes longer to compile than
+            what is done with them.
+        inline : its code is put in place of each call, as passing a dozen tables on would cost more.
+        """
+        keep = self.kept_in is not None and Path(function.__code__.co_filename).is_file()
+        decorate = numba.njit(
+            _nrt=False,
+            forceinline=inline,
+            nogil=True,
+            boundscheck=self._checked,
+            cache=keep,
+            no_cpython_wrapper=not entry,
+            no_cfunc_wrapper=True,
         )
+        return _forgiving(decorate(function)) if keep else decorate(function)
 
     def tables(self, parts: dict[str, Any]) -> Tables:
         made: Any = TablesTuple(**parts)
@@ -96,19 +129,36 @@ class Compiled:
         return larger.view(type(table))
 
     def rows(self, record: type[Any], columns: dict[str, Any]) -> Any:
-        table = self.table(record, len(columns[_row_type(cast("Any", record)).names[0]]))
+        return self.filled(self.table(record, len(columns[_row_type(cast("Any", record)).names[0]])), columns)
+
+    def filled(self, table: Any, columns: dict[str, Any]) -> Any:
+        rows = table.view(np.ndarray)  # a record array makes an object for each column
         for name, column in columns.items():
-            table[name] = column
-        return table
+            rows[name][: len(column)] = column
+        return table[: len(column)]
 
     def read(self, table: Any, names: tuple[str, ...], rows: int) -> dict[str, Any]:
-        return {name: table[name][:rows] for name in names}
+        plain = table.view(np.ndarray)
+        return {name: plain[name][:rows] for name in names}
 
     def function(self, marked: F) -> F:
+        if self._renewals != renewals():
+            self._begin()
         if marked not in self._twins:
             self._make_twins()
-        twin: F = self._twins[marked]
-        return twin
+        if marked not in self._entries:
+            original = cast("FunctionType", marked)
+            self._entries[marked] = self._njit(self._copy(original), entry=True)
+        entry: F = self._entries[marked]
+        return entry
+
+    def refusal(self, marked: F, *arguments: Any) -> str:
+        twin: Any = self.function(marked)
+        try:
+            twin.compile(tuple(numba.typeof(argument) for argument in arguments))
+        except NumbaError as error:
+            return " ".join(str(error).split())[:300]
+        return ""
 
     def at_hand(self, name: str) -> bool:
         return self.kept_in is not None and any(self.kept_in.glob(f"*/*.{name}-*.nbc"))
@@ -118,10 +168,9 @@ class Compiled:
         for function in marked_functions():
             if function in self._twins:
                 continue
-            world = self._worlds.setdefault(id(function.__globals__), dict(function.__globals__))
-            copy = FunctionType(function.__code__, world, function.__name__, function.__defaults__)
-            copy.__module__ = function.__module__
-            self._twins[function] = _forgiving(self._njit(copy))
+            copy = self._copy(function)
+            copy.__qualname__ = f"{function.__name__}_twin"  # in the cache's names, where entries have theirs
+            self._twins[function] = self._njit(copy, inline=not is_seldom(function))
         for world in self._worlds.values():
             world["COMPILED"] = True
             world.update({
@@ -197,6 +246,8 @@ _fetch: Any = intrinsic(_fetch_code)
 def cache_folder(package: Path, *, checked: bool = False) -> Path:
     """Where compiled code of exactly these sources is kept, by this numba, in the user's cache folder.
 
+    Functions that do not come with lbsim (schedulers of a user's own) are told apart by their code.
+
     Source
     ------
     lbsim's own.
@@ -206,7 +257,19 @@ def cache_folder(package: Path, *, checked: bool = False) -> Path:
     for part in _SOURCES:
         for path in sorted((package / part).rglob("*.py")):
             digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
+    digest.update(_outside_code())
     return home / "lbsim" / "compiled" / (digest.hexdigest()[:16] + ("-checked" if checked else ""))
+
+
+def _outside_code() -> bytes:
+    """What marked functions from outside lbsim are: their code, and the constants that it takes from their module."""
+    parts = []
+    for function in marked_functions():
+        if not function.__module__.startswith("lbsim."):
+            code, world = function.__code__, function.__globals__
+            constants = [(name, world[name]) for name in code.co_names if isinstance(world.get(name), int)]
+            parts.append(repr((function.__name__, code.co_code, code.co_consts, code.co_names, constants)))
+    return "\n".join(parts).encode()
 
 
 def _prepared(folder: Path) -> Path | None:

@@ -1,31 +1,54 @@
 """The connection table: entries, their two lookups, their birth and their end.
 
 Kernel counterpart: ip_vs_conn.c. Entries of the same protocol, client address and client port share a bucket, newest
-first; both directions look there.
+first; both directions look there. Templates are in the bucket of their client net and port 0, see ``persistence.py``.
 
-Modelled: entries of TCP and UDP over NAT. Not yet: templates, control connections, one-packet entries.
+Not modelled: entries whose client port is not known yet (they are FTP's only).
 """
 
 from __future__ import annotations
 
+from lbsim.engine.addresses import intern_address
 from lbsim.engine.hashing import row_bucket
-from lbsim.engine.lanes import kernel
-from lbsim.engine.records import IN, INACTIVE, Dest, Packet, Tables
+from lbsim.engine.lanes import kernel, seldom
+from lbsim.engine.records import (
+    ASSURED,
+    BYPASS,
+    CONTROLLED,
+    CONTROLS,
+    IN,
+    INACTIVE,
+    MASQ,
+    NO_OUTPUT,
+    ONE_PACKET,
+    TEMPLATE,
+    Packet,
+    Tables,
+)
+from lbsim.engine.thresholds import filled, vacated
 from lbsim.engine.timers import arm, disarm
 
 MOST_SERIALS = 0x7FFFFFFF  # what fits into the field
+STEP = 60  # seconds after which an entry that controls others looks again whether it may go
+NEWBORN = 3  # seconds that an entry has until a packet gives it a state
 
 __all__ = [
+    "assure",
+    "bind",
     "client_bucket",
+    "control",
     "expire",
     "expire_now",
     "find_in",
     "find_out",
+    "hash_conn",
+    "new_bypass",
     "new_conn",
+    "new_row",
     "put",
     "rehash_conns",
-    "relief",
     "sweep_removed",
+    "unhash_conn",
 ]
 
 
@@ -72,7 +95,9 @@ def find_in(t: Tables, p: Packet) -> int:
 def find_out(t: Tables, p: Packet) -> int:
     """The newest entry that a packet from a real server belongs to, or 0.
 
-    Two entries that differ only in their virtual end cannot be told apart here: the newer one gets the packet.
+    Of NAT entries it comes from the destination end, of others (whose answers the director sees only if it is told to
+    forward them) from the virtual end. Two entries that differ only in their virtual end cannot be told apart here:
+    the newer one gets the packet.
 
     Source
     ------
@@ -84,8 +109,8 @@ def find_out(t: Tables, p: Packet) -> int:
         if (
             conn.cport == p.dport
             and conn.caddr == p.dst
-            and conn.dport == p.sport
-            and conn.daddr == p.src
+            and (conn.dport if conn.method == MASQ else conn.vport) == p.sport
+            and (conn.daddr if conn.method == MASQ else conn.vaddr) == p.src
             and conn.proto == p.proto
         ):
             return c
@@ -94,18 +119,12 @@ def find_out(t: Tables, p: Packet) -> int:
 
 
 @kernel
-def new_conn(t: Tables, p: Packet, d: int) -> int:
-    """A new entry for the client's packet, bound to destination ``d``; it starts inactive and without a timer.
-
-    The caller has made room in the table.
-
-    Invariants
-    ----------
-    A destination's ``total`` is the number of its entries.
+def new_row(t: Tables) -> int:
+    """A row for a new entry. The caller has made room in the table.
 
     Source
     ------
-    facts: packet-path.md sections 4.2, 5.1 and 6; ip_vs_conn.c ip_vs_conn_new(), ip_vs_bind_dest(), 6.1 and 6.12.
+    lbsim's own.
     """
     director = t.director[0]
     c = director.free_conn
@@ -115,42 +134,128 @@ def new_conn(t: Tables, p: Packet, d: int) -> int:
         director.conns_used += 1
         c = director.conns_used
     director.conns_made += 1
-    dest = t.dests[d]
+    t.conns[c].serial = 1 + (director.conns_made - 1) % MOST_SERIALS
+    return c
+
+
+@kernel
+def new_conn(t: Tables, p: Packet, d: int, dport: int, marks: int) -> int:
+    """A new entry for the client's packet, bound to port ``dport`` of destination ``d``; without a timer.
+
+    Parameters
+    ----------
+    marks : ONE_PACKET (then it is not in the table) or 0.
+
+    Source
+    ------
+    facts: packet-path.md sections 4.2, 5.1 and 10; ip_vs_conn.c ip_vs_conn_new(), 6.1 and 6.12.
+    """
+    c = new_row(t)
     conn = t.conns[c]
-    conn.serial = 1 + (director.conns_made - 1) % MOST_SERIALS
     conn.proto = p.proto
     conn.caddr = p.src
     conn.cport = p.sport
     conn.vaddr = p.dst
     conn.vport = p.dport
-    conn.daddr = dest.addr
-    conn.dport = dest.port if dest.port != 0 else p.dport
-    conn.state = 0
-    conn.marks = INACTIVE
-    conn.method = dest.method
-    conn.dest = d
-    dest.total += 1
-    if dest.upper != 0 and dest.total == dest.upper:
-        dest.overload = 1
-    _hash(t, c)
+    bind(t, c, d, dport, marks)
+    if marks & ONE_PACKET == 0:
+        hash_conn(t, c)
     return c
 
 
 @kernel
-def relief(dest: Dest) -> int:
-    """How many connections an overloaded destination must be below to get new ones: its lower threshold, or three
-    quarters of the upper one, rounded up.
+def bind(t: Tables, c: int, d: int, dport: int, marks: int) -> None:
+    """Give the new entry its destination end and count it there; it starts inactive.
+
+    Invariants
+    ----------
+    A destination's ``total`` is the number of its entries but templates, ``persist`` that of its templates.
 
     Source
     ------
-    facts: schedulers.md section 1.5; ip_vs.h ip_vs_dest_update_overload(), 6.1.192 and 6.12.117.
+    facts: packet-path.md sections 5.1 and 6; ip_vs_conn.c ip_vs_conn_new(), ip_vs_bind_dest(), 6.1 and 6.12.
     """
-    return dest.lower if dest.lower != 0 else dest.upper - (dest.upper >> 2)
+    dest = t.dests[d]
+    conn = t.conns[c]
+    conn.daddr = dest.addr
+    conn.dport = dport
+    conn.state = 0
+    conn.timeout = NEWBORN * t.director[0].hz
+    conn.marks = marks | INACTIVE | (0 if dest.method == MASQ else NO_OUTPUT)
+    conn.method = dest.method
+    conn.dest = d
+    if marks & TEMPLATE != 0:
+        dest.persist += 1
+        return
+    dest.total += 1
+    if dest.upper != 0:
+        filled(t, dest)
 
 
 @kernel
-def _hash(t: Tables, c: int) -> None:
-    """Put the entry in front of its bucket."""
+def new_bypass(t: Tables, p: Packet, marks: int) -> int:
+    """A new entry without destination for the client's packet, which goes where its sender wanted it.
+
+    Source
+    ------
+    facts: packet-path.md section 4.3; ip_vs_core.c ip_vs_leave(), 6.1 and 6.12.
+    """
+    c = new_row(t)
+    conn = t.conns[c]
+    conn.proto = p.proto
+    conn.caddr = p.src
+    conn.cport = p.sport
+    conn.vaddr = p.dst
+    conn.vport = p.dport
+    conn.daddr = intern_address(t, t.addresses[p.dst].family, 0, 0, 0, 0)
+    conn.dport = 0
+    conn.state = 0
+    conn.timeout = NEWBORN * t.director[0].hz
+    conn.marks = marks
+    conn.method = BYPASS
+    conn.dest = 0
+    if marks & ONE_PACKET == 0:
+        hash_conn(t, c)
+    return c
+
+
+@kernel
+def control(t: Tables, c: int, by: int) -> None:
+    """Let entry ``by``, a template, control entry ``c``.
+
+    Invariants
+    ----------
+    ``Link.controls`` is the number of entries whose ``Link.control`` it is; the marks say whether there are such.
+
+    Source
+    ------
+    facts: packet-path.md section 9; ip_vs.h ip_vs_control_add().
+    """
+    t.links[c].control = by
+    t.conns[c].marks |= CONTROLLED
+    t.links[by].controls += 1
+    t.conns[by].marks |= CONTROLS
+
+
+@kernel
+def assure(t: Tables, c: int) -> None:
+    """Note at the template that controls the entry that a real server answers.
+
+    Source
+    ------
+    facts: packet-path.md section 7.5; ip_vs.h ip_vs_control_assure_ct().
+    """
+    t.conns[t.links[c].control].state |= ASSURED
+
+
+@kernel
+def hash_conn(t: Tables, c: int) -> None:
+    """Put the entry in front of its bucket.
+
+    Source
+    ------
+    facts: packet-path.md section 5.2; ip_vs_conn.c ip_vs_conn_hash().
+    """
     conn = t.conns[c]
     bucket = row_bucket(conn.caddr, conn.cport, conn.proto, t.director[0].conn_mask)
     conn.next_same_hash = t.conn_heads[bucket]
@@ -158,8 +263,13 @@ def _hash(t: Tables, c: int) -> None:
 
 
 @kernel
-def _unhash(t: Tables, c: int) -> None:
-    """Take the entry out of its bucket."""
+def unhash_conn(t: Tables, c: int) -> None:
+    """Take the entry out of its bucket.
+
+    Source
+    ------
+    facts: packet-path.md section 5.2; ip_vs_conn.c ip_vs_conn_unhash().
+    """
     conn = t.conns[c]
     bucket = row_bucket(conn.caddr, conn.cport, conn.proto, t.director[0].conn_mask)
     before = t.conn_heads[bucket]
@@ -196,39 +306,77 @@ def expire_now(t: Tables, c: int) -> None:
 
 @kernel
 def expire(t: Tables, c: int) -> None:
-    """Remove the entry from the table and from its destination's counters; its timer is no longer in the wheel.
+    """The entry's timer fired, it is no longer in the wheel: the entry goes, unless it controls others.
 
     Source
     ------
-    facts: packet-path.md section 8.2; ip_vs_conn.c ip_vs_conn_expire(), ip_vs_unbind_dest(), 6.1 and 6.12.
+    facts: packet-path.md section 8.2; ip_vs_conn.c ip_vs_conn_expire(), 6.1 and 6.12.
     """
-    _unhash(t, c)
     conn = t.conns[c]
-    dest = t.dests[conn.dest]
-    dest.total -= 1
-    if dest.upper != 0 and dest.total + 1 == relief(dest):
-        dest.overload = 1 if dest.total >= dest.upper else 0
-    if conn.marks & INACTIVE == 0:
-        dest.active -= 1
+    if conn.marks & CONTROLS != 0:
+        conn.timeout = STEP * t.director[0].hz
+        put(t, c)
+        return
+    if conn.marks & CONTROLLED != 0:
+        _leave_control(t, c)
+    _remove(t, c)
+
+
+@kernel
+def _leave_control(t: Tables, c: int) -> None:
+    """The entry's template controls one entry less."""
+    link = t.links[c]
+    by = link.control
+    link.control = 0
+    t.links[by].controls -= 1
+    if t.links[by].controls == 0:
+        t.conns[by].marks -= CONTROLS
+
+
+@kernel
+def _remove(t: Tables, c: int) -> None:
+    """Take the entry out of the table and of its destination's counters.
+
+    Source
+    ------
+    facts: packet-path.md sections 6 and 8.2; ip_vs_conn.c ip_vs_conn_expire(), ip_vs_unbind_dest(), 6.1 and 6.12.
+    """
+    conn = t.conns[c]
+    if conn.marks & ONE_PACKET == 0:
+        unhash_conn(t, c)
+    if conn.marks & TEMPLATE != 0:
+        t.dests[conn.dest].persist -= 1
+    elif conn.dest != 0:
+        dest = t.dests[conn.dest]
+        dest.total -= 1
+        if dest.upper != 0:
+            vacated(t, dest)
+        if conn.marks & INACTIVE == 0:
+            dest.active -= 1
     director = t.director[0]
     conn.serial = 0
     conn.next_same_hash = director.free_conn
     director.free_conn = c
 
 
-@kernel
+@seldom
 def sweep_removed(t: Tables) -> None:
-    """Delete every entry whose destination is no longer in its service (expire_nodest_conn).
+    """Delete every entry whose destination is no longer in its service (expire_nodest_conn), and then its template.
 
     Source
     ------
-    facts: packet-path.md section 11.3; ip_vs_conn.c ip_vs_expire_nodest_conn_flush(), 6.1 and 6.12.
+    facts: packet-path.md sections 8.4 and 11.3; ip_vs_conn.c ip_vs_expire_nodest_conn_flush(), 6.1 and 6.12.
     """
     for c in range(1, t.director[0].conns_used + 1):
         conn = t.conns[c]
-        if conn.serial != 0 and t.dests[conn.dest].available == 0:
-            disarm(t, c)
-            expire(t, c)
+        if conn.serial == 0 or conn.dest == 0 or t.dests[conn.dest].available != 0 or conn.marks & CONTROLS != 0:
+            continue
+        template = t.links[c].control if conn.marks & CONTROLLED != 0 else 0
+        disarm(t, c)
+        expire(t, c)
+        if template != 0 and t.conns[template].marks & CONTROLS == 0:
+            disarm(t, template)
+            expire(t, template)
 
 
 @kernel
@@ -249,5 +397,5 @@ def rehash_conns(t: Tables, old_heads: list[int], old_buckets: int) -> None:
             c = following
         while newest_last != 0:
             following = t.conns[newest_last].next_same_hash
-            _hash(t, newest_last)
+            hash_conn(t, newest_last)
             newest_last = following

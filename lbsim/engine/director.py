@@ -4,21 +4,34 @@ A packet from a client (``request``): find its connection entry, else schedule i
 entry's state, forward it, re-arm the entry's timer. A packet from a real server (``reply``): find its entry, else
 let it pass untranslated. Before each packet the clock moves to its tick and timers that are due fire.
 
-Kernel counterpart: ip_vs_core.c. Modelled: TCP and UDP over NAT, requests that arrive at the director, replies that it
-forwards. Not yet: ICMP errors, fragments, local clients and servers, persistence, one-packet scheduling.
+Kernel counterpart: ip_vs_core.c. Modelled: TCP, UDP and SCTP over NAT, requests that arrive at the director, replies
+that it forwards. Not yet: ICMP errors, fragments, local clients and servers.
 """
 
 from __future__ import annotations
 
-from lbsim.engine.conntable import client_bucket, expire, expire_now, find_in, find_out, new_conn, put, sweep_removed
+from lbsim.engine.conntable import (
+    client_bucket,
+    expire,
+    expire_now,
+    find_in,
+    find_out,
+    new_bypass,
+    new_conn,
+    put,
+    sweep_removed,
+)
 from lbsim.engine.forwarding import decide, masquerade, unmasquerade
 from lbsim.engine.lanes import COMPILED, kernel, prefetch
+from lbsim.engine.persistence import schedule_persistent
 from lbsim.engine.reasons import (
     DEST_REMOVED,
     DROP,
+    DROP_PACKET,
     FORWARD,
     FRAGMENT_SEEN,
     FTP_DATA_SOURCE,
+    FTP_NO_DEST,
     HEADER_CUT,
     ICMP_SEEN,
     INVALID_IP,
@@ -28,6 +41,8 @@ from lbsim.engine.reasons import (
     NEW,
     NO_CONNECTION,
     NO_DEST,
+    NO_DEST_UNTOLD,
+    NO_IKE,
     NO_RESPONDER,
     NO_SERVICE,
     NONE,
@@ -38,21 +53,31 @@ from lbsim.engine.reasons import (
     REJECT,
     RESCHEDULED,
     ROUTE,
+    SERVER_REFUSED,
+    TEMPLATE_ANSWERED,
     TTL_EXCEEDED,
     UNMODELLED,
 )
 from lbsim.engine.records import (
+    AH,
     BAD_IP_HEADER,
+    CONTROLLED,
+    CONTROLS,
     CUT_HEADER,
+    ESP,
     FRAGMENT,
     IN,
     IPV4,
+    MASQ,
     NO_PORTS,
+    ONE_PACKET,
     OUT,
     REPLY,
     RST,
+    SCTP,
     SYN,
     TCP,
+    TEMPLATE,
     UDP,
     WHOLE,
     Conn,
@@ -60,15 +85,19 @@ from lbsim.engine.records import (
     Packet,
     Tables,
 )
-from lbsim.engine.schedulers import schedule
-from lbsim.engine.services import FTP_DATA, clean_trash, find_service
-from lbsim.engine.tcp import finished, step_tcp
+from lbsim.engine.schedulers import run_timers, schedule
+from lbsim.engine.sctp import ABORT, CLOSED, INIT, NO_CHUNK, step_sctp
+from lbsim.engine.services import FTP, FTP_DATA, clean_trash, find_service
+from lbsim.engine.tcp import reusable, step_tcp
 from lbsim.engine.timers import take_due
 from lbsim.engine.udp import step_udp
 
 __all__ = ["advance", "receive", "receive_block"]
 
 AHEAD = 8  # packets
+IKE = 500  # the UDP port of IPsec's key exchange: its entry is that of AH and ESP packets, too
+DEFENCE_ON = 3  # of drop_packet; 1 and 2 are on only when memory runs short, which it never does here
+BY_ROUTING = 2  # AddressRow.local of what only a routing rule makes local
 
 
 @kernel
@@ -165,7 +194,7 @@ def request(t: Tables, p: Packet, v: Outcome) -> None:
         expire_now(t, c)
         c = 0
         reason = RESCHEDULED
-    if c != 0 and t.dests[t.conns[c].dest].available == 0:
+    if c != 0 and t.dests[t.conns[c].dest].available == 0 and t.conns[c].dest != 0:
         if t.director[0].expire_nodest_conn == 0:
             decide(v, DROP, DEST_REMOVED, t.conns[c].dest)
             return
@@ -181,9 +210,12 @@ def request(t: Tables, p: Packet, v: Outcome) -> None:
     conn = t.conns[c]
     count_in(t, conn.dest, p.length)
     if p.shape == WHOLE:
-        step_state(t, conn, p, IN)
+        step_state(t, c, p, IN)
     masquerade(p, conn, reason, v)
-    put(t, c)
+    if conn.marks & ONE_PACKET == 0:
+        put(t, c)
+    else:
+        expire(t, c)
 
 
 @kernel
@@ -196,12 +228,15 @@ def for_ipvs(t: Tables, p: Packet, v: Outcome) -> bool:
     """
     target = t.addresses[p.dst]
     director = t.director[0]
-    if target.local == 0:
+    if target.local != 1 and (target.local == 0 or p.mark == 0):
         decide(v, ROUTE, NOT_LOCAL, 0)
     elif (director.services_v4 if target.family == IPV4 else director.services_v6) == 0:
         decide(v, LOCAL, IPVS_OFF, 0)
-    elif p.proto != TCP and p.proto != UDP:
-        decide(v, LOCAL, OTHER_PROTOCOL, 0)
+    elif p.proto != TCP and p.proto != UDP and p.proto != SCTP:
+        if p.proto == AH or p.proto == ESP:
+            request_of_ipsec(t, p, v)
+        else:
+            decide(v, LOCAL, OTHER_PROTOCOL, 0)
     elif p.shape == NO_PORTS:
         decide(v, DROP, HEADER_CUT, 0)
     else:
@@ -211,18 +246,66 @@ def for_ipvs(t: Tables, p: Packet, v: Outcome) -> bool:
 
 @kernel
 def to_reschedule(t: Tables, p: Packet, conn: Conn) -> bool:
-    """Whether a SYN (whatever else is set) gives up the entry it matched and is scheduled anew.
+    """Whether a SYN (whatever else is set) or INIT gives up the entry it matched and is scheduled anew.
+
+    An entry with a template never goes for its state.
 
     Source
     ------
     facts: packet-path.md sections 2 and 11; ip_vs_core.c is_new_conn(), ip_vs_in(), 6.1 and 6.12.
     """
-    if p.proto != TCP or p.shape != WHOLE:
+    if p.shape != WHOLE or p.proto == UDP or (p.proto == SCTP and p.tcp_flags != INIT):
         return False
     director = t.director[0]
-    if director.expire_nodest_conn != 0 and t.dests[conn.dest].weight == 0:
+    if director.expire_nodest_conn != 0 and conn.dest != 0 and t.dests[conn.dest].weight == 0:
         return True
-    return director.conn_reuse_mode != 0 and finished(conn.state)
+    if director.conn_reuse_mode == 0 or conn.marks & CONTROLLED != 0:
+        return False
+    return reusable(conn, director.conn_reuse_mode) if p.proto == TCP else conn.state == CLOSED
+
+
+@kernel
+def request_of_ipsec(t: Tables, p: Packet, v: Outcome) -> None:
+    """An AH or ESP packet from a client: it goes where the key exchange of the two ends goes, on UDP port 500.
+
+    The entry's timer is armed anew, nothing else happens to it. Only addresses are translated.
+
+    Source
+    ------
+    facts: packet-path.md sections 5.2 and 7.4; ip_vs_proto_ah_esp.c ah_esp_conn_in_get(), 6.1 and 6.12.
+    """
+    c = ike_entry(t, p)
+    if c != 0 and t.dests[t.conns[c].dest].available == 0 and t.conns[c].dest != 0:
+        if t.director[0].expire_nodest_conn == 0:
+            decide(v, DROP, DEST_REMOVED, t.conns[c].dest)
+            return
+        expire_now(t, c)
+        c = 0
+    if c == 0:
+        decide(v, LOCAL, NO_IKE, 0)
+        return
+    count_in(t, t.conns[c].dest, p.length)
+    masquerade(p, t.conns[c], KNOWN, v)
+    put(t, c)
+
+
+@kernel
+def ike_entry(t: Tables, p: Packet) -> int:
+    """The entry of the key exchange between the packet's ends, or 0.
+
+    Source
+    ------
+    facts: packet-path.md section 5.2; ip_vs_proto_ah_esp.c ah_esp_conn_fill_param_proto().
+    """
+    proto = p.proto
+    p.proto = UDP
+    p.sport = IKE
+    p.dport = IKE
+    c = find_in(t, p) if p.direction == IN else find_out(t, p)
+    p.proto = proto
+    p.sport = 0
+    p.dport = 0
+    return c
 
 
 @kernel
@@ -231,43 +314,123 @@ def try_schedule(t: Tables, p: Packet, v: Outcome) -> int:
 
     Source
     ------
-    facts: packet-path.md sections 4.1 to 4.3; ip_vs_proto_tcp.c tcp_conn_schedule(), ip_vs_core.c ip_vs_schedule() and
-    ip_vs_leave(), 6.1 and 6.12.
+    facts: packet-path.md sections 4.1 to 4.3; ip_vs_proto_tcp.c tcp_conn_schedule() and likewise of UDP and SCTP,
+    ip_vs_core.c ip_vs_schedule(), 6.1 and 6.12.
     """
-    if p.shape == CUT_HEADER:
+    if p.shape == CUT_HEADER or (p.proto == SCTP and p.tcp_flags == NO_CHUNK):
         decide(v, DROP, HEADER_CUT, 0)
         return 0
     s = find_service(t, p.proto, p.dst, p.dport, p.mark)
     if s == 0:
         decide(v, LOCAL, NO_SERVICE, 0)
         return 0
-    if p.proto == TCP and (p.tcp_flags & RST != 0 or (p.tcp_flags & SYN == 0 and t.director[0].sloppy_tcp == 0)):
+    if not may_open(t, p):
         decide(v, LOCAL, NOT_SYN, 0)
+        return 0
+    if t.director[0].drop_packet == DEFENCE_ON and to_drop(t):
+        decide(v, DROP, DROP_PACKET, 0)
         return 0
     if p.sport == FTP_DATA:
         decide(v, LOCAL, FTP_DATA_SOURCE, 0)
         return 0
-    d = schedule(t, s, p)
-    if d == 0:
-        decide(v, REJECT, NO_DEST, 0)
-        return 0
+    service = t.services[s]
+    marks = ONE_PACKET if service.one_packet != 0 and p.proto == UDP else 0
+    c = schedule_persistent(t, s, p, marks) if service.persistent != 0 else schedule_once(t, s, p, marks)
+    if c == 0:
+        return leave(t, s, p, marks, v)
     t.services[s].conns += 1
-    t.dests[d].conns += 1
-    return new_conn(t, p, d)
+    t.dests[t.conns[c].dest].conns += 1
+    return c
 
 
 @kernel
-def step_state(t: Tables, conn: Conn, p: Packet, direction: int) -> None:
+def may_open(t: Tables, p: Packet) -> bool:
+    """Whether a packet without entry is one that opens a connection, or the director is sloppy about it.
+
+    Source
+    ------
+    facts: packet-path.md section 4.1; ip_vs_proto_tcp.c tcp_conn_schedule(), ip_vs_proto_sctp.c sctp_conn_schedule().
+    """
+    director = t.director[0]
+    if p.proto == TCP:
+        return p.tcp_flags & RST == 0 and (p.tcp_flags & SYN != 0 or director.sloppy_tcp != 0)
+    if p.proto == SCTP:
+        return p.tcp_flags == INIT or (p.tcp_flags != ABORT and director.sloppy_sctp != 0)
+    return True
+
+
+@kernel
+def to_drop(t: Tables) -> bool:
+    """Whether drop_packet drops this packet, that would have opened a connection: the first one and then each n-th.
+
+    Source
+    ------
+    facts: packet-path.md section 20; ip_vs.h ip_vs_todrop(), ip_vs_ctl.c update_defense_level().
+    """
+    director = t.director[0]
+    if director.am_droprate == 0:
+        return False
+    director.drop_counter -= 1
+    if director.drop_counter > 0:
+        return False
+    director.drop_counter = director.am_droprate
+    return True
+
+
+@kernel
+def schedule_once(t: Tables, s: int, p: Packet, marks: int) -> int:
+    """A new entry for the client's packet to a service that is not persistent; 0 if there is no destination.
+
+    Source
+    ------
+    facts: packet-path.md section 4.2; ip_vs_core.c ip_vs_schedule(), 6.1 and 6.12.
+    """
+    service = t.services[s]
+    if service.fwmark == 0 and p.dport != service.port:
+        return 0
+    d = schedule(t, s, p)
+    if d == 0:
+        return 0
+    dport = t.dests[d].port
+    return new_conn(t, p, d, dport if dport != 0 else p.dport, marks)
+
+
+@kernel
+def leave(t: Tables, s: int, p: Packet, marks: int, v: Outcome) -> int:
+    """What becomes of a packet whose service has no destination for it: a new entry that bypasses, or 0 with the
+    verdict written.
+
+    Source
+    ------
+    facts: packet-path.md section 4.3; ip_vs_core.c ip_vs_leave(), 6.1 and 6.12.
+    """
+    service = t.services[s]
+    by_routing = t.addresses[p.dst].local == BY_ROUTING
+    if t.director[0].cache_bypass != 0 and service.fwmark != 0 and by_routing:
+        return new_bypass(t, p, marks)
+    if service.port == FTP and p.dport != FTP:
+        decide(v, LOCAL, FTP_NO_DEST, 0)
+    elif by_routing:
+        decide(v, DROP, NO_DEST_UNTOLD, 0)
+    else:
+        decide(v, REJECT, NO_DEST, 0)
+    return 0
+
+
+@kernel
+def step_state(t: Tables, c: int, p: Packet, direction: int) -> None:
     """Let the packet move the entry's state and timeout.
 
     Source
     ------
     facts: packet-path.md section 7; ip_vs_core.c ip_vs_set_state().
     """
-    if conn.proto == TCP:
-        step_tcp(t, conn, p.tcp_flags, direction)
+    if p.proto == TCP:
+        step_tcp(t, c, p.tcp_flags, direction)
+    elif p.proto == UDP:
+        step_udp(t, c, direction)
     else:
-        step_udp(t, conn)
+        step_sctp(t, c, p.tcp_flags, direction)
 
 
 @kernel
@@ -285,22 +448,78 @@ def reply(t: Tables, p: Packet, v: Outcome) -> None:
         decide(v, REJECT, TTL_EXCEEDED, 0)
         return
     hooked = director.services_v4 if t.addresses[p.src].family == IPV4 else director.services_v6
-    if hooked == 0 or (p.proto != TCP and p.proto != UDP):
-        decide(v, ROUTE, NOT_BALANCED, 0)
+    if hooked == 0 or (p.proto != TCP and p.proto != UDP and p.proto != SCTP):
+        if hooked != 0 and (p.proto == AH or p.proto == ESP):
+            reply_of_ipsec(t, p, v)
+        else:
+            decide(v, ROUTE, NOT_BALANCED, 0)
         return
     c = find_out(t, p) if p.shape != NO_PORTS else 0
     if c == 0:
-        decide(v, ROUTE, NO_CONNECTION, 0)
+        reply_without_entry(t, p, v)
         return
     conn = t.conns[c]
+    if conn.marks & TEMPLATE != 0:
+        decide(v, UNMODELLED, TEMPLATE_ANSWERED, conn.dest)
+        return
     if p.shape == CUT_HEADER:
         decide(v, DROP, HEADER_CUT, conn.dest)
         put(t, c)
         return
     count_out(t, conn.dest, p.length)
-    step_state(t, conn, p, OUT)
+    step_state(t, c, p, OUT)
     unmasquerade(p, conn, v)
     put(t, c)
+
+
+@kernel
+def reply_of_ipsec(t: Tables, p: Packet, v: Outcome) -> None:
+    """An AH or ESP packet from a real server; see :func:`request_of_ipsec`.
+
+    Source
+    ------
+    facts: packet-path.md sections 7.4 and 12; ip_vs_proto_ah_esp.c ah_esp_conn_out_get(), 6.1 and 6.12.
+    """
+    c = ike_entry(t, p)
+    if c == 0:
+        decide(v, ROUTE, NO_CONNECTION, 0)
+        return
+    count_out(t, t.conns[c].dest, p.length)
+    unmasquerade(p, t.conns[c], v)
+    put(t, c)
+
+
+@kernel
+def reply_without_entry(t: Tables, p: Packet, v: Outcome) -> None:
+    """A real server's packet that belongs to no entry: routed, unless nat_icmp_send has it refused.
+
+    Source
+    ------
+    facts: packet-path.md section 12; ip_vs_core.c ip_vs_out(), 6.1 and 6.12.
+    """
+    if t.director[0].nat_icmp_send != 0 and p.shape != NO_PORTS and from_real_server(t, p):
+        last = (p.proto == TCP and p.tcp_flags & RST != 0) or (p.proto == SCTP and p.tcp_flags == ABORT)
+        if not last:
+            decide(v, REJECT, SERVER_REFUSED, 0)
+            return
+    decide(v, ROUTE, NO_CONNECTION, 0)
+
+
+@kernel
+def from_real_server(t: Tables, p: Packet) -> bool:
+    """Whether a packet comes from a destination over NAT of some service of its protocol, or by firewall mark.
+
+    Source
+    ------
+    facts: packet-path.md section 12; ip_vs_ctl.c ip_vs_has_real_service(), 6.1 and 6.12.
+    """
+    for d in range(1, t.director[0].dests_used + 1):
+        dest = t.dests[d]
+        if dest.available != 0 and dest.addr == p.src and dest.port == p.sport and dest.method == MASQ:
+            service = t.services[dest.service]
+            if service.proto == p.proto or service.fwmark != 0:
+                return True
+    return False
 
 
 @kernel
@@ -353,18 +572,42 @@ def advance(t: Tables, tick: int) -> None:
         if due > director.now:
             director.now = due
         if director.wheel_next != 0 and director.wheel_next <= director.now:
-            c = take_due(t)
-            while c != 0:
-                expire(t, c)
-                c = take_due(t)
+            expire_due(t)
         if director.sweep_fire != 0 and director.sweep_fire <= director.now:
             director.sweep_fire = 0
             sweep_removed(t)
         if director.trash_fire != 0 and director.trash_fire <= director.now:
             clean_trash(t)
+        if director.scheduler_fire != 0 and director.scheduler_fire <= director.now:
+            run_timers(t)
         due = next_event(t)
     if tick > director.now:
         director.now = tick
+
+
+@kernel
+def expire_due(t: Tables) -> None:
+    """Let every timer of this tick fire; those of templates that control others after those of the others.
+
+    Source
+    ------
+    facts: packet-path.md section 8.2; of two timers of one tick the kernel takes the one with the coarser level and
+    the one armed last first, which is mostly this order.
+    """
+    later = 0
+    c = take_due(t)
+    while c != 0:
+        if t.conns[c].marks & CONTROLS != 0:
+            t.timers[c].next = later
+            later = c
+        else:
+            expire(t, c)
+        c = take_due(t)
+    while later != 0:
+        following = t.timers[later].next
+        t.timers[later].next = 0
+        expire(t, later)
+        later = following
 
 
 @kernel
@@ -381,4 +624,6 @@ def next_event(t: Tables) -> int:
         due = director.sweep_fire
     if director.trash_fire != 0 and (due == 0 or director.trash_fire < due):
         due = director.trash_fire
+    if director.scheduler_fire != 0 and (due == 0 or director.scheduler_fire < due):
+        due = director.scheduler_fire
     return due

@@ -24,24 +24,55 @@ __all__ = [
     "Lane",
     "compiled_lane",
     "interpreted_lane",
+    "is_seldom",
     "kernel",
     "marked_functions",
     "prefetch",
+    "renewals",
+    "renewed",
     "replaced",
+    "seldom",
 ]
 
 F = TypeVar("F")
 
 COMPILED = False  # True for a function that runs in the compiled lane, if its module imports this name
 
-_MARKED: list[FunctionType] = []
+_MARKED: dict[FunctionType, None] = {}
+_SELDOM: set[object] = set()
+_RENEWALS: list[None] = []
 
 
 def kernel(function: F) -> F:
     """The function itself, noted as one that must run in both lanes."""
     assert isinstance(function, FunctionType)
-    _MARKED.append(function)
+    _MARKED[function] = None
     return function
+
+
+def renewed() -> None:
+    """Note that marked functions got other code: what was compiled of them is out of date."""
+    _RENEWALS.append(None)
+
+
+def renewals() -> int:
+    """How often marked functions got other code."""
+    return len(_RENEWALS)
+
+
+def seldom(function: F) -> F:
+    """The function itself, noted as one of both lanes that is not needed for most packets.
+
+    The compiled lane calls it, instead of putting its code in place of each call: that saves the compiler time.
+    """
+    kernel(function)
+    _SELDOM.add(function)
+    return function
+
+
+def is_seldom(function: object) -> bool:
+    """Whether a function was marked so."""
+    return function in _SELDOM
 
 
 @kernel
@@ -83,11 +114,20 @@ class Lane(Protocol):
         them; a field without column is 0.
         """
 
+    def filled(self, table: Any, columns: dict[str, Any]) -> Any:
+        """The first rows of a table with what :meth:`rows` would give them, if the same fields are given each time.
+
+        The compiled lane writes over them, and fields without column stay 0: no memory is asked for.
+        """
+
     def read(self, table: Any, names: tuple[str, ...], rows: int) -> dict[str, Any]:
         """The named fields of the first rows, as columns."""
 
     def function(self, marked: F) -> F:
         """The callable that works on this lane's tables."""
+
+    def refusal(self, marked: F, *arguments: Any) -> str:
+        """Why this lane cannot run a function on such arguments; "" if it can."""
 
     def at_hand(self, name: str) -> bool:
         """Whether a function of that name can run without being compiled first."""
@@ -123,11 +163,17 @@ class _Interpreted:
         names = [field.name for field in fields(record)]
         return list(map(record, *(columns[name].tolist() if name in columns else repeat(0) for name in names)))
 
+    def filled(self, table: Any, columns: dict[str, Any]) -> Any:
+        return self.rows(type(table[0]), columns)
+
     def read(self, table: Any, names: tuple[str, ...], rows: int) -> dict[str, Any]:
         return {name: list(map(attrgetter(name), islice(table, rows))) for name in names}
 
     def function(self, marked: F) -> F:
         return marked
+
+    def refusal(self, marked: F, *arguments: Any) -> str:
+        return ""
 
     def at_hand(self, name: str) -> bool:
         return True

@@ -2,14 +2,63 @@
 
 Kernel counterpart: the version chapters of the fact sheets (schedulers.md section 7, packet-path.md section 22). A
 difference is a named switch here, never a version comparison in an algorithm. For what is modelled so far 6.1.192
-and 6.12.117 agree.
+and 6.12.117 agree. Numbers of inactive connections are listed differently by older kernels, but as long as one packet
+follows the other there is nothing to see of that.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["PROFILES", "SYSCTLS", "Profile"]
+__all__ = [
+    "PROFILES",
+    "SWITCHES",
+    "SYSCTLS",
+    "Profile",
+    "Switch",
+    "Sysctl",
+    "profiles_text",
+    "refused_value",
+    "sysctls_page",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """A behaviour that differs between kernels: how current ones do it, and what it was like if the switch is on."""
+
+    current: str
+    older: str
+
+
+#: Field of the engine's Director, name -> what it changes. All are off in current kernels.
+SWITCHES: Mapping[str, Switch] = {
+    "load_of_inactive": Switch(
+        "lc, wlc, lblc, lblcr, twos: a destination's load is 256 x active + all connections",
+        "it is 256 x active + inactive connections",
+    ),
+    "late_thresholds": Switch(
+        "an edit of thresholds makes a destination full, or takes it back, at once",
+        "a lower upper threshold has an effect with the next connection; a higher one takes the destination back",
+    ),
+    "any_threshold": Switch(
+        "an upper threshold above 2147483647 is refused (EINVAL)",
+        "it is accepted",
+    ),
+    "endless_cache": Switch(
+        "lblc, lblcr: a cache has at most 24576 addresses",
+        "it has no limit",
+    ),
+    "miscounted_cache": Switch(
+        "lblc: an address that moves to another destination is one entry",
+        "it counts once more with each move, so that the cache is cleaned earlier",
+    ),
+    "loses_scheduler": Switch(
+        "a service whose new scheduler cannot start (mh with more than 4093 destinations) keeps its old one",
+        "it has no scheduler any more",
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,19 +66,166 @@ class Profile:
     """A kernel's switches.
 
     ``hz`` is the number of ticks per second. ``boot_jiffies`` is the tick counter of a machine that has just booted:
-    the kernel starts it five minutes before it passes 2**32.
+    the kernel starts it five minutes before it passes 2**32. ``on`` are the names of the switches that are on.
     """
 
     name: str
     hz: int = 250
+    on: frozenset[str] = frozenset()
 
     @property
     def boot_jiffies(self) -> int:
         return 2**32 - 300 * self.hz
 
 
-#: Name -> profile. Both are Debian's builds (HZ=250).
-PROFILES: dict[str, Profile] = {name: Profile(name) for name in ("linux-6.1.192", "linux-6.12.117")}
+#: Name -> profile. All are Debian's builds (HZ=250); the newest of a series comes first.
+PROFILES: dict[str, Profile] = {
+    profile.name: profile
+    for profile in (
+        Profile("linux-6.1.192"),
+        Profile("linux-6.12.117"),
+        Profile("linux-6.1.0", on=frozenset(SWITCHES)),
+        Profile("linux-6.12.0", on=frozenset(SWITCHES)),
+    )
+}
 
-#: Modelled tunables below net.ipv4.vs. -> the kernel's default.
-SYSCTLS: dict[str, int] = {"conn_reuse_mode": 1, "expire_nodest_conn": 0, "sloppy_tcp": 0}
+
+@dataclass(frozen=True, slots=True)
+class Sysctl:
+    """A tunable below net.ipv4.vs.
+
+    ``default`` is the kernel's. ``kernel`` are the least and the greatest value that it takes, ``modelled`` those that
+    lbsim knows; None: any. ``switch`` says whether it is a field of the engine's director of the same name; all others
+    change nothing here, and ``effect`` says why.
+    """
+
+    default: int
+    effect: str
+    kernel: tuple[int, int] | None = None
+    modelled: tuple[int, int] | None = None
+    switch: bool = False
+
+
+_MEMORY = "1 and 2 are on only when memory runs short, which it never does here (2 then reads back as 1)"
+_SYNC = "none: the connection synchronisation daemon is not modelled, so none runs"
+_COPY = "none: it is about the periodic copy of counters"
+
+#: Name -> tunable. The page docs/sysctls.md is generated from here.
+SYSCTLS: dict[str, Sysctl] = {
+    "am_droprate": Sysctl(10, "drop_packet=3 drops each packet of this number", switch=True),
+    "amemthresh": Sysctl(1024, "none: memory never runs short here"),
+    "backup_only": Sysctl(0, _SYNC),
+    "cache_bypass": Sysctl(
+        0,
+        "1: a service by firewall mark without a usable destination sends packets on to where their sender wanted "
+        "them, if only a routing rule brought them to the director",
+        switch=True,
+    ),
+    "conn_reuse_mode": Sysctl(
+        1,
+        "a SYN (SCTP: INIT) on an entry that is finished and has no template is scheduled anew, unless 0; bit 2 adds "
+        "FIN_WAIT of entries of which no answer was seen",
+        switch=True,
+    ),
+    "conntrack": Sysctl(0, "0: entries take no part in connection tracking. 1 is not modelled", modelled=(0, 0)),
+    "drop_entry": Sysctl(0, f"{_MEMORY}. 3 drops entries at random and is not modelled", (0, 3), (0, 2)),
+    "drop_packet": Sysctl(
+        0,
+        f"3: of the packets that would open a connection the first one is dropped, and then each am_droprate-th. "
+        f"{_MEMORY}",
+        (0, 3),
+        switch=True,
+    ),
+    "expire_nodest_conn": Sysctl(
+        0,
+        "1: entries of a removed destination are deleted, and a SYN (INIT) on an entry whose destination has weight 0 "
+        "is scheduled anew",
+        switch=True,
+    ),
+    "expire_quiescent_template": Sysctl(
+        0, "1: templates of a destination with weight 0 are no longer followed", switch=True
+    ),
+    "ignore_tunneled": Sysctl(0, "none: the director itself takes no packet out of another one here", switch=True),
+    "lblc_expiration": Sysctl(86400, "seconds after which lblc forgets an address that nobody asked for", switch=True),
+    "lblcr_expiration": Sysctl(86400, "likewise for lblcr; and after which a set shrinks", switch=True),
+    "nat_icmp_send": Sysctl(
+        0,
+        "1: a packet of a destination over NAT that belongs to no entry is refused, with port unreachable",
+        switch=True,
+    ),
+    "pmtu_disc": Sysctl(1, "1: what is too large for a tunnel is refused if it must not be fragmented", switch=True),
+    "run_estimation": Sysctl(1, _COPY),
+    "schedule_icmp": Sysctl(0, "1: ICMP errors may open connections", switch=True),
+    "secure_tcp": Sysctl(0, f"3: the stricter state table of TCP. {_MEMORY}", (0, 3), switch=True),
+    "sloppy_sctp": Sysctl(0, "1: any SCTP packet but an ABORT may open a connection", switch=True),
+    "sloppy_tcp": Sysctl(0, "1: any TCP packet but a RST may open a connection", switch=True),
+    "snat_reroute": Sysctl(1, "none: routing by source address is not modelled"),
+    "sync_persist_mode": Sysctl(0, _SYNC),
+    "sync_ports": Sysctl(1, _SYNC),
+    "sync_qlen_max": Sysctl(0, f"{_SYNC}; the kernel's default depends on the memory"),
+    "sync_refresh_period": Sysctl(0, _SYNC),
+    "sync_retries": Sysctl(0, _SYNC),
+    "sync_sock_size": Sysctl(0, _SYNC),
+    "sync_version": Sysctl(1, _SYNC),
+}
+
+
+def refused_value(name: str, value: int) -> str:
+    """Why the tunable cannot have this value; ``""`` if it can.
+
+    Source
+    ------
+    facts: packet-path.md section 20; ip_vs_ctl.c proc_do_defense_mode().
+    """
+    known = SYSCTLS[name]
+    if known.kernel and not known.kernel[0] <= value <= known.kernel[1]:
+        return f"the kernel refuses net.ipv4.vs.{name}={value} (EINVAL): expected {_range(known.kernel)}"
+    if known.modelled and not known.modelled[0] <= value <= known.modelled[1]:
+        return f"net.ipv4.vs.{name}={value} is not modelled: expected {_range(known.modelled)}"
+    return ""
+
+
+def _range(values: tuple[int, int]) -> str:
+    return f"{values[0]} to {values[1]}" if values[0] < values[1] else f"{values[0]}"
+
+
+def sysctls_page() -> str:
+    """The page ``docs/sysctls.md``: every tunable, its default, the values that lbsim takes, its effect.
+
+    Source
+    ------
+    lbsim's own.
+    """
+    rows = []
+    for name, known in SYSCTLS.items():
+        taken = known.modelled or known.kernel
+        rows.append(f"| `{name}` | {known.default} | {_range(taken) if taken else 'any'} | {known.effect} |")
+    lines = [
+        "# Tunables",
+        "",
+        "What lbsim makes of the kernel's tunables `net.ipv4.vs.*`. Another value than those listed is refused; so are",
+        "other names: `sync_threshold` (two numbers, no effect), `est_cpulist`, `est_nice` (6.12, no effect),",
+        "`debug_level` (not in Debian's kernels). This page is generated from `lbsim.engine.profile`.",
+        "",
+        "| name | default | values | effect |",
+        "| --- | --- | --- | --- |",
+        *rows,
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def profiles_text() -> str:
+    """Every profile by name, and below it what that kernel does otherwise than current ones.
+
+    Source
+    ------
+    lbsim's own.
+    """
+    lines = []
+    for profile in PROFILES.values():
+        lines.append(f"{profile.name}, HZ={profile.hz}{'' if profile.on else ': as current kernels do it'}")
+        for name, switch in SWITCHES.items():
+            if name in profile.on:
+                lines += [f"  {name}", f"    here:    {switch.older}", f"    current: {switch.current}"]
+    return "\n".join(lines)

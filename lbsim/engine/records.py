@@ -26,6 +26,8 @@ u1: TypeAlias = Annotated[int, "u1"]
 IP_ANY = 0  # of templates of services by firewall mark
 TCP = 6
 UDP = 17
+ESP = 50
+AH = 51
 SCTP = 132
 
 # Directions of a packet, as a trace gives them
@@ -53,6 +55,8 @@ SCHED_2 = 16
 SCHED_3 = 32
 SH_FALLBACK = SCHED_1
 SH_PORT = SCHED_2
+MH_FALLBACK = SCHED_1
+MH_PORT = SCHED_2
 
 # Forwarding methods (the kernel's numbers)
 MASQ = 0
@@ -71,10 +75,13 @@ TUN_REMCSUM = 2
 # Marks of a connection entry
 INACTIVE = 1  # counted as inactive at its destination
 NO_OUTPUT = 2  # no reply was seen yet; never with NAT
-TEMPLATE = 4  # a persistence entry
+TEMPLATE = 4  # a persistence entry; its state is 0 or ASSURED
 ONE_PACKET = 8  # never in the table, gone after its packet
 CONTROLLED = 16  # has a controlling entry, its template: Link.control
 CONTROLS = 32  # is the controlling entry of others: Link.controls > 0
+
+# State of a template: an entry that it controls was seen to be answered
+ASSURED = 1
 
 # Address families
 IPV4 = 4
@@ -94,7 +101,13 @@ class Director:
     dests_used: i4 = 0
     conns_used: i4 = 0
     buckets_used: i4 = 0
+    mh_slots_used: i4 = 0
+    cache_heads_used: i4 = 0
+    cached_used: i4 = 0
+    members_used: i4 = 0
     free_conn: i4 = 0
+    free_cached: i4 = 0
+    free_member: i4 = 0
     address_mask: i8 = 0  # number of address_heads - 1; likewise below
     service_mask: i8 = 0
     dest_mask: i8 = 0
@@ -104,6 +117,8 @@ class Director:
     trash_first: i4 = 0  # removed destinations that may come back, newest first
     trash_fire: i8 = 0  # when the trash is looked at next; 0: trash is empty
     sweep_fire: i8 = 0  # when connections of removed destinations are deleted; 0: no sweep is due
+    scheduler_fire: i8 = 0  # the earliest Service.timer_fire; 0: no scheduler's timer is pending
+    random_state: i8 = 1  # what twos draws from; the next number depends on nothing else
     port_0: i4 = 0  # how many services have port 0 (those by firewall mark count, too); likewise below
     port_21: i4 = 0
     by_mark: i4 = 0  # how many services by firewall mark there are
@@ -121,6 +136,15 @@ class Director:
     nat_icmp_send: i4 = 0
     ignore_tunneled: i4 = 0
     pmtu_disc: i4 = 1
+    lblc_expiration: i4 = 86400  # seconds
+    lblcr_expiration: i4 = 86400
+    # Switches of the profile; 0 is how current kernels do it, see profile.py
+    load_of_inactive: i1 = 0
+    late_thresholds: i1 = 0
+    any_threshold: i1 = 0
+    endless_cache: i1 = 0
+    miscounted_cache: i1 = 0
+    loses_scheduler: i1 = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -133,7 +157,7 @@ class AddressRow:
     word2: i8 = 0
     word3: i8 = 0
     fold: i8 = 0  # xor of the words: what hashing schedulers start from
-    local: i1 = 0  # 1: an address of the director (it is or was a service's)
+    local: i1 = 0  # 1: an address of the director (it is or was a service's); 2: only routing delivers it there
     next_same_hash: i4 = 0
 
 
@@ -150,13 +174,27 @@ class Service:
     one_packet: i1 = 0
     timeout: i8 = 0  # of its templates, ticks
     netmask: i8 = 0  # for templates: the mask as a number (IPv4), the prefix length (IPv6)
-    scheduler: i2 = 0
+    scheduler: i2 = 0  # see schedulers.NUMBERS; 0: none, nobody ever gets a destination
     sched_flags: i4 = 0
     exists: i1 = 0
     next_same_hash: i4 = 0
     first: i4 = 0  # newest destination
-    cursor: i4 = 0  # scheduler's own: rr
-    buckets: i4 = 0  # scheduler's own: where its 256 buckets begin (sh)
+    # Schedulers' own
+    cursor: i4 = 0  # rr, wrr: the destination picked last; 0: start at the head of the list
+    lap: i4 = 0  # wrr: the weight that this lap asks for
+    top_lap: i4 = 0  # wrr: that of the first lap; 0: no destination has a weight
+    lap_step: i4 = 0  # wrr: how much less the next lap asks for
+    buckets: i4 = 0  # sh, dh: where its 256 buckets begin
+    mh_slots: i4 = 0  # mh: where its slots begin
+    cache_heads: i4 = 0  # lblc, lblcr: where the 1024 buckets of its cache begin
+    cache_count: i4 = 0  # lblc, lblcr: entries, as the kernel counts them
+    cache_rounds: i4 = 0  # lblc, lblcr: timer rounds until the full check
+    cache_rover: i4 = 0  # lblc, lblcr: the bucket that was looked at last
+    timer_fire: i8 = 0  # when the scheduler's timer fires; 0: it is not pending
+    own_1: i8 = 0  # for schedulers that do not come with lbsim; so are the next ones
+    own_2: i8 = 0
+    own_3: i8 = 0
+    own_4: i8 = 0
     conns: i8 = 0
     in_packets: i8 = 0
     out_packets: i8 = 0
@@ -177,8 +215,8 @@ class Dest:
     tun_type: i1 = 0
     tun_flags: i1 = 0
     tun_port: i4 = 0
-    upper: i4 = 0  # thresholds of connections; 0: none
-    lower: i4 = 0
+    upper: i8 = 0  # thresholds of connections; 0: none
+    lower: i8 = 0
     available: i1 = 0  # 1: in its service's list; 0: removed
     overload: i1 = 0
     active: i4 = 0
@@ -188,6 +226,9 @@ class Dest:
     next: i4 = 0  # in the service's list, newest first; in the trash likewise
     prev: i4 = 0
     next_same_hash: i4 = 0
+    mh_slot: i4 = 0  # mh, while it fills its slots: the slot taken last
+    mh_skip: i4 = 0  # ... and how far away the next one is tried
+    own: i8 = 0  # for schedulers that do not come with lbsim
     idle_start: i8 = 0  # tick at which the trash first saw it without connections
     conns: i8 = 0
     in_packets: i8 = 0
@@ -228,7 +269,26 @@ class Link:
 
     control: i4 = 0  # the controlling entry
     controls: i4 = 0  # how many entries it controls
-    fwmark: i8 = 0  # of a template of a service by firewall mark: it is its virtual address
+
+
+@dataclass(slots=True, eq=False)
+class CachedAddress:
+    """What lblc or lblcr remembers of one address of one service."""
+
+    addr: i4 = 0
+    dest: i4 = 0  # lblc: who gets its connections
+    member: i4 = 0  # lblcr: the newest member of its set
+    next_same_hash: i4 = 0  # in its bucket, newest first; in the free list likewise
+    last_use: i8 = 0  # tick
+    last_change: i8 = 0  # lblcr: tick at which the set changed
+
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """A destination in the set of a :class:`CachedAddress` (lblcr)."""
+
+    dest: i4 = 0
+    next: i4 = 0  # in the set, newest first; in the free list likewise
 
 
 @dataclass(slots=True, eq=False)
@@ -332,15 +392,21 @@ class Tables:
     links: list[Link]
     timers: list[Timer]
     flows: list[Flow]
+    cached: list[CachedAddress]
+    members: list[Member]
     address_heads: list[int]  # bucket -> newest address
     service_heads: list[int]  # bucket -> newest service
     dest_heads: list[int]  # bucket -> newest destination
     conn_heads: list[int]  # bucket -> newest connection entry
     wheel_heads: list[int]  # slot -> connection whose timer waits there
-    sh_buckets: list[int]  # 256 per sh service: bucket -> destination
+    hash_buckets: list[int]  # 256 per sh or dh service: bucket -> destination
+    mh_slots: list[int]  # 4093 per mh service: slot -> destination
+    cache_heads: list[int]  # 1024 per lblc or lblcr service: bucket -> newest cached address
     tcp_next: list[int]  # (direction, state, flags) -> next state, see tcp.py
     tcp_timeouts: list[int]  # TCP state -> ticks
     udp_timeouts: list[int]  # UDP state (there is one) -> ticks
+    sctp_next: list[int]  # (direction, state, event) -> next state, see sctp.py
+    sctp_timeouts: list[int]  # SCTP state -> ticks
 
 
 def field_types(record: type[Any]) -> list[tuple[str, str]]:

@@ -13,15 +13,15 @@ number. The caller has made room for one more row.
 from __future__ import annotations
 
 from lbsim.engine.addresses import unicast
-from lbsim.engine.conntable import relief
 from lbsim.engine.hashing import row_bucket
-from lbsim.engine.lanes import kernel
-from lbsim.engine.records import IPV4, TCP, Dest, DestRequest, Service, ServiceRequest, Tables
+from lbsim.engine.lanes import kernel, seldom
+from lbsim.engine.records import IPV4, IPV6, TCP, Dest, DestRequest, Service, ServiceRequest, Tables
 from lbsim.engine.schedulers import add_dest as tell_dest_added
 from lbsim.engine.schedulers import del_dest as tell_dest_deleted
 from lbsim.engine.schedulers import done_service, init_service
 from lbsim.engine.schedulers import upd_dest as tell_dest_edited
 from lbsim.engine.tcp import ESTABLISHED, FIN_WAIT
+from lbsim.engine.thresholds import set_thresholds
 from lbsim.engine.timers import fire_tick
 
 __all__ = [
@@ -145,6 +145,8 @@ def add_service(t: Tables, u: ServiceRequest) -> int:
     """
     if requested_service(t, u) != 0:
         return EEXIST
+    if _wrong_netmask(u):
+        return EINVAL
     director = t.director[0]
     director.services_used += 1
     s = director.services_used
@@ -165,6 +167,17 @@ def add_service(t: Tables, u: ServiceRequest) -> int:
     _count_service(t, service, 1)
     init_service(t, s)
     return 0
+
+
+@kernel
+def _wrong_netmask(u: ServiceRequest) -> bool:
+    """Whether the request's netmask is no prefix length of IPv6; that of IPv4 may be anything.
+
+    Source
+    ------
+    facts: schedulers.md section 6.1; ip_vs_ctl.c ip_vs_add_service(), ip_vs_edit_service(), 6.1 and 6.12.
+    """
+    return u.family == IPV6 and (u.netmask < 1 or u.netmask > 128)
 
 
 @kernel
@@ -202,20 +215,46 @@ def _count_service(t: Tables, service: Service, change: int) -> None:
 def edit_service(t: Tables, u: ServiceRequest) -> int:
     """Replace a service's scheduler and options. The same scheduler keeps its state, another one starts afresh.
 
+    If the other one cannot start, the old one starts afresh and nothing else changes; kernels before June 2026
+    (``Director.loses_scheduler``) leave the service without scheduler.
+
     Source
     ------
-    facts: schedulers.md sections 1.6 and 4.3; ip_vs_ctl.c ip_vs_edit_service(), 6.1 and 6.12.
+    facts: schedulers.md sections 1.6, 4.3 and 7; ip_vs_ctl.c ip_vs_edit_service(), 6.1.192 and 6.12.117, and before.
     """
     s = requested_service(t, u)
     if s == 0:
         return ESRCH
+    if _wrong_netmask(u):
+        return EINVAL
     service = t.services[s]
-    _set_options(service, u)
     if service.scheduler != u.scheduler:
-        done_service(t, s)
-        service.scheduler = u.scheduler
-        init_service(t, s)
+        error = _change_scheduler(t, s, u.scheduler)
+        if error != 0:
+            return error
+    _set_options(service, u)
     return 0
+
+
+@kernel
+def _change_scheduler(t: Tables, s: int, scheduler: int) -> int:
+    """Give the service another scheduler; 0, or the error with which that one refuses to start.
+
+    Source
+    ------
+    facts: schedulers.md sections 4.3 and 7; ip_vs_ctl.c ip_vs_edit_service(), 6.1.192 and 6.12.117, and before.
+    """
+    service = t.services[s]
+    before = service.scheduler
+    done_service(t, s)
+    service.scheduler = scheduler
+    error = init_service(t, s)
+    if error != 0:
+        service.scheduler = 0
+        if t.director[0].loses_scheduler == 0:
+            service.scheduler = before
+            init_service(t, s)
+    return error
 
 
 @kernel
@@ -284,7 +323,7 @@ def add_dest(t: Tables, s: int, u: DestRequest) -> int:
     ------
     facts: schedulers.md sections 5.2, 5.4 and 6; ip_vs_ctl.c ip_vs_add_dest(), 6.1 and 6.12.
     """
-    error = _wrong_numbers(u)
+    error = _wrong_numbers(t, u)
     if error != 0:
         return error
     d = find_dest(t, s, u.addr, u.port)
@@ -299,7 +338,7 @@ def add_dest(t: Tables, s: int, u: DestRequest) -> int:
     dest = t.dests[d]
     service = t.services[s]
     dest.last_weight = u.weight
-    _set_dest(dest, u)
+    _set_dest(t, dest, u)
     dest.available = 1
     dest.prev = 0
     dest.next = service.first
@@ -311,22 +350,23 @@ def add_dest(t: Tables, s: int, u: DestRequest) -> int:
 
 
 @kernel
-def _wrong_numbers(u: DestRequest) -> int:
+def _wrong_numbers(t: Tables, u: DestRequest) -> int:
     """The kernel's error about a request's weight and thresholds, or 0.
 
     Source
     ------
-    facts: schedulers.md section 6.1; ip_vs_ctl.c ip_vs_add_dest(), ip_vs_edit_dest(), 6.1 and 6.12.
+    facts: schedulers.md sections 6.1 and 7; ip_vs_ctl.c ip_vs_add_dest(), ip_vs_edit_dest(), 6.1.192 and 6.12.117, and
+    before August 2026.
     """
     if u.weight < 0 or u.lower > u.upper:
         return ERANGE
-    if u.upper > MOST_CONNS:
+    if u.upper > MOST_CONNS and t.director[0].any_threshold == 0:
         return EINVAL
     return 0
 
 
 @kernel
-def _set_dest(dest: Dest, u: DestRequest) -> None:
+def _set_dest(t: Tables, dest: Dest, u: DestRequest) -> None:
     """What adding and editing a destination have in common.
 
     Source
@@ -340,25 +380,7 @@ def _set_dest(dest: Dest, u: DestRequest) -> None:
     dest.tun_type = u.tun_type
     dest.tun_flags = u.tun_flags
     dest.tun_port = u.tun_port
-    set_thresholds(dest, u.upper, u.lower)
-
-
-@kernel
-def set_thresholds(dest: Dest, upper: int, lower: int) -> None:
-    """Give a destination new thresholds; the same ones as before leave its overload flag alone.
-
-    Source
-    ------
-    facts: schedulers.md section 1.5, packet-path.md section 6; ip_vs_ctl.c __ip_vs_update_dest(), 6.1.192 and 6.12.117.
-    """
-    if dest.upper == upper and dest.lower == lower:
-        return
-    dest.upper = upper
-    dest.lower = lower
-    if upper == 0 or dest.total < relief(dest):
-        dest.overload = 0
-    elif dest.total >= upper:
-        dest.overload = 1
+    set_thresholds(t, dest, u.upper, u.lower)
 
 
 @kernel
@@ -416,13 +438,13 @@ def edit_dest(t: Tables, s: int, u: DestRequest) -> int:
     ------
     facts: schedulers.md section 5.2; ip_vs_ctl.c ip_vs_edit_dest(), 6.1 and 6.12.
     """
-    error = _wrong_numbers(u)
+    error = _wrong_numbers(t, u)
     if error != 0:
         return error
     d = find_dest(t, s, u.addr, u.port)
     if d == 0 or t.dests[d].available == 0:
         return ENOENT
-    _set_dest(t.dests[d], u)
+    _set_dest(t, t.dests[d], u)
     tell_dest_edited(t, s, d)
     return 0
 
@@ -484,7 +506,7 @@ def _to_trash(t: Tables, d: int) -> None:
         director.sweep_fire = director.now + 1
 
 
-@kernel
+@seldom
 def clean_trash(t: Tables) -> None:
     """Forget removed destinations that nothing has referred to for 120 s; look again in 60 s if any is left.
 

@@ -4,15 +4,39 @@ Kernel counterpart: ip_vs_proto_tcp.c. The director watches from the middle and 
 numbers. The state decides two things: the timeout, and whether the entry counts as active or inactive at its
 destination.
 
-Modelled: NAT's two directions of the normal table. Not yet: the table of one-sided views (DR, tunnel), secure_tcp.
+With direct routing and tunnels it sees one side only, until (if it is told to forward answers) a first answer comes
+by: such entries have a table of their own. secure_tcp replaces some transitions of all three.
 """
 
 from __future__ import annotations
 
+from lbsim.engine.conntable import assure
 from lbsim.engine.lanes import kernel
-from lbsim.engine.records import ACK, FIN, IN, INACTIVE, RST, SYN, Conn, Tables
+from lbsim.engine.records import (
+    ACK,
+    CONTROLLED,
+    FIN,
+    IN,
+    INACTIVE,
+    NO_OUTPUT,
+    RST,
+    SYN,
+    Conn,
+    Tables,
+)
 
-__all__ = ["STATES", "TRANSITIONS", "event", "next_states", "step_tcp", "timeouts"]
+__all__ = [
+    "SECURE",
+    "STATES",
+    "TRANSITIONS",
+    "count_active",
+    "event",
+    "next_states",
+    "reusable",
+    "step_tcp",
+    "timeouts",
+    "viewed",
+]
 
 #: State number -> name, as listings print it.
 STATES = (
@@ -75,10 +99,39 @@ TRANSITIONS: dict[str, dict[str, tuple[str, str, str, str]]] = {
         "LISTEN": ("CLOSE", "LISTEN", "LISTEN", "ESTABLISHED"),
         "SYNACK": ("CLOSE", "SYN_RECV", "TIME_WAIT", "ESTABLISHED"),
     },
+    "in only": {
+        "NONE": ("CLOSE", "SYN_RECV", "CLOSE", "ESTABLISHED"),
+        "ESTABLISHED": ("CLOSE", "ESTABLISHED", "FIN_WAIT", "ESTABLISHED"),
+        "SYN_SENT": ("CLOSE", "ESTABLISHED", "SYN_SENT", "SYN_SENT"),
+        "SYN_RECV": ("SYN_RECV", "SYN_RECV", "TIME_WAIT", "ESTABLISHED"),
+        "FIN_WAIT": ("CLOSE", "SYN_RECV", "FIN_WAIT", "FIN_WAIT"),
+        "TIME_WAIT": ("CLOSE", "SYN_RECV", "TIME_WAIT", "TIME_WAIT"),
+        "CLOSE": ("CLOSE", "SYN_RECV", "CLOSE", "CLOSE"),
+        "CLOSE_WAIT": ("CLOSE", "SYN_RECV", "CLOSE_WAIT", "CLOSE_WAIT"),
+        "LAST_ACK": ("LAST_ACK", "SYN_RECV", "LAST_ACK", "CLOSE"),
+        "LISTEN": ("LISTEN", "SYN_RECV", "LISTEN", "LISTEN"),
+        "SYNACK": ("CLOSE", "SYN_RECV", "TIME_WAIT", "ESTABLISHED"),
+    },
 }
 
+#: What secure_tcp changes: (direction, event, state) -> next state. facts: packet-path.md section 7.1
+SECURE: dict[tuple[str, str, str], str] = {
+    ("in", "SYN", "SYNACK"): "SYNACK",
+    ("in", "FIN", "SYNACK"): "SYNACK",
+    ("in", "ACK", "SYN_RECV"): "SYN_RECV",
+    ("in", "ACK", "SYNACK"): "SYNACK",
+    ("in", "RST", "SYNACK"): "CLOSE",
+    ("out", "SYN", "SYN_RECV"): "SYNACK",
+    ("out", "SYN", "SYNACK"): "SYNACK",
+    **{
+        ("in only", "SYN", state): "SYNACK"
+        for state in ("NONE", "FIN_WAIT", "TIME_WAIT", "CLOSE", "CLOSE_WAIT", "LAST_ACK", "LISTEN", "SYNACK")
+    },
+}
+EVENTS = ("RST", "SYN", "FIN", "ACK", "none of them")
 
-def next_states() -> list[int]:
+
+def next_states(*, secure: bool = False) -> list[int]:
     """The transitions as one list: (direction * 11 + state) * 64 + flags -> next state.
 
     Source
@@ -86,9 +139,11 @@ def next_states() -> list[int]:
     facts: packet-path.md section 7.1; a packet with none of the four flags closes, whatever the table says.
     """
     flat = []
-    for direction in ("in", "out"):
+    for direction, transitions in TRANSITIONS.items():
         for state in STATES:
-            following = (*TRANSITIONS[direction][state], "CLOSE")
+            following = [*transitions[state], "CLOSE"]
+            if secure:
+                following = [SECURE.get((direction, EVENTS[i], state), usual) for i, usual in enumerate(following)]
             flat += [STATES.index(following[event(flags)]) for flags in range(1 << FLAG_BITS)]
     return flat
 
@@ -122,7 +177,25 @@ def event(flags: int) -> int:
 
 
 @kernel
-def step_tcp(t: Tables, conn: Conn, flags: int, direction: int) -> None:
+def viewed(conn: Conn, direction: int) -> int:
+    """Which of the three tables a packet is looked up in: 0 in, 1 out, 2 in only.
+
+    An entry of which no answer was seen is one-sided, until the first answer.
+
+    Source
+    ------
+    facts: packet-path.md section 7.1; ip_vs_proto_tcp.c set_tcp_state(), ip_vs_proto_sctp.c set_sctp_state().
+    """
+    if conn.marks & NO_OUTPUT == 0:
+        return 0 if direction == IN else 1  # SCTP's; TCP has looked before, without a call
+    if direction == IN:
+        return 2
+    conn.marks -= NO_OUTPUT
+    return 1
+
+
+@kernel
+def step_tcp(t: Tables, c: int, flags: int, direction: int) -> None:
     """Move the entry's state on, count it as active or inactive, reload its timeout.
 
     Parameters
@@ -138,26 +211,50 @@ def step_tcp(t: Tables, conn: Conn, flags: int, direction: int) -> None:
     ------
     facts: packet-path.md sections 6 and 7; ip_vs_proto_tcp.c set_tcp_state(), 6.1 and 6.12.
     """
-    row = conn.state if direction == IN else len(STATES) + conn.state
+    conn = t.conns[c]
+    if conn.marks & NO_OUTPUT == 0:
+        row = conn.state if direction == IN else len(STATES) + conn.state
+    else:
+        row = viewed(conn, direction) * len(STATES) + conn.state
     state = t.tcp_next[(row << FLAG_BITS) + (flags & ((1 << FLAG_BITS) - 1))]
     if state != conn.state:
         conn.state = state
-        counts = state in (ESTABLISHED, SYN_SENT, SYN_RECV, SYNACK)
-        if counts and conn.marks & INACTIVE != 0:
-            t.dests[conn.dest].active += 1
-            conn.marks -= INACTIVE
-        elif not counts and conn.marks & INACTIVE == 0:
-            t.dests[conn.dest].active -= 1
-            conn.marks |= INACTIVE
+        count_active(t, conn, state in (ESTABLISHED, SYN_SENT, SYN_RECV, SYNACK))
+        if state == ESTABLISHED and conn.marks & CONTROLLED != 0:
+            assure(t, c)
     conn.timeout = t.tcp_timeouts[state]
 
 
 @kernel
-def finished(state: int) -> bool:
-    """Whether a SYN may open a new connection where an entry in this state still is.
+def count_active(t: Tables, conn: Conn, counts: bool) -> None:
+    """Count the entry as active or inactive at its destination, if it has one.
+
+    Source
+    ------
+    facts: packet-path.md section 6; ip_vs_proto_tcp.c set_tcp_state(), ip_vs_proto_sctp.c set_sctp_state().
+    """
+    if conn.dest == 0:
+        return
+    if counts and conn.marks & INACTIVE != 0:
+        t.dests[conn.dest].active += 1
+        conn.marks -= INACTIVE
+    elif not counts and conn.marks & INACTIVE == 0:
+        t.dests[conn.dest].active -= 1
+        conn.marks |= INACTIVE
+
+
+@kernel
+def reusable(conn: Conn, mode: int) -> bool:
+    """Whether a SYN may open a new connection where this entry still is.
+
+    Parameters
+    ----------
+    mode : conn_reuse_mode, not 0; with bit 2 a one-sided entry may go when the client has closed its side.
 
     Source
     ------
     facts: packet-path.md section 11.1; ip_vs_core.c is_new_conn_expected().
     """
-    return state in (TIME_WAIT, CLOSE)
+    if conn.state in (TIME_WAIT, CLOSE):
+        return True
+    return mode & 2 != 0 and conn.state == FIN_WAIT and conn.marks & NO_OUTPUT != 0

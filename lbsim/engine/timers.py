@@ -4,8 +4,9 @@ Kernel counterpart: kernel/time/timer.c. The wheel has nine levels of 64 slots; 
 A timeout is put into the finest level that reaches it and then waits for that slot's end, so it fires up to one slot
 late: 900 s at HZ=250 up to 16.4 s late. Which slot depends on the absolute tick.
 
-Not modelled: the order of two timers of the same tick, several processors. Only one thing depends on that order:
-whether the trash finds a destination idle in the very tick in which its last connection goes (here it does).
+Not modelled: the order of two timers of the same tick, several processors. Two things depend on that order: whether the
+trash finds a destination idle in the very tick in which its last connection goes (here it does), and whether a template
+goes in the very tick in which the last entry that it controls does (here it does).
 
 A packet re-arms its connection's timer, almost always to a later tick. Moving the entry each time would be work for
 nothing: the entry stays in its slot, and when the slot's turn comes it is put where it now belongs.

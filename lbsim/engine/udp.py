@@ -5,8 +5,9 @@ Kernel counterpart: ip_vs_proto_udp.c.
 
 from __future__ import annotations
 
+from lbsim.engine.conntable import assure
 from lbsim.engine.lanes import kernel
-from lbsim.engine.records import Conn, Tables
+from lbsim.engine.records import CONTROLLED, OUT, Tables
 
 __all__ = ["STATES", "step_udp", "timeouts"]
 
@@ -27,11 +28,14 @@ def timeouts(hz: int) -> list[int]:
 
 
 @kernel
-def step_udp(t: Tables, conn: Conn) -> None:
-    """Reload the entry's timeout; there is nothing else to a UDP packet.
+def step_udp(t: Tables, c: int, direction: int) -> None:
+    """Reload the entry's timeout; an answer assures the template that controls the entry.
 
     Source
     ------
     facts: packet-path.md section 7.2; ip_vs_proto_udp.c udp_state_transition(), 6.1 and 6.12.
     """
+    conn = t.conns[c]
     conn.timeout = t.udp_timeouts[conn.state]
+    if direction == OUT and conn.marks & CONTROLLED != 0:
+        assure(t, c)

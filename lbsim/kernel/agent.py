@@ -62,8 +62,9 @@ _RESULTS = "/dev/ttyS1"
 _ALWAYS = ("veth", "bridge", "ip_vs")
 _FOR_RULES = (
     "nf_tables", "nft_compat", "nft_chain_nat", "xt_MASQUERADE", "xt_mark", "xt_tcpudp",
-    "iptable_filter", "iptable_nat", "ip6table_filter", "ip6table_nat",
+    "iptable_filter", "iptable_nat", "iptable_mangle", "ip6table_filter", "ip6table_nat", "ip6table_mangle",
 )  # fmt: skip
+_DEFAULT_SCHEDULER = "wlc"
 _HOST_PROGRAMS = ("ipvsadm", "iptables", "ip6tables", "sysctl")
 _QUIET = 0.001  # a packet that has not come out after this many seconds does not come out
 _LEAD = 2_000_000  # nanoseconds between the end of the set-up and time 0, at least
@@ -174,6 +175,7 @@ class _Modules:
             if argv[0].startswith(("iptables", "ip6tables")):
                 self._load(*_FOR_RULES)
             elif argv[0] == "ipvsadm":
+                self._load(f"ip_vs_{_DEFAULT_SCHEDULER}")
                 for option, value in pairwise((*argv, "")):
                     if option in ("-s", "--scheduler"):
                         self._load(f"ip_vs_{value}")

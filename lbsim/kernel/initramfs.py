@@ -41,8 +41,8 @@ _INIT = b"#!/bin/python3 -S\nfrom lbsim.kernel.agent import main\n\nmain()\n"
 _FOLDERS = ("dev", "proc", "sys", "run", "tmp", "var", "etc")
 _WANTED = (
     "ip_vs", "ip_vs_*", "veth", "bridge",
-    "iptable_filter", "iptable_nat", "ip6table_filter", "ip6table_nat", "xt_MASQUERADE", "xt_conntrack", "xt_mark",
-    "xt_tcpudp", "nf_tables", "nft_compat", "nft_chain_nat", "nft_masq",
+    "iptable_filter", "iptable_nat", "iptable_mangle", "ip6table_filter", "ip6table_nat", "ip6table_mangle",
+    "xt_MASQUERADE", "xt_conntrack", "xt_mark", "xt_tcpudp", "nf_tables", "nft_compat", "nft_chain_nat", "nft_masq",
 )  # fmt: skip
 _XTABLES = (
     "libxt_standard", "libxt_MASQUERADE", "libipt_MASQUERADE", "libxt_tcp", "libxt_udp", "libxt_MARK", "libxt_mark",

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import astuple, replace
-from operator import add
+from operator import add, sub
 
 from lbsim.config import parse_command
 from lbsim.engine.lanes import Lane
@@ -81,6 +81,7 @@ class _Leftovers:
         self._copied: dict[tuple[str, str], Counters] = {}  # of those that were removed: what was surely copied
         self._uncopied: dict[tuple[str, str], Counters] = {}  # likewise, what was perhaps not
         self._back: dict[tuple[str, str], int] = {}  # when they were added again
+        self._anew: dict[tuple[str, str], int] = {}  # since when their counters are those of another service
 
     def note(self, director: Director, since: int) -> None:
         """Note the counters as they have been since ``since`` (ns)."""
@@ -100,31 +101,28 @@ class _Leftovers:
                 self._remove(director, at, lambda key: key == (str(service), str(dest)))
             case DeleteService(service=service):
                 self._remove(director, at, lambda key: key[0] == str(service))
-                self._forget_service(lambda key: key[0] == str(service))
+                self._forget_service(at, lambda key: key[0] == str(service))
             case Clear():
                 self._remove(director, at, lambda _: True)
-                self._forget_service(lambda _: True)
+                self._forget_service(at, lambda _: True)
 
     def _remove(self, director: Director, at: int, concerns: Callable[[tuple[str, str]], bool]) -> None:
-        copies = [counters for since, counters in self._copies if since <= at - COPIED_EVERY]
+        copies = [(since, counters) for since, counters in self._copies if since <= at - COPIED_EVERY]
+        since, counters = copies[-1] if copies else (0, {})
         for key, now in director.stats().dests.items():
             if concerns(key):
-                copied = copies[-1].get(key, Counters()) if copies else Counters()
+                copied = counters.get(key, Counters()) if since >= self._anew.get(key, 0) else Counters()
                 if at - self._back.pop(key, 0) < COPIED_EVERY:  # perhaps there was no copy since it came back
                     copied = self._copied.get(key, copied)
                 self._copied[key] = copied
-                self._uncopied[key] = Counters(*map(_since, astuple(now), astuple(copied)))
+                self._uncopied[key] = Counters(*map(sub, astuple(now), astuple(copied)))
 
-    def _forget_service(self, concerns: Callable[[tuple[str, str]], bool]) -> None:
+    def _forget_service(self, at: int, concerns: Callable[[tuple[str, str]], bool]) -> None:
         for key in [key for key in self._uncopied if concerns(key)]:
             known, left = self.most.get(key, Counters()), self._uncopied.pop(key)
             self.most[key] = Counters(*map(add, astuple(known), astuple(left)))
             del self._copied[key]
-
-
-def _since(now: int, copied: int) -> int:
-    """What was counted since a copy; all of it if counting began anew since then."""
-    return now - copied if now >= copied else now
+            self._anew[key] = at
 
 
 def setup_answers(job: Job, *, profile: str) -> Iterator[tuple[int, str]]:

@@ -242,7 +242,7 @@ class Result:
     """
 
     provenance: Provenance
-    addresses: tuple[str, ...]
+    addresses: Sequence[str]
     destinations: tuple[Destination, ...]
     columns: Mapping[str, IntColumn]
     moments: tuple[Moment, ...]  # the asked ones, in time order
@@ -337,7 +337,7 @@ class Result:
             "provenance": asdict(self.provenance),
             "verdicts": {v.value: v.name for v in Verdict},
             "reasons": {r.code: r.name for r in REASONS},
-            "addresses": self.addresses,
+            "addresses": list(self.addresses),
             "destinations": [asdict(d) for d in self.destinations],
             "moments": [self._moment_document(m) for m in self.moments],
             "final": self._moment_document(self.final),

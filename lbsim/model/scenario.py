@@ -407,10 +407,12 @@ class Scenario(_Model):
     """Also the folder's name under ``reports/``."""
     description: str = ""
     profile: str = "linux-6.1.192"
-    """Which kernel: ``linux-6.1.192`` or ``linux-6.12.117``."""
+    """Which kernel; ``lbsim profiles`` lists them."""
     seed: NonNegativeInt = 1
     start_jiffies: Annotated[int, Field(ge=0, lt=2**62)] | None = None
     """The kernel's tick at time 0: timers are rounded on absolute ticks. Default: a freshly booted kernel's."""
+    schedulers: list[str] = Field(default_factory=list)
+    """Schedulers of one's own: Python files, which are run, or installed entry points."""
     config: str | FileReference
     """The director's config: ``ipvsadm`` commands or a saved dump, and the router's iptables lines."""
     sysctls: dict[str, int] = Field(default_factory=dict)

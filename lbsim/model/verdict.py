@@ -85,7 +85,8 @@ REASONS: tuple[Reason, ...] = (
     ),
     Reason(
         code.RESCHEDULED, "rescheduled", Verdict.FORWARD,
-        "From a client: a SYN matched an entry that the kernel gives up (conn_reuse_mode and a finished connection, "
+        "From a client: a SYN (SCTP: INIT) matched an entry that the kernel gives up (conn_reuse_mode and a finished "
+        "connection without a template, "
         "or expire_nodest_conn and a destination of weight 0 or removed); the scheduler picked anew.",
         "ip_vs_core.c ip_vs_in()",
     ),
@@ -102,7 +103,7 @@ REASONS: tuple[Reason, ...] = (
     ),
     Reason(
         code.HEADER_CUT, "header_cut", Verdict.DROP,
-        "The transport header is not complete (TCP 20 bytes, UDP 8).",
+        "The transport header is not complete (TCP 20 bytes, UDP 8, SCTP 12 and, to open a connection, a chunk's 4).",
         "ip_vs_proto_tcp.c tcp_conn_schedule(), tcp_dnat_handler(); ip_vs_proto_udp.c likewise",
     ),
     Reason(
@@ -110,6 +111,18 @@ REASONS: tuple[Reason, ...] = (
         "Not a valid IP packet (version, header length, total length or IPv4 header checksum): the director's IP layer "
         "drops it, IPVS never sees it.",
         "ip_input.c ip_rcv_core(); ip6_input.c ip6_rcv_core()",
+    ),
+    Reason(
+        code.DROP_PACKET, "drop_packet", Verdict.DROP,
+        "From a client: the packet would have opened a connection, drop_packet is 3, and it was the first such one or "
+        "the am_droprate-th after the last one dropped.",
+        "ip_vs.h ip_vs_todrop()",
+    ),
+    Reason(
+        code.NO_DEST_UNTOLD, "no_dest_untold", Verdict.DROP,
+        "From a client: as no_dest, but to an address that only a routing rule makes the director's: the answer finds "
+        "no source address, so nobody is told.",
+        "ip_vs_core.c ip_vs_leave(); icmp.c icmp_send()",
     ),
     Reason(
         code.NO_DEST, "no_dest", Verdict.REJECT,
@@ -124,6 +137,12 @@ REASONS: tuple[Reason, ...] = (
         "ip_vs_xmit.c decrement_ttl(); ip_forward.c",
     ),
     Reason(
+        code.SERVER_REFUSED, "server_refused", Verdict.REJECT,
+        "From a real server, whose address and port are those of a destination over NAT: no entry matches and "
+        "nat_icmp_send is 1. Answered with port unreachable. (A RST or ABORT is routed.)",
+        "ip_vs_core.c ip_vs_out()",
+    ),
+    Reason(
         code.NO_SERVICE, "no_service", Verdict.LOCAL,
         "From a client, to an address of the director: no entry and no service matches. The director's own stack "
         "answers.",
@@ -131,9 +150,10 @@ REASONS: tuple[Reason, ...] = (
     ),
     Reason(
         code.NOT_SYN, "not_syn", Verdict.LOCAL,
-        "From a client: a TCP packet of a service without an entry that is a RST, or no SYN while sloppy_tcp is 0. "
-        "The director's own stack answers (RST to anything but a RST).",
-        "ip_vs_proto_tcp.c tcp_conn_schedule()",
+        "From a client: a TCP packet of a service without an entry that is a RST, or no SYN while sloppy_tcp is 0; an "
+        "SCTP packet likewise with ABORT, INIT and sloppy_sctp. The director's own stack answers (RST to anything but "
+        "a RST).",
+        "ip_vs_proto_tcp.c tcp_conn_schedule(), ip_vs_proto_sctp.c sctp_conn_schedule()",
     ),
     Reason(
         code.FTP_DATA_SOURCE, "ftp_data_source", Verdict.LOCAL,
@@ -142,8 +162,20 @@ REASONS: tuple[Reason, ...] = (
     ),
     Reason(
         code.OTHER_PROTOCOL, "other_protocol", Verdict.LOCAL,
-        "From a client, to an address of the director: neither TCP nor UDP, so not for IPVS.",
+        "From a client, to an address of the director: none of TCP, UDP, SCTP, AH and ESP, so not for IPVS.",
         "ip_vs_core.c ip_vs_in()",
+    ),
+    Reason(
+        code.FTP_NO_DEST, "ftp_no_dest", Verdict.LOCAL,
+        "From a client, to a high port, which only the service of FTP (port 21) takes: there is no destination, or the "
+        "service is not persistent. The director's own stack answers.",
+        "ip_vs_core.c ip_vs_leave()",
+    ),
+    Reason(
+        code.NO_IKE, "no_ike", Verdict.LOCAL,
+        "From a client: an AH or ESP packet, and the two ends have no entry of UDP port 500. Such packets are never "
+        "scheduled.",
+        "ip_vs_proto_ah_esp.c ah_esp_conn_schedule()",
     ),
     Reason(
         code.IPVS_OFF, "ipvs_off", Verdict.LOCAL,
@@ -163,7 +195,8 @@ REASONS: tuple[Reason, ...] = (
     ),
     Reason(
         code.NOT_BALANCED, "not_balanced", Verdict.ROUTE,
-        "From a real server: no service of this address family exists, or the protocol is neither TCP nor UDP.",
+        "From a real server: no service of this address family exists, or the protocol is none of TCP, UDP, SCTP, AH "
+        "and ESP.",
         "ip_vs_core.c ip_vs_out()",
     ),
     Reason(
@@ -180,6 +213,12 @@ REASONS: tuple[Reason, ...] = (
         code.ICMP_SEEN, "icmp_error", Verdict.UNMODELLED,
         "An ICMP error about another packet. The kernel translates it; lbsim does not do that yet.",
         "packet-path facts, section 14",
+    ),
+    Reason(
+        code.TEMPLATE_ANSWERED, "template_answered", Verdict.UNMODELLED,
+        "From a real server to a client's port 0, where only a persistence template matches: the kernel takes it for a "
+        "connection and moves its state, which means something else there.",
+        "ip_vs_conn.c ip_vs_conn_out_get()",
     ),
     *SEEN,
 )  # fmt: skip

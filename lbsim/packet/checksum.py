@@ -59,6 +59,21 @@ def sum_of_addresses(packet: Bytes, begin: int, version: int) -> int:
     return sum_of_words(packet, begin + 8, begin + 40)
 
 
+@kernel
+def crc32c(data: Bytes, begin: int, end: int, hole: int) -> int:
+    """SCTP's checksum over ``data[begin:end]``, the four bytes from ``hole`` on taken as zeros (RFC 9260, appendix A).
+
+    Its bytes stand in the header with the lowest one first.
+    """
+    crc = 0xFFFFFFFF
+    for at in range(begin, end):
+        if at < hole or at >= hole + 4:
+            crc ^= data[at] + 0
+        for _ in range(8):
+            crc = (crc >> 1) ^ (0x82F63B78 if crc & 1 != 0 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
 def full(data: bytes | bytearray | memoryview) -> int:
     """The checksum of ``data`` (0 to 0xFFFF), as it is written into a header whose checksum field was 0.
 

@@ -14,7 +14,8 @@ from struct import Struct
 from typing import Any, NamedTuple, TypeAlias
 
 from lbsim.engine.lanes import COMPILED, kernel
-from lbsim.engine.records import CUT_HEADER, FRAGMENT, ICMP_ERROR, NO_PORTS, TCP, UDP, WHOLE
+from lbsim.engine.records import CUT_HEADER, FRAGMENT, ICMP_ERROR, NO_PORTS, SCTP, TCP, UDP, WHOLE
+from lbsim.engine.sctp import event_of
 
 __all__ = [
     "ICMP",
@@ -37,7 +38,6 @@ Bytes: TypeAlias = Any
 
 ICMP = 1
 ICMPV6 = 58
-SCTP = 132
 HOP_BY_HOP = 0
 ROUTING = 43
 FRAGMENT_HEADER = 44
@@ -52,7 +52,8 @@ class Fields(NamedTuple):
     version : 4 or 6; 0: these bytes are no IP packet, and all else is 0.
     proto : IP protocol number of the transport header, behind the IPv6 extension headers.
     sport, dport : 0 if the protocol has none or they cannot be read.
-    flags, seq, ack : of a complete TCP header (flags FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32), else 0.
+    flags, seq, ack : of a complete TCP header (flags FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32), else 0; of SCTP
+        ``flags`` is the number of the event that its chunks are (``engine.sctp.EVENTS``).
     length : bytes of the whole IP packet as its header gives them, however many were captured.
     ttl : TTL or hop limit.
     shape : ``engine.records``: WHOLE, CUT_HEADER, NO_PORTS, FRAGMENT, ICMP_ERROR.
@@ -204,7 +205,18 @@ def _read_transport(data: Bytes, version: int, proto: int, at: int, end: int) ->
     if end - at >= least and proto == TCP:
         sport, dport, seq, ack, flags = _tcp_fields(data, at)
         return sport, dport, flags, seq, ack, WHOLE
+    if end - at >= least and proto == SCTP:
+        return word(data, at), word(data, at + 2), _sctp_event(data, at + least, end), 0, 0, WHOLE
     return word(data, at), word(data, at + 2), 0, 0, 0, CUT_HEADER if end - at < least else WHOLE
+
+
+@kernel
+def _sctp_event(data: Bytes, at: int, end: int) -> int:
+    """The event that the chunks in ``data[at:end]`` are, see ``engine.sctp``."""
+    if end - at < 4:
+        return event_of(-1, -1)
+    second = at + (word(data, at + 2) + 3) // 4 * 4
+    return event_of(data[at] + 0, data[second] + 0 if second > at and end - second >= 4 else -1)
 
 
 @kernel

@@ -1,8 +1,7 @@
 """What leaves the director: a packet's bytes after a verdict's header changes.
 
-Kernel counterparts: ip_vs_xmit.c (addresses, TTL), ip_vs_proto_tcp.c, ip_vs_proto_udp.c (ports, checksums).
-Not here: SCTP (its CRC covers the ports), and ICMP errors, whose quoted packet would have to change too; of
-both only the addresses change.
+Kernel counterparts: ip_vs_xmit.c (addresses, TTL), ip_vs_proto_tcp.c, ip_vs_proto_udp.c, ip_vs_proto_sctp.c (ports,
+checksums). Not here: ICMP errors, whose quoted packet would have to change too; only their addresses change.
 
 :func:`rewrite_in_place` does it, for one packet and for millions of them: it runs in both lanes.
 """
@@ -10,11 +9,11 @@ both only the addresses change.
 from __future__ import annotations
 
 from lbsim.engine.lanes import kernel
-from lbsim.engine.records import FRAGMENT, IPV4, TCP, UDP
+from lbsim.engine.records import FRAGMENT, IPV4, SCTP, TCP, UDP
 from lbsim.errors import TraceError
 from lbsim.model.config import Address
 from lbsim.model.verdict import Rewrite
-from lbsim.packet.checksum import check_after, check_of, sum_of_addresses, sum_of_words
+from lbsim.packet.checksum import check_after, check_of, crc32c, sum_of_addresses, sum_of_words
 from lbsim.packet.headers import Bytes, Fields, read_headers, word
 from lbsim.packet.octets import Words, put_address, put_double_word, put_word, words_of
 
@@ -28,6 +27,7 @@ def rewrite(data: bytes, change: Rewrite) -> bytes:
 
     * The IP header checksum is computed anew.
     * TCP and UDP checksums are updated: a wrong one stays wrong by the same amount.
+    * The CRC of SCTP does not cover addresses: it is computed anew if a port changes, else left alone.
     * A UDP checksum of 0 is filled in, if an address or port is given. It stays 0 where it cannot be known:
       in a fragment, and in a packet that was captured only in part.
     * Bytes behind the packet's end (Ethernet padding) are cut off.
@@ -132,7 +132,10 @@ def _finish_ipv4(packet: Bytes, begin: int, end: int, h: Fields, ttl: int, befor
 def _rewrite_transport(
     packet: Bytes, begin: int, end: int, h: Fields, before: int, after: int, sport: int, dport: int
 ) -> None:
-    """Write ports and checksum of TCP or UDP; ``before`` and ``after`` are sums over the addresses."""
+    """Write ports and checksum of TCP, UDP or SCTP; ``before`` and ``after`` are sums over the addresses."""
+    if h.proto == SCTP:
+        _rewrite_sctp(packet, begin, end, h, sport, dport)
+        return
     place = checksum_place(h.proto)
     l4 = begin + h.l4
     if h.l4 == 0 or place == 0 or end < l4 + 4:
@@ -154,6 +157,20 @@ def _rewrite_transport(
     if check == 0 and h.proto == UDP:
         check = 0xFFFF
     put_word(packet, l4 + place, check)
+
+
+@kernel
+def _rewrite_sctp(packet: Bytes, begin: int, end: int, h: Fields, sport: int, dport: int) -> None:
+    """Write ports and CRC of SCTP; in a fragment or a packet that was captured only in part, the CRC stays."""
+    l4 = begin + h.l4
+    if h.l4 == 0 or end < l4 + 12 or (sport in (SAME, h.sport) and dport in (SAME, h.dport)):
+        return
+    put_double_word(packet, l4, (h.sport if sport == SAME else sport) << 16 | (h.dport if dport == SAME else dport))
+    if h.shape == FRAGMENT or end < begin + h.length:
+        return
+    crc = crc32c(packet, l4, end, l4 + 8)
+    put_word(packet, l4 + 8, (crc & 0xFF) << 8 | (crc >> 8 & 0xFF))
+    put_word(packet, l4 + 10, (crc >> 16 & 0xFF) << 8 | crc >> 24)
 
 
 @kernel

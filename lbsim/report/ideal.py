@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["Ideal", "ideal_of", "ideal_shares", "sh_buckets"]
 
 SH_TABLE = 256
+BY_WEIGHT = ("wrr", "wlc", "sed", "nq", "mh", "twos")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +54,16 @@ def ideal_shares(scheduler: str, dests: Sequence[tuple[str, int]]) -> Ideal:
         buckets = sh_buckets(dests)
         parts = {name: buckets[name] if weight else 0 for name, weight in dests}
         meaning = f"each destination's part of sh's {SH_TABLE} buckets"
-    else:
+    elif scheduler == "fo":
+        parts = dict.fromkeys((name for name, _ in dests), 0)
+        heaviest = max(reversed(dests), key=lambda dest: dest[1], default=("", 0))  # of equals the newest
+        parts |= {heaviest[0]: 1} if heaviest[1] else {}
+        meaning = "everything to the destination with the largest weight"
+    elif scheduler in BY_WEIGHT:
         parts = dict(dests)
         meaning = "parts by weight"
+    else:
+        return Ideal(f"unknown: {scheduler} does not aim at parts", {})
     total = sum(parts.values())
     return Ideal(meaning, {name: part / total if total else 0.0 for name, part in parts.items()})
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
-from lbsim.engine.profile import PROFILES, SYSCTLS
+from lbsim.engine.profile import PROFILES, SYSCTLS, refused_value
 from lbsim.errors import expected_one_of
 from lbsim.model.config import DestId, ServiceId, parse_endpoint
 from lbsim.model.scenario import (
@@ -66,6 +66,8 @@ def _kernel(scenario: Scenario, made: _Made) -> _Finds:
             yield path, f"sysctl {name!r} a second time"
         elif value not in _INT_RANGE:
             yield path, f"sysctl {name!r} is {value:,}; expected a 32-bit number"
+        elif refused_value(name, value):
+            yield path, refused_value(name, value)
         seen.add(name)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from io import BufferedReader
@@ -31,6 +31,7 @@ from lbsim.model.config import (
     TimedCommand,
 )
 from lbsim.model.scenario import CaptureTraffic, FileReference, PacketTraffic, Scenario
+from lbsim.own_schedulers import load_schedulers, source_of
 from lbsim.scenario.consistency import contradictions, sysctl_name
 from lbsim.scenario.messages import problems_of, raise_first, wrong_kinds
 from lbsim.scenario.yaml_text import MAX_BYTES, Document, KeyPath, decode, read_yaml
@@ -100,6 +101,12 @@ class Loaded:
         return {sysctl_name(name): value for name, value in self.scenario.sysctls.items()}
 
     @property
+    def schedulers(self) -> list[str | Path]:
+        """The schedulers of one's own, for whoever runs the scenario in another process or folder."""
+        given = self.scenario.schedulers
+        return [self.path.parent.absolute() / one if one.endswith(".py") else one for one in given]
+
+    @property
     def services(self) -> dict[ServiceId, tuple[DestId, ...]]:
         """Every service that exists at some time of the run, and every destination that it gets."""
         return _ever_made((*self.config.commands, *(timed.command for timed in self.timeline)))
@@ -115,6 +122,7 @@ def load(path: Path) -> Loaded:
     """
     document = read_yaml(path)
     scenario = _validate(document)
+    schedulers = _own_schedulers(scenario, document, path)
     source = _source_text(scenario.config, ("config",), document, path)
     with source.located():
         config = parse(source.text, file=source.file, first_line=source.first_line)
@@ -129,7 +137,7 @@ def load(path: Path) -> Loaded:
     files: dict[KeyPath, str] = {
         ("traffic", at, "packets"): _without_comments(source.text) for at, source in packets.items()
     }
-    digest = _digest(scenario, config, timeline, files | _capture_digests(scenario, document, path))
+    digest = _digest(scenario, config, timeline, files | _capture_digests(scenario, document, path), schedulers)
     return Loaded(scenario, path, config, timeline, digest, document, packets)
 
 
@@ -148,6 +156,21 @@ def _validate(document: Document) -> Scenario:
         raise_first(problems, document.file)
         raise AssertionError(f"pydantic refuses {document.file}, and nothing was found: {error}") from None
     return scenario
+
+
+def _own_schedulers(scenario: Scenario, document: Document, path: Path) -> list[str]:
+    """Register the schedulers that the scenario brings along; what they are."""
+    found = []
+    for at, source in enumerate(scenario.schedulers):
+        try:
+            load_schedulers([source], path.parent)
+            found.append(hashlib.sha256(source_of(source, path.parent)).hexdigest())
+        except LbsimError as error:
+            spot = document.spot(("schedulers", at))
+            place = f"{error.file}: " if error.file else ""
+            message = f"{place}{error.message}"
+            raise ScenarioError(message, file=document.file, line=spot.line, column=spot.column) from error
+    return found
 
 
 def _source_text(content: str | FileReference, at: KeyPath, document: Document, path: Path) -> SourceText:
@@ -208,17 +231,27 @@ def _ever_made(commands: tuple[AdminCommand, ...]) -> dict[ServiceId, tuple[Dest
     return {service: tuple(dests) for service, dests in made.items()}
 
 
+_ALWAYS_SAID = ("conn_reuse_mode", "expire_nodest_conn", "sloppy_tcp")  # in digests; others only with other values
+
+
 def _digest(
     scenario: Scenario,
     config: DirectorConfig,
     timeline: tuple[TimedCommand, ...],
     files: Mapping[KeyPath, str],
+    schedulers: Sequence[str],
 ) -> str:
     """SHA-256 over the scenario as canonical JSON, contents of files in place of their names."""
-    meaning = scenario.model_dump(mode="json", exclude={"name", "description"})
+    meaning = scenario.model_dump(mode="json", exclude={"name", "description", "schedulers"})
+    if schedulers:
+        meaning["schedulers"] = schedulers
     meaning["config"] = [[_meaning(command) for command in config.commands], asdict(config.router)]
     meaning["timeline"] = [[timed.at, _meaning(timed.command)] for timed in timeline]
-    meaning["sysctls"] = SYSCTLS | {sysctl_name(name): value for name, value in scenario.sysctls.items()}
+    given = {sysctl_name(name): value for name, value in scenario.sysctls.items()}
+    always = {name: SYSCTLS[name].default for name in _ALWAYS_SAID}
+    meaning["sysctls"] = always | {
+        name: value for name, value in given.items() if name in always or value != SYSCTLS[name].default
+    }
     for (_, at, key), content in files.items():
         meaning["traffic"][at][key] = content
     canonical = json.dumps(meaning, sort_keys=True, separators=(",", ":"))

@@ -25,6 +25,7 @@ KeyPath: TypeAlias = tuple[str | int, ...]
 MAX_BYTES = 64 * 1024 * 1024
 MAX_VALUES = 1_000_000
 MAX_DEPTH = 50
+TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
 
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
@@ -158,6 +159,8 @@ def _not_yaml(error: yaml.MarkedYAMLError, text: str, file: str | None) -> Scena
         message = "a tab cannot indent YAML; expected spaces"
     elif "cannot start any token" in problem:
         message = "not YAML: no text begins with this character; expected quotes around the text"
+    elif "maximum nesting depth" in problem:  # the library's own limit, which its reading ahead may meet first
+        message = TOO_DEEP
     elif problem.startswith("mapping values are not allowed"):
         message = "not YAML: a ': ' inside a plain text, or wrong indentation; expected quotes around the text"
     else:
@@ -215,7 +218,7 @@ class _Composer:
         if self._wants_key():
             raise self._error("a list or mapping cannot be a key; expected text", spot)
         if len(self._open) >= MAX_DEPTH:
-            raise self._error(f"nested more than {MAX_DEPTH} levels deep", spot)
+            raise self._error(TOO_DEEP, spot)
         if event.anchor:
             self._anchors[event.anchor] = None
         self._open.append(_Open({} if is_mapping else [], _Mark(spot), event.anchor))

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lbsim.engine.lanes import Lane, kernel
-from lbsim.engine.records import CUT_HEADER, TCP, UDP, i2, i4, i8
+from lbsim.engine.records import CUT_HEADER, SCTP, TCP, UDP, i2, i4, i8
 from lbsim.errors import TraceError
 from lbsim.model.config import Address, ServiceId, format_endpoint
 from lbsim.packet.headers import ICMP, ICMPV6, Bytes, double_word
@@ -56,7 +56,7 @@ PORT_MASK = 0x3FF
 MOST_PAIRS = 0xFFFF  # so that a pair and a port are 32 bits
 SAME_PORT = -1  # the virtual port is that of the packet
 
-_PROTOCOLS = {"tcp": TCP, "udp": UDP}
+_PROTOCOLS = {"tcp": TCP, "udp": UDP, "sctp": SCTP}
 _ICMP_OF_VERSION = {4: ICMP, 6: ICMPV6}
 
 
@@ -132,6 +132,8 @@ class ServiceEnds:
                 raise TraceError(f"{end} cannot stand for {service}: another address family", file=file)
             self._add(address, port, service)
         for service in (*services, *mapping.values()):
+            if service.protocol == "fwm":
+                continue  # has no end of its own
             self._add(service.address, service.port, service)
         if len(self._pairs) > MOST_PAIRS:
             raise TraceError(f"{len(services)} services are too many to find in one capture", file=file)

@@ -40,7 +40,6 @@ def by_the_kernel(run: Run) -> bool:
     return run.status in (1, 255) and not said.startswith("Try ") and "option" not in said and "argument" not in said
 
 
-@pytest.mark.usefixtures("every_scheduler")
 @pytest.mark.parametrize("name", GRAMMAR)
 def test_a_line_is_refused_as_by_the_real_ipvsadm_or_not_at_all(name: str) -> None:
     for run in lines_of(name):

@@ -7,7 +7,6 @@ from ipaddress import ip_address
 import pytest
 
 from lbsim import config
-from lbsim.config import ipvsadm
 from lbsim.config.command_line import A_COMMAND
 from lbsim.config.options import SCHEDULERS
 from lbsim.errors import ConfigError
@@ -173,6 +172,26 @@ def test_a_real_server_without_port_takes_that_of_a_service_before_it(text: str,
 )
 def test_scheduler_flags_are_a_comma_list(typed: str, flags: tuple[str, ...]) -> None:
     assert config.parse_command(f"-A -t 192.168.1.10:80 -b {typed} -s sh") == AddService(WEB, "sh", flags)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "flags"),
+    [
+        ("rr", ("flag-1", "flag-2", "flag-3")),
+        ("sh", ("sh-fallback", "sh-port", "flag-3")),
+        ("mh", ("mh-fallback", "mh-port", "flag-3")),
+    ],
+)
+def test_flags_by_number_go_with_every_scheduler_and_are_called_as_it_calls_them(
+    scheduler: str, flags: tuple[str, ...]
+) -> None:
+    command = config.parse_command(f"-A -t 192.168.1.10:80 -s {scheduler} -b flag-3,flag-1,flag-2")
+    assert command == AddService(WEB, scheduler, flags)
+
+
+def test_mh_has_flags_of_its_own() -> None:
+    command = config.parse_command("-A -t 192.168.1.10:80 -s mh -b mh-port,mh-fallback")
+    assert command == AddService(WEB, "mh", ("mh-fallback", "mh-port"))
 
 
 @pytest.mark.parametrize(
@@ -377,21 +396,25 @@ def test_what_changes_no_table_is_no_config(text: str, message: str) -> None:
     assert refused(text).message == message
 
 
-def test_a_scheduler_that_is_not_modelled_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ipvsadm, "SCHEDULERS", ("rr",))
-    message = "lbsim does not model the scheduler wlc yet: expected one of: rr"
-    for text, column in (("-A -t 192.168.1.10:80 -s wlc", 26), ("-E -t 192.168.1.10:80", 1)):
-        assert (refused(text).message, refused(text).column) == (message, column)
-        with pytest.raises(ConfigError, match=message):
-            config.parse_request(text)
+@pytest.mark.parametrize("words", ["", "-s ''", "-s wlc"])
+def test_without_a_scheduler_it_is_wlc(words: str) -> None:
+    assert config.parse_command(f"-A -t 192.168.1.10:80 {words}") == AddService(WEB, "wlc")
+    assert config.parse_command(f"-E -t 192.168.1.10:80 {words}") == EditService(WEB, "wlc")
+
+
+KERNEL_SCHEDULERS = "dh, fo, lblc, lblcr, lc, mh, none, nq, ovf, rr, sed, sh, twos, wlc, wrr"
+
+
+def test_every_scheduler_of_the_kernel_is_known() -> None:
+    assert sorted(SCHEDULERS) == KERNEL_SCHEDULERS.split(", ")
 
 
 @pytest.mark.parametrize(
     ("scheduler", "message"),
     [
-        ("r", f"unknown scheduler 'r', did you mean 'rr'? expected one of: {', '.join(sorted(SCHEDULERS))}"),
-        ("RR", f"unknown scheduler 'RR'; expected one of: {', '.join(sorted(SCHEDULERS))}"),
-        ("roundrobin", f"unknown scheduler 'roundrobin'; expected one of: {', '.join(sorted(SCHEDULERS))}"),
+        ("r", "unknown scheduler 'r', did you mean 'rr'? expected one of: " + KERNEL_SCHEDULERS),
+        ("RR", "unknown scheduler 'RR'; expected one of: " + KERNEL_SCHEDULERS),
+        ("roundrobin", "unknown scheduler 'roundrobin'; expected one of: " + KERNEL_SCHEDULERS),
     ],
 )
 def test_an_unknown_scheduler_is_answered_with_the_known_ones(scheduler: str, message: str) -> None:

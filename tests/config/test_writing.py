@@ -181,7 +181,6 @@ DUMPS = [
 ]
 
 
-@pytest.mark.usefixtures("every_scheduler")
 @pytest.mark.parametrize("text", DUMPS)
 def test_a_dump_of_the_real_tool_reads_back_as_the_same_table(text: str) -> None:
     lines = [line for line in text.split("\n") if not line.endswith("-b ") and "-f -" not in line]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from lbsim.engine import tcp
-from lbsim.engine.records import INACTIVE, TCP, Tables
+from lbsim.engine import sctp, tcp
+from lbsim.engine.records import CONTROLLED, CONTROLS, INACTIVE, SCTP, TCP, TEMPLATE, Tables
 from tests.oracles.tcp import ACTIVE
 
 __all__ = ["audit"]
@@ -19,21 +19,28 @@ def audit(t: Tables) -> None:
     _timers_are_in_the_wheel_once(t, used)
     _free_rows_are_the_rest(t, used)
     _lists_lead_both_ways(t)
+    _links_lead_both_ways(t, used)
 
 
 def _counters_are_those_of_the_entries(t: Tables, used: list[int]) -> None:
+    templates = Counter(t.conns[c].dest for c in used if t.conns[c].marks & TEMPLATE != 0)
     total = Counter(t.conns[c].dest for c in used)
+    total.subtract(templates)
     active = Counter(t.conns[c].dest for c in used if _is_active(t, c))
     for d in range(1, t.director[0].dests_used + 1):
         dest = t.dests[d]
-        assert (dest.total, dest.active) == (total[d], active[d]), f"destination {d}"
+        assert (dest.total, dest.active, dest.persist) == (total[d], active[d], templates[d]), f"destination {d}"
         assert 0 <= dest.active <= dest.total
     for c in used:
-        assert (t.conns[c].marks & INACTIVE != 0) == (not _is_active(t, c))
+        assert t.conns[c].dest == 0 or (t.conns[c].marks & INACTIVE != 0) == (not _is_active(t, c))
 
 
 def _is_active(t: Tables, c: int) -> bool:
     conn = t.conns[c]
+    if conn.marks & TEMPLATE != 0:
+        return False
+    if conn.proto == SCTP:
+        return sctp.STATES[conn.state] == "ESTABLISHED"
     return conn.proto == TCP and tcp.STATES[conn.state] in ACTIVE
 
 
@@ -76,3 +83,13 @@ def _lists_lead_both_ways(t: Tables) -> None:
         while d != 0:
             assert (t.dests[d].prev, t.dests[d].available) == (before, there)
             before, d = d, t.dests[d].next
+
+
+def _links_lead_both_ways(t: Tables, used: list[int]) -> None:
+    controls = Counter(t.links[c].control for c in used if t.conns[c].marks & CONTROLLED != 0)
+    assert set(controls) <= {c for c in used if t.conns[c].marks & TEMPLATE != 0}
+    for c in used:
+        marks = t.conns[c].marks
+        assert (marks & CONTROLS != 0) == (controls[c] > 0)
+        if marks & CONTROLS != 0:
+            assert t.links[c].controls == controls[c]

@@ -23,6 +23,7 @@ from lbsim.model.config import (
     DestId,
     EditDest,
     EditService,
+    Persistence,
     ServiceId,
     parse_endpoint,
 )
@@ -35,9 +36,12 @@ __all__ = ["ALL_SYSCTLS", "Step", "histories", "play", "random_history"]
 Step: TypeAlias = tuple[str, int, int, int, int]
 
 SCHEDULERS = (
-    ("rr", ()), ("rr", ()), ("lc", ()), ("lc", ()), ("sh", ()),
+    ("rr", ()), ("wrr", ()), ("lc", ()), ("wlc", ()), ("sh", ()), ("mh", ()), ("lblc", ()), ("lblcr", ()),
     ("sh", ("sh-port",)), ("sh", ("sh-fallback",)), ("sh", ("sh-fallback", "sh-port")),
+    ("mh", ("mh-fallback",)), ("mh", ("mh-fallback", "mh-port")), ("mh", ("flag-2", "flag-3")), ("rr", ("flag-1",)),
+    ("sed", ()), ("nq", ()), ("dh", ()), ("fo", ()), ("ovf", ()), ("twos", ()), ("none", ()),
 )  # fmt: skip
+THRESHOLDS = ((0, 0), (0, 0), (0, 0), (1, 0), (2, 0), (4, 0), (4, 2), (3, 3), (2, 3), (2**31, 0))
 WEIGHTS = (1, 1, 1, 0, 2, 3, 100, 300)
 FLAGS = (
     ("SYN",), ("SYN",), ("SYN",), ("ACK",), ("ACK",), ("FIN", "ACK"), ("RST",), ("SYN", "ACK"), (), ("PSH", "ACK"),
@@ -47,8 +51,18 @@ KINDS = (
     *("again",) * 12, *("answer",) * 10, *("client",) * 14, *("server",) * 2, *("odd",) * 3, *("pass",) * 8,
     *("add",) * 8, *("edit",) * 4, *("delete",) * 3, *("service",) * 5, *("reservice",) * 2, "unservice",
 )  # fmt: skip
+KEEPS = (None, None, None, (30, 32), (100, 24), (360, 32))  # seconds and prefix length of persistence
+MARKED = 8000  # the port whose packets get mark 1, see tests.sides.MARKS
 ALL_SYSCTLS = [
-    {"conn_reuse_mode": reuse, "expire_nodest_conn": nodest, "sloppy_tcp": sloppy}
+    {
+        "conn_reuse_mode": reuse,
+        "expire_nodest_conn": nodest,
+        "sloppy_tcp": sloppy,
+        "expire_quiescent_template": 1 - nodest,
+        "secure_tcp": 3 * (1 - reuse),
+        "drop_packet": 3 * nodest * sloppy,
+        "am_droprate": 5,
+    }
     for reuse in (1, 0)
     for nodest in (0, 1)
     for sloppy in (0, 1)
@@ -68,7 +82,11 @@ class World:
             ServiceId("tcp", ip_address(self.vips[0]), 80),
             ServiceId("tcp", ip_address(self.vips[1]), 80),
             ServiceId("udp", ip_address(self.vips[0]), 53),
+            ServiceId.marked(1, version),
+            ServiceId("tcp", ip_address(self.vips[1]), 0),
+            ServiceId("tcp", ip_address(self.vips[1]), 21),
         ]
+        self.version = version
         ends = [(1, 80), (2, 80), (3, 80), (4, 80), (1, 8080), (2, 0)]
         self.dests = [DestId(ip_address(server.format(n)), port) for n, port in ends]
         self.dests.append(DestId(ip_address("224.0.0.1" if version == 4 else "ff02::1"), 80))
@@ -77,27 +95,40 @@ class World:
 
 def command_of(world: World, step: Step) -> AdminCommand:
     """The admin command that a step is."""
-    kind, a, b, c, _ = step
-    service = world.services[a % 3]
+    kind, a, b, c, d = step
+    service = world.services[a % 6]
     dest = world.dests[b % 7]
     scheduler, flags = SCHEDULERS[b % len(SCHEDULERS)]
     weight = WEIGHTS[c % len(WEIGHTS)]
+    upper, lower = THRESHOLDS[d % len(THRESHOLDS)]
     commands: dict[str, AdminCommand] = {
-        "add": AddDest(service, dest, weight=weight),
-        "edit": EditDest(service, dest, weight=weight),
+        "add": AddDest(service, dest, weight=weight, upper=upper, lower=lower),
+        "edit": EditDest(service, dest, weight=weight, upper=upper, lower=lower),
         "delete": DeleteDest(service, dest),
-        "service": AddService(service, scheduler, flags),
-        "reservice": EditService(service, scheduler, flags),
+        "service": AddService(service, scheduler, flags, keeping(world, c), d % 3 == 0),
+        "reservice": EditService(service, scheduler, flags, keeping(world, c), d % 3 == 0),
         "unservice": DeleteService(service),
         "clear": Clear(),
     }
     return commands[kind]
 
 
+def keeping(world: World, number: int) -> Persistence | None:
+    """The persistence that a number stands for."""
+    kept = KEEPS[number % 6]
+    if kept is None:
+        return None
+    seconds, prefix = kept
+    if world.version == 6:
+        return Persistence(seconds, 64 if prefix < 32 else 128)
+    return Persistence(seconds, 0xFFFFFFFF >> (32 - prefix) << (32 - prefix))
+
+
 def packet_of(world: World, step: Step, table: Sequence[ConnRow]) -> Sent:
     """The packet that a step is. "again" and "answer" belong to an entry of the table, if there is one."""
     kind, a, b, c, d = step
     flags = FLAGS[c % len(FLAGS)]
+    table = [row for row in table if row.state not in ("NONE", "ASSURED")]  # without templates
     if kind in ("again", "answer") and table:
         finished = [row for row in table if row.state in ("CLOSE", "TIME_WAIT")] if d >= 192 else []
         row = (finished or table)[a % len(finished or table)]
@@ -106,9 +137,11 @@ def packet_of(world: World, step: Step, table: Sequence[ConnRow]) -> Sent:
             flags = ("SYN",) if d >= 128 else flags
             return packet(proto, client, end(row.virtual), *flags_for(proto, flags), payload=d % 50)
         return packet(proto, end(row.destination), client, *flags_for(proto, flags), direction="out", payload=d % 50)
-    service = world.services[b % 3]
-    proto = service.protocol
-    client, virtual = world.clients[a % len(world.clients)], (str(service.address), service.port)
+    service = world.services[b % 6]
+    proto, virtual = service.protocol, (str(service.address), service.port or (21, 79, 1025)[d % 3])
+    if proto == "fwm":
+        proto, virtual = ("tcp", "udp")[d % 2], (world.vips[d // 2 % 2], MARKED)
+    client = world.clients[a % len(world.clients)]
     if kind in ("server", "answer"):
         dest = world.dests[d % 5]
         source = (str(dest.address), dest.port)
@@ -146,7 +179,8 @@ def play(version: int, sides: Sequence[Side], history: Sequence[Step]) -> None:
     """Play a history on all sides; after every step each must give the same answer and show the same tables."""
     world = World(version)
     start = [
-        *(AddService(service, *SCHEDULERS[i * 2]) for i, service in enumerate(world.services)),
+        *(AddService(service, *SCHEDULERS[i * 2]) for i, service in enumerate(world.services[:3])),
+        *(AddService(service, "rr", (), keeping(world, i)) for i, service in enumerate(world.services[3:], start=3)),
         *(AddDest(service, dest) for service in world.services for dest in world.dests[:3]),
     ]
     for command in start:

@@ -27,6 +27,11 @@ def test_a_long_history_goes_as_the_naive_director_says(sysctls: dict[str, int],
     play(4, [OracleSide(sysctls), EngineSide(sysctls=sysctls)], random_history(seed, 1200))
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_long_history_of_an_older_kernel_goes_as_the_naive_director_says(seed: int) -> None:
+    play(4, [OracleSide(old=True), EngineSide(profile="linux-6.1.0")], random_history(seed, 1200))
+
+
 @pytest.mark.parametrize("sysctls", [ALL_SYSCTLS[0], ALL_SYSCTLS[-1]], ids=str)
 def test_both_lanes_go_through_a_long_history_alike(sysctls: dict[str, int]) -> None:
     sides = [EngineSide(sysctls=sysctls), EngineSide(compiled_lane(), sysctls)]

@@ -177,7 +177,7 @@ def client_packet(host: EngineHost, port: int) -> Packet:
 def make(host: EngineHost, port: int) -> int:
     """A new entry of a client port, its timer armed."""
     host.room_for(1)
-    c = int(host.lane.function(new_conn)(host.tables, client_packet(host, port), 1))
+    c = int(host.lane.function(new_conn)(host.tables, client_packet(host, port), 1, 80, 0))
     host.tables.conns[c].timeout = 10
     host.lane.function(put)(host.tables, c)
     return c

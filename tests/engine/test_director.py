@@ -446,7 +446,7 @@ def test_a_timer_for_the_past_does_not_turn_the_clock_back() -> None:
     host.apply(parse_command("-A -t 192.0.2.1:80 -s rr"))
     host.apply(parse_command("-a -t 192.0.2.1:80 -r 10.0.0.11:80 -m"))
     host.room_for(1)
-    arm(host.tables, new_conn(host.tables, Packet(), 1), 995)
+    arm(host.tables, new_conn(host.tables, Packet(), 1, 80, 0), 995)
     advance(host.tables, 1000)
     assert (host.tables.director[0].now, host.connections()) == (1000, ())
 

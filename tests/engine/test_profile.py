@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from lbsim.engine.profile import PROFILES, SYSCTLS, Profile
+from lbsim.engine.profile import PROFILES, SWITCHES, SYSCTLS, Profile, profiles_text, refused_value
+from lbsim.engine.records import Director
+from lbsim.host import EngineHost
 
 
-@pytest.mark.parametrize("name", ["linux-6.1.192", "linux-6.12.117"])
+@pytest.mark.parametrize("name", ["linux-6.1.192", "linux-6.12.117", "linux-6.1.0", "linux-6.12.0"])
 def test_debians_kernels_tick_250_times_a_second(name: str) -> None:
     assert (PROFILES[name].name, PROFILES[name].hz) == (name, 250)
 
@@ -18,4 +20,69 @@ def test_a_machine_boots_300_seconds_before_the_counter_passes_32_bits(hz: int) 
 
 
 def test_tunables_have_the_kernels_defaults() -> None:
-    assert SYSCTLS == {"conn_reuse_mode": 1, "expire_nodest_conn": 0, "sloppy_tcp": 0}
+    others = {name: known.default for name, known in SYSCTLS.items() if known.default}
+    assert others == {
+        "am_droprate": 10, "amemthresh": 1024, "conn_reuse_mode": 1, "pmtu_disc": 1, "run_estimation": 1,
+        "lblc_expiration": 86400, "lblcr_expiration": 86400, "snat_reroute": 1, "sync_ports": 1, "sync_version": 1,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [name for name, known in SYSCTLS.items() if known.switch])
+def test_a_switch_is_a_field_of_the_engine_with_the_same_default(name: str) -> None:
+    assert getattr(Director(), name) == SYSCTLS[name].default
+
+
+@pytest.mark.parametrize("name", ["drop_entry", "drop_packet", "secure_tcp"])
+@pytest.mark.parametrize("value", [-1, 4])
+def test_a_value_that_the_kernel_refuses_is_refused(name: str, value: int) -> None:
+    assert refused_value(name, value) == f"the kernel refuses net.ipv4.vs.{name}={value} (EINVAL): expected 0 to 3"
+
+
+@pytest.mark.parametrize(("name", "value", "known"), [("drop_entry", 3, "0 to 2"), ("conntrack", 1, "0")])
+def test_a_value_that_is_not_modelled_is_refused(name: str, value: int, known: str) -> None:
+    assert refused_value(name, value) == f"net.ipv4.vs.{name}={value} is not modelled: expected {known}"
+
+
+@pytest.mark.parametrize(("name", "value"), [("drop_packet", 3), ("conn_reuse_mode", -7), ("drop_entry", 2)])
+def test_other_values_are_taken(name: str, value: int) -> None:
+    assert refused_value(name, value) == ""
+
+
+def told() -> dict[str, list[str]]:
+    """The lines below each profile's."""
+    found: dict[str, list[str]] = {}
+    name = ""
+    for line in profiles_text().splitlines():
+        if line.startswith(" "):
+            found[name].append(line.strip())
+        else:
+            name = line.partition(",")[0]
+            found[name] = []
+    return found
+
+
+@pytest.mark.parametrize("name", ["linux-6.1.192", "linux-6.12.117"])
+def test_current_kernels_have_no_switch_on(name: str) -> None:
+    assert told()[name] == []
+    assert f"{name}, HZ=250: as current kernels do it" in profiles_text()
+
+
+@pytest.mark.parametrize("name", ["linux-6.1.0", "linux-6.12.0"])
+def test_the_first_kernels_of_a_series_have_every_switch_on(name: str) -> None:
+    lines = told()[name]
+    assert lines[::3] == list(SWITCHES)
+    assert lines[6:9] == [
+        "any_threshold",
+        "here:    it is accepted",
+        "current: an upper threshold above 2147483647 is refused (EINVAL)",
+    ]
+
+
+def test_every_profile_is_told() -> None:
+    assert list(told()) == list(PROFILES)
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_the_engine_reads_a_profiles_switches_in_its_first_row(name: str) -> None:
+    row = EngineHost(profile=name).tables.director[0]
+    assert {switch for switch in SWITCHES if getattr(row, switch)} == set(PROFILES[name].on)

@@ -15,7 +15,7 @@ from tests.engine.audit import audit
 from tests.engine.histories import ALL_SYSCTLS, Step, histories, play, random_history
 from tests.oracles.director import End, Seen, Sent
 from tests.playbook import START
-from tests.sides import EngineSide, checksums_are_right, packet
+from tests.sides import MARKS, EngineSide, checksums_are_right, packet
 
 
 class Audited(EngineSide):
@@ -70,7 +70,7 @@ def test_a_connection_keeps_its_destination_while_it_lives(history: list[Step]) 
 @given(history=histories(10, 50), size=st.sampled_from([1, 200]))
 def test_the_size_of_the_indices_does_not_show(history: list[Step], size: int) -> None:
     small, other = EngineSide(), EngineSide()
-    other.director = Director("-C\n" * size)
+    other.director = Director("-C\n" * size, marks=MARKS)
     play(4, [small, other], history)
 
 
@@ -78,7 +78,7 @@ def test_the_size_of_the_indices_does_not_show(history: list[Step], size: int) -
 def test_apart_from_the_timer_wheels_phase_the_start_does_not_matter(history: list[Step], later: int) -> None:
     # 8**6 ticks later every slot of the levels in use is where it was
     moved = EngineSide()
-    moved.director = Director(start_jiffies=START + later * 8**6)
+    moved.director = Director(start_jiffies=START + later * 8**6, marks=MARKS)
     play(4, [EngineSide(), moved], history)
 
 

@@ -6,43 +6,55 @@ import pytest
 
 from lbsim.engine import tcp
 from lbsim.engine.lanes import Lane
-from lbsim.engine.records import IN, INACTIVE, OUT, Conn
+from lbsim.engine.records import IN, INACTIVE, NO_OUTPUT, OUT, Conn
 from lbsim.host import EngineHost
 from tests.oracles import tcp as naive
 from tests.playbook import Playbook
 
 FLAG_NAMES = ("FIN", "SYN", "RST", "PSH", "ACK", "URG")
-DIRECTIONS = {"in": IN, "out": OUT}
+DIRECTIONS = {"in": IN, "out": OUT, "in only": IN}
 
 
 def named(flags: int) -> set[str]:
     return {name for bit, name in enumerate(FLAG_NAMES) if flags >> bit & 1}
 
 
+@pytest.mark.parametrize("secure", [0, 3])
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("state", naive.STATES)
-def test_every_packet_leads_where_the_rules_say(direction: str, state: str, lane: Lane) -> None:
-    host = EngineHost(lane=lane)
+def test_every_packet_leads_where_the_rules_say(direction: str, state: str, secure: int, lane: Lane) -> None:
+    host = EngineHost(lane=lane, sysctls={"secure_tcp": secure})
+    one_sided = NO_OUTPUT if direction == "in only" else 0
     step = lane.function(tcp.step_tcp)
     for flags in range(64):
-        conn = lane.table(Conn, 1)[0]
+        conn = host.tables.conns[1]
         conn.state, conn.dest = tcp.STATES.index(state), 1
         was_active = state in naive.ACTIVE
-        conn.marks = 0 if was_active else INACTIVE
+        conn.marks = one_sided | (0 if was_active else INACTIVE)
         host.tables.dests[1].active = 5
-        step(host.tables, conn, flags, DIRECTIONS[direction])
-        after = naive.after(direction, state, named(flags))
+        step(host.tables, 1, flags, DIRECTIONS[direction])
+        after = naive.after(direction, state, named(flags), secure=secure == 3)
         assert tcp.STATES[conn.state] == after, named(flags)
         assert conn.timeout == naive.SECONDS[after] * 250
-        assert conn.marks == (0 if after in naive.ACTIVE else INACTIVE)
+        assert conn.marks == one_sided | (0 if after in naive.ACTIVE else INACTIVE)
         assert host.tables.dests[1].active == 5 + (after in naive.ACTIVE) - was_active
 
 
 def test_bits_beyond_the_six_flags_say_nothing() -> None:
     host = EngineHost()
-    conn = Conn(state=tcp.ESTABLISHED, dest=1)
-    tcp.step_tcp(host.tables, conn, 0xFC0 | 16, IN)
-    assert tcp.STATES[conn.state] == "ESTABLISHED"
+    host.tables.conns[1].state = tcp.ESTABLISHED
+    tcp.step_tcp(host.tables, 1, 0xFC0 | 16, IN)
+    assert tcp.STATES[host.tables.conns[1].state] == "ESTABLISHED"
+
+
+def test_the_first_answer_makes_a_one_sided_entry_two_sided(lane: Lane) -> None:
+    host = EngineHost(lane=lane)
+    conn, step = host.tables.conns[1], lane.function(tcp.step_tcp)
+    conn.state, conn.marks = tcp.ESTABLISHED, NO_OUTPUT
+    step(host.tables, 1, 16, OUT)
+    assert conn.marks == 0
+    step(host.tables, 1, 1, IN)  # two-sided, a FIN of the client leads to CLOSE_WAIT; one-sided to FIN_WAIT
+    assert tcp.STATES[conn.state] == "CLOSE_WAIT"
 
 
 @pytest.mark.parametrize(
@@ -65,12 +77,14 @@ def test_states_have_the_names_that_listings_print() -> None:
 
 
 @pytest.mark.parametrize("state", naive.STATES)
-def test_only_time_wait_and_close_are_finished(state: str) -> None:
-    assert tcp.finished(tcp.STATES.index(state)) == (state in {"TIME_WAIT", "CLOSE"})
+@pytest.mark.parametrize(("mode", "marks", "also"), [(1, NO_OUTPUT, ()), (2, 0, ()), (2, NO_OUTPUT, ("FIN_WAIT",))])
+def test_a_syn_may_open_anew_what_is_finished(state: str, mode: int, marks: int, also: tuple[str, ...]) -> None:
+    conn = Conn(state=tcp.STATES.index(state), marks=marks)
+    assert tcp.reusable(conn, mode) == (state in {"TIME_WAIT", "CLOSE", *also})
 
 
 def test_all_transitions_are_there_for_every_direction_and_state() -> None:
-    assert len(tcp.next_states()) == 2 * 11 * 64
+    assert len(tcp.next_states()) == 3 * 11 * 64
 
 
 # Typical walks

@@ -6,7 +6,7 @@ import pytest
 
 from lbsim.engine import udp
 from lbsim.engine.lanes import Lane
-from lbsim.engine.records import INACTIVE, Conn
+from lbsim.engine.records import IN, INACTIVE
 from lbsim.host import EngineHost
 from tests.playbook import Playbook
 
@@ -18,9 +18,9 @@ def test_there_is_one_state_of_300_seconds(hz: int) -> None:
 
 def test_a_packet_reloads_the_timeout_and_nothing_else(lane: Lane) -> None:
     host = EngineHost(lane=lane)
-    conn = lane.table(Conn, 1)[0]
+    conn = host.tables.conns[1]
     conn.marks = INACTIVE
-    lane.function(udp.step_udp)(host.tables, conn)
+    lane.function(udp.step_udp)(host.tables, 1, IN)
     assert (conn.timeout, conn.state, conn.marks) == (75000, 0, INACTIVE)
 
 

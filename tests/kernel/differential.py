@@ -1,9 +1,10 @@
 """Random jobs on a real kernel and on the engine, until they differ.
 
-    python -m tests.kernel.differential --cases 200 --kernel vm:6.1 [--scheduler rr] [--first-seed 1] [--save FOLDER]
+    python -m tests.kernel.differential --cases 200 --kernel vm:6.1 [--kind rr] [--first-seed 1] [--save FOLDER]
 
-Prints one line per scheduler. Every mismatch, up to --save-most per scheduler and kernel, is saved as a scenario: as
-it is at once, then shrunk (events are left out as long as both still differ). Exit 0 only if nothing differs.
+A kind is a scheduler, or what else IPVS can do (random_features.py). Prints one line per kind. Every mismatch, up to
+--save-most per kind and kernel, is saved as a scenario: as it is at once, then shrunk (events are left out as long as
+both still differ). Exit 0 only if nothing differs.
 """
 
 from __future__ import annotations
@@ -12,18 +13,23 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
 
 from lbsim.engine.lanes import compiled_lane, interpreted_lane
+from lbsim.engine.records import ACK, SYN, TCP, UDP
 from lbsim.kernel.job import REPLY, Command, Event, Job, Observation, Packet, Show
 from lbsim.kernel.rehearsal import rehearse
 from lbsim.kernel.run import run as run_jobs
 from lbsim.kernel.seen import profile_of, series_of, steps_of
 from lbsim.kernel.verification import Verification, compare_steps, setup_differences
+from lbsim.model.config import format_endpoint
 from lbsim.packet.headers import parse
-from tests.kernel.random_jobs import random_job
+from tests.kernel.random_features import KINDS, random_feature_job
+from tests.kernel.random_jobs import SCHEDULERS, random_job
 
 PER_BOOT = 50
+ALL_KINDS = (*SCHEDULERS, *KINDS)
 SAVED = 10
 
 Ask = Callable[[Sequence[Job]], list[Observation]]
@@ -92,28 +98,42 @@ def _sent(events: Sequence[Event]) -> Iterator[Packet]:
 def _script(event: Packet) -> str:
     headers = parse(event.content)
     assert headers is not None
-    ends = [f"{'.'.join(map(str, a))}:{p}" for a, p in ((headers.src, headers.sport), (headers.dst, headers.dport))]
-    flags = "".join(letter for bit, letter in enumerate("FSRPAU") if headers.flags >> bit & 1) or "-"
-    payload = headers.length - 40
-    assert event.side in (REPLY, "c")
-    return f"{event.at}ns {ends[0]} > {ends[1]} tcp {flags} seq={headers.seq} ack={headers.ack}" + (
-        f" len={payload}" if payload else ""
+    source, target = (
+        format_endpoint(ip_address(address), port)
+        for address, port in ((headers.src, headers.sport), (headers.dst, headers.dport))
     )
+    is_tcp = headers.proto == TCP
+    flags = "".join(letter for bit, letter in enumerate("FSRPAU") if headers.flags >> bit & 1) or "-"
+    payload = headers.length - headers.l4 - (20 if is_tcp else 8)
+    assert event.side in (REPLY, "c")
+    words = f"tcp {flags} seq={headers.seq} ack={headers.ack}" if is_tcp else "udp"
+    return f"{event.at}ns {source} > {target} {words}" + (f" len={payload}" if payload else "")
 
 
 def decisions(events: Sequence[Event]) -> int:
-    """How many packets ask for a new connection."""
-    return sum(
-        isinstance(e, Packet) and e.side == "c" and bool(e.content[33] & 2) and not e.content[33] & 16 for e in events
-    )
+    """How many packets ask for a new connection: SYNs of clients, and their flows' first packets over UDP."""
+    syns, flows = 0, set()
+    for event in events:
+        if isinstance(event, Packet) and event.side == "c":
+            headers = parse(event.content)
+            assert headers is not None
+            syns += headers.proto == TCP and headers.flags & (SYN | ACK) == SYN
+            if headers.proto == UDP:
+                flows.add(event.flow)
+    return syns + len(flows)
 
 
-def compare_all(scheduler: str, cases: int, first_seed: int, ask: Ask, save: Path, most: int = SAVED) -> int:
-    """Run the cases of one scheduler; how many differ. The first ``most`` of these are saved."""
+def job_of_kind(kind: str, seed: int) -> Job:
+    """The random job of that kind, which is a scheduler or one of random_features.KINDS, and seed."""
+    return random_feature_job(kind, seed) if kind in KINDS else random_job(kind, seed)
+
+
+def compare_all(kind: str, cases: int, first_seed: int, ask: Ask, save: Path, most: int = SAVED) -> int:
+    """Run the cases of one kind; how many differ. The first ``most`` of these are saved."""
     wrong = asked = packets = rows = 0
     release = "?"
     for begin in range(0, cases, PER_BOOT):
-        jobs = [random_job(scheduler, first_seed + i) for i in range(begin, min(begin + PER_BOOT, cases))]
+        jobs = [job_of_kind(kind, first_seed + i) for i in range(begin, min(begin + PER_BOOT, cases))]
         for job, seen in zip(jobs, ask(jobs), strict=True):
             found = verified(job, seen)
             release = seen.release
@@ -126,7 +146,7 @@ def compare_all(scheduler: str, cases: int, first_seed: int, ask: Ask, save: Pat
                 if wrong <= most:
                     _save(job, release, ask, save)
     print(
-        f"{scheduler} on linux-{release}: {cases} cases, {asked:,} scheduling decisions, {packets:,} packets, "
+        f"{kind} on linux-{release}: {cases} cases, {asked:,} scheduling decisions, {packets:,} packets, "
         f"{rows:,} connection rows: {wrong} mismatches",
         flush=True,
     )
@@ -145,23 +165,21 @@ def _save(job: Job, release: str, ask: Ask, folder: Path) -> None:
 def main() -> int:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", type=int, default=200, help="per scheduler and kernel")
+    parser.add_argument("--cases", type=int, default=200, help="per kind and kernel")
     parser.add_argument("--kernel", action="append", help="vm:6.1, vm:6.12, netns; may be repeated; default: both vm")
-    parser.add_argument("--scheduler", action="append", help="may be repeated; default: all")
+    parser.add_argument("--kind", action="append", choices=ALL_KINDS, help="may be repeated; default: all")
     parser.add_argument("--first-seed", type=int, default=1)
     parser.add_argument("--save", type=Path, default=Path("reports/mismatches"))
-    parser.add_argument("--save-most", type=int, default=SAVED, help="how many mismatches per scheduler and kernel")
+    parser.add_argument("--save-most", type=int, default=SAVED, help="how many mismatches per kind and kernel")
     arguments = parser.parse_args()
     wrong = 0
     for way in arguments.kernel or ["vm:6.1", "vm:6.12"]:
-        for scheduler in arguments.scheduler or ["rr", "lc", "sh"]:
+        for kind in arguments.kind or ALL_KINDS:
 
             def ask(jobs: Sequence[Job], way: str = way) -> list[Observation]:
                 return run_jobs(jobs, way=way)
 
-            wrong += compare_all(
-                scheduler, arguments.cases, arguments.first_seed, ask, arguments.save, arguments.save_most
-            )
+            wrong += compare_all(kind, arguments.cases, arguments.first_seed, ask, arguments.save, arguments.save_most)
     return 1 if wrong else 0
 
 

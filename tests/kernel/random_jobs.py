@@ -16,6 +16,20 @@ MILLISECOND = 1_000_000
 #: Gaps between two bursts, in milliseconds: busy, a pause, and long enough for each kind of timeout.
 GAPS = (20, 50, 200, 1_000, 11_000, 65_000, 130_000, 930_000)
 
+#: Those whose picks can be compared one by one: all but twos, which draws lots.
+SCHEDULERS = ("rr", "wrr", "lc", "wlc", "sed", "nq", "sh", "dh", "mh", "fo", "ovf", "lblc", "lblcr")
+#: The weights of destinations, where others than the usual ones matter: several laps and common divisors; turns that
+#: are shifted; places that overflow while connections last.
+WEIGHTS = {
+    "wrr": (0, 1, 2, 2, 3, 4, 6, 12),
+    "mh": (0, 1, 1, 2, 3, 50, 100, 300),
+    "sh": (0, 1, 1, 2, 3, 5, 40, 300),
+    "ovf": (0, 1, 1, 2, 3, 5),
+    "lblc": (0, 1, 1, 1, 2, 4),
+    "lblcr": (0, 1, 1, 1, 2, 4),
+}
+USUAL_WEIGHTS = (0, 1, 1, 2, 3, 5, 40)
+
 
 @dataclass
 class _Writer:
@@ -76,7 +90,7 @@ class _Writer:
         """One admin command; some are refused on purpose."""
         service = f"-t {VIP}:80"
         server = self.rng.choice(SERVERS)
-        weight = self.rng.choice((0, 1, 1, 2, 3, 5, 40))
+        weight = self.weight()
         kind = self.rng.choices(("add", "edit", "delete", "readd", "flip", "service"), (5, 5, 3, 3, 1, 1))[0]
         if kind == "add":
             self.command(f"-a {service} -r {server}:80 -m -w {weight}")
@@ -88,20 +102,24 @@ class _Writer:
             self.command(f"-d {service} -r {server}:80")
             self.command(f"-a {service} -r {server}:80 -m -w {weight}")
         elif kind == "flip":
-            other = self.rng.choice(("rr", "lc", "sh"))
-            self.command(f"-E {service} -s {other}")
+            other = self.rng.choice(SCHEDULERS)
+            self.command(f"-E {service} -s {other}{_flags(self.rng, other)}")
             self.command(f"-E {service} -s {self.scheduler}{_flags(self.rng, self.scheduler)}")
         else:
             self.command(f"-D {service}")
             self.command(f"-A {service} -s {self.scheduler}{_flags(self.rng, self.scheduler)}")
             for again in self.rng.sample(SERVERS, 3):
-                self.command(f"-a {service} -r {again}:80 -m -w {self.rng.choice((1, 2, 3))}")
+                self.command(f"-a {service} -r {again}:80 -m -w {max(1, self.weight())}")
+
+    def weight(self) -> int:
+        return self.rng.choice(WEIGHTS.get(self.scheduler, USUAL_WEIGHTS))
 
 
 def _flags(rng: random.Random, scheduler: str) -> str:
-    if scheduler != "sh":
+    if scheduler not in ("sh", "mh"):
         return ""
-    return rng.choice(("", " -b sh-port", " -b sh-fallback", " -b sh-fallback,sh-port"))
+    port, fallback = f"{scheduler}-port", f"{scheduler}-fallback"
+    return rng.choice(("", f" -b {port}", f" -b {fallback}", f" -b {fallback},{port}"))
 
 
 def random_job(scheduler: str, seed: int, decisions: int = 100) -> Job:
@@ -110,7 +128,7 @@ def random_job(scheduler: str, seed: int, decisions: int = 100) -> Job:
     writer = _Writer(rng, scheduler)
     setup = [f"ipvsadm -A -t {VIP}:80 -s {scheduler}{_flags(rng, scheduler)}"]
     setup += [
-        f"ipvsadm -a -t {VIP}:80 -r {server}:80 -m -w {rng.choice((0, 1, 1, 2, 3, 5))}"
+        f"ipvsadm -a -t {VIP}:80 -r {server}:80 -m -w {writer.weight()}"
         for server in rng.sample(SERVERS, rng.randrange(1, 7))
     ]
     while writer.decisions < decisions:

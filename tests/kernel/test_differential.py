@@ -156,14 +156,12 @@ def test_the_exit_status_says_whether_anything_differs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: object, status: int
 ) -> None:
     monkeypatch.setattr(differential, "run_jobs", played_all(loses_resets if spoil else None))
-    words = ["x", "--cases", "2", "--scheduler", "rr", "--kernel", "vm:6.1", "--save", str(tmp_path / "save")]
+    words = ["x", "--cases", "2", "--kind", "rr", "--kernel", "vm:6.1", "--save", str(tmp_path / "save")]
     monkeypatch.setattr("sys.argv", words)
     assert differential.main() == status
 
 
-def test_each_kernel_and_scheduler_has_its_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_each_kernel_and_kind_has_its_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     ways: list[str] = []
 
     def run(jobs: Sequence[Job], way: str) -> list[Observation]:
@@ -171,7 +169,7 @@ def test_each_kernel_and_scheduler_has_its_line(
         return [played(job) for job in jobs]
 
     monkeypatch.setattr(differential, "run_jobs", run)
-    monkeypatch.setattr("sys.argv", ["x", "--cases", "1"])
+    monkeypatch.setattr("sys.argv", ["x", "--cases", "1", *(f"--kind={kind}" for kind in ("rr", "lc", "sh"))])
     assert differential.main() == 0
     assert ways == ["vm:6.1"] * 3 + ["vm:6.12"] * 3
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["rr", "lc", "sh"] * 2

@@ -6,12 +6,11 @@ from itertools import pairwise
 
 import pytest
 
+from lbsim.engine.schedulers import BUILT_IN
 from lbsim.kernel.job import REPLY, Command, Packet, Show
 from lbsim.kernel.rehearsal import setup_answers
 from tests.kernel.differential import decisions
-from tests.kernel.random_jobs import random_job
-
-SCHEDULERS = ("rr", "lc", "sh")
+from tests.kernel.random_jobs import SCHEDULERS, WEIGHTS, random_job
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
@@ -53,3 +52,22 @@ def test_every_kind_of_command_and_an_idle_time_out_occur(scheduler: str) -> Non
 def test_the_set_up_is_never_refused() -> None:
     for seed in range(20):
         assert {status for status, _ in setup_answers(random_job("sh", seed), profile="linux-6.1.192")} == {0}
+
+
+def test_every_scheduler_but_the_one_that_draws_lots_is_asked() -> None:
+    assert {*SCHEDULERS, "twos"} == set(BUILT_IN)
+    assert set(WEIGHTS) <= set(SCHEDULERS)
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_weights_are_those_that_matter(scheduler: str) -> None:
+    jobs = [random_job(scheduler, seed) for seed in range(10)]
+    lines = [" ".join(argv) for job in jobs for argv in job.setup]
+    lines += [" ".join(e.argv) for job in jobs for e in job.events if isinstance(e, Command)]
+    assert all(any(f" -s {scheduler}{flags}" in line for line in lines) for flags in FLAGS.get(scheduler, [""]))
+    assert len({line.split(" -w ")[1] for line in lines if " -w " in line}) >= 4
+
+
+FLAGS = {
+    name: ["", f" -b {name}-port", f" -b {name}-fallback", f" -b {name}-fallback,{name}-port"] for name in ("sh", "mh")
+}

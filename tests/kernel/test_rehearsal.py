@@ -207,6 +207,15 @@ def test_every_deletion_of_a_service_adds_to_what_is_left_over() -> None:
     assert last.leftovers == {A_DEST: Counters(1 + 2, 1 + 2, 0, 40 + 80, 0)}
 
 
+# One long before; two in the 1.3 s after the destination is back, all of which may have come after the last copy.
+def test_copies_of_an_earlier_service_say_nothing_about_the_counters_of_this_one() -> None:
+    packets = [request(29_100 * MS, port=1002), request(29_200 * MS, port=1003)]
+    *_, last = steps(
+        request(SECOND), *again(28_400 * MS), *packets, *again(29_700 * MS), request(29_800 * MS), LOOK, setup=ALONE
+    )
+    assert last.leftovers == {A_DEST: Counters(2, 2, 0, 80, 0)}
+
+
 # 0.5 s after the first deletion: what came before that, and the packet in between
 def test_deletions_in_quick_succession_leave_no_less_over() -> None:
     *_, last = steps(

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbsim.model.address_text import address_texts
+from lbsim.model.address_text import AddressTexts, address_texts
 from lbsim.model.trace import AddressTable
 
 SPECIAL = [
@@ -31,3 +31,14 @@ def test_addresses_with_a_special_text_are_written_as_the_ipaddress_module_does(
 )
 def test_any_address_is_written_as_the_ipaddress_module_does(addresses: list[IPv4Address | IPv6Address]) -> None:
     assert address_texts(AddressTable(addresses)) == [str(address) for address in addresses]
+
+
+def test_texts_of_a_table_are_equal_to_those_that_it_had() -> None:
+    table = AddressTable([ip_address("10.0.0.1"), ip_address("fd00::1")])
+    texts = AddressTexts(table)
+    table.append(ip_address("10.0.0.2"))
+    assert texts == ("10.0.0.1", "fd00::1")
+    assert texts != ["10.0.0.1"]
+    assert texts != 5
+    assert (len(texts), texts[1], texts[:1], list(texts)) == (2, "fd00::1", ["10.0.0.1"], ["10.0.0.1", "fd00::1"])
+    assert repr(texts) == "['10.0.0.1', 'fd00::1']"

@@ -157,7 +157,7 @@ def test_first_connections_are_noted_up_to_their_number_however_many_blocks_ther
     aggregator = Aggregator(3)
     services = [row.service for row in result.destinations]
     for _ in range(50):
-        aggregator.add(result.columns | {"time": np.zeros(3000, dtype="i8")}, services)
+        aggregator.add(dict(result.columns) | {"time": np.zeros(3000, dtype="i8")}, services)
     found = aggregator.done(result.addresses, len(services))
     assert found.packets == 50 * 3000
     assert sum(map(len, found.first_connections.values())) == 3 * len(set(services))

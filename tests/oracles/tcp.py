@@ -42,6 +42,25 @@ RULES = {
         LAST_ACK > CLOSE
         * > =
     """,
+    ("in only", "RST"): """
+        SYN_RECV LAST_ACK LISTEN > =
+        * > CLOSE
+    """,
+    ("in only", "SYN"): """
+        ESTABLISHED SYN_SENT > ESTABLISHED
+        * > SYN_RECV
+    """,
+    ("in only", "FIN"): """
+        NONE > CLOSE
+        ESTABLISHED > FIN_WAIT
+        SYN_RECV SYNACK > TIME_WAIT
+        * > =
+    """,
+    ("in only", "ACK"): """
+        NONE SYN_RECV SYNACK > ESTABLISHED
+        LAST_ACK > CLOSE
+        * > =
+    """,
     ("out", "RST"): """
         SYN_SENT TIME_WAIT > =
         * > CLOSE
@@ -62,19 +81,30 @@ RULES = {
     """,
 }
 
+#: The same with secure_tcp, where it differs: such rules come first.
+SECURE_RULES = {
+    ("in", "RST"): "SYNACK > CLOSE",
+    ("in", "SYN"): "SYNACK > =",
+    ("in", "FIN"): "SYNACK > =",
+    ("in", "ACK"): "SYN_RECV SYNACK > =",
+    ("out", "SYN"): "SYN_RECV SYNACK > SYNACK",
+    ("in only", "SYN"): "NONE FIN_WAIT TIME_WAIT CLOSE CLOSE_WAIT LAST_ACK LISTEN SYNACK > SYNACK",
+}
+
 
 def event_of(flags: set[str] | frozenset[str]) -> str:
     """RST beats SYN beats FIN beats ACK; without any of them the packet is nothing."""
     return next((name for name in ("RST", "SYN", "FIN", "ACK") if name in flags), "nothing")
 
 
-def after(direction: str, state: str, flags: set[str] | frozenset[str]) -> str:
-    """The state after a packet ("in" from the client, "out" from the server)."""
+def after(direction: str, state: str, flags: set[str] | frozenset[str], *, secure: bool = False) -> str:
+    """The state after a packet ("in" from the client, "out" from the server, "in only" if nobody sees the server)."""
     event = event_of(flags)
     if event == "nothing":
         return "CLOSE"
     default = state
-    for rule in RULES[direction, event].strip().splitlines():
+    first = [SECURE_RULES[direction, event]] if secure and (direction, event) in SECURE_RULES else []
+    for rule in [*first, *RULES[direction, event].strip().splitlines()]:
         states, following = rule.split(" > ")
         target = state if following == "=" else following
         if state in states.split():

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from lbsim.engine.lanes import compiled_lane
 from lbsim.engine.records import CUT_HEADER, FRAGMENT, ICMP_ERROR, NO_PORTS, WHOLE
+from lbsim.engine.sctp import EVENTS
 from lbsim.packet.headers import Headers, parse, read_headers
 from tests.packet.any_packets import nearly_packets
 
@@ -89,13 +90,15 @@ def test_addresses_are_bytes_also_from_a_memoryview() -> None:
 
 
 @pytest.mark.parametrize(
-    ("proto", "content", "ports"), [(17, UDP, (5000, 53)), (132, SCTP, (4001, 80))], ids=["udp", "sctp"]
+    ("proto", "content", "ports", "flags"),
+    [(17, UDP, (5000, 53), 0), (132, SCTP, (4001, 80), EVENTS.index("INIT"))],
+    ids=["udp", "sctp"],
 )
 def test_ports_of_other_protocols_than_tcp_are_read_without_flags(
-    proto: int, content: bytes, ports: tuple[int, int]
+    proto: int, content: bytes, ports: tuple[int, int], flags: int
 ) -> None:
     headers = parsed(ipv4(proto, content))
-    assert (headers.sport, headers.dport, headers.flags, headers.seq, headers.shape) == (*ports, 0, 0, WHOLE)
+    assert (headers.sport, headers.dport, headers.flags, headers.seq, headers.shape) == (*ports, flags, 0, WHOLE)
 
 
 @pytest.mark.parametrize("proto", [0, 1, 2, 47, 50, 51, 58, 89, 255])

@@ -360,8 +360,39 @@ def test_of_a_first_fragment_the_checksum_follows_the_changes() -> None:
     assert rewrite(fragment, TO_DEST)[20:] == rewrite(packet, TO_DEST)[20:]
 
 
+def sctp_packet(*, fragment: bool = False) -> bytes:
+    content = bytes([15, 161, 0, 80, 0, 0, 0, 7, 1, 2, 3, 4, 1, 0, 0, 4])  # 4001 > 80, a wrong CRC, INIT
+    packet = bytearray(bytes(IP(src=str(V4[0]), dst=str(V4[1]), proto=132) / Raw(content)))
+    packet[6] = 0x20 if fragment else 0
+    return bytes(packet)
+
+
+@pytest.mark.parametrize(
+    ("packet", "change", "crc"),
+    [
+        (sctp_packet(), Rewrite(dport=80), bytes([1, 2, 3, 4])),  # the port stays, and the CRC
+        (sctp_packet(fragment=True), Rewrite(dport=81), bytes([1, 2, 3, 4])),
+        (sctp_packet()[:34], Rewrite(dport=81), bytes([1, 2, 3, 4])),  # captured in part
+        (sctp_packet(), Rewrite(dport=81), None),
+        (sctp_packet(), Rewrite(sport=81), None),
+    ],
+)
+def test_the_crc_of_sctp_is_computed_anew_if_a_port_changes(packet: bytes, change: Rewrite, crc: bytes | None) -> None:
+    after = rewrite(packet, change)
+    wanted = (4001 if change.sport is None else change.sport, 80 if change.dport is None else change.dport)
+    assert (int.from_bytes(after[20:22], "big"), int.from_bytes(after[22:24], "big")) == wanted
+    if crc is None:  # division of the whole segment, the CRC in it as zeros
+        state = 0xFFFFFFFF
+        for byte in after[20:28] + bytes(4) + after[32:]:
+            state ^= byte
+            for _ in range(8):
+                state = state >> 1 ^ 0x82F63B78 * (state & 1)
+        crc = (state ^ 0xFFFFFFFF).to_bytes(4, "little")
+    assert after[28:32] == crc
+
+
 def test_of_other_protocols_only_the_ip_header_changes() -> None:
-    packet = bytes(IP(src=str(V4[0]), dst=str(V4[1]), proto=132) / Raw(bytes(range(20))))
+    packet = bytes(IP(src=str(V4[0]), dst=str(V4[1]), proto=47) / Raw(bytes(range(20))))
     after = rewrite(packet, TO_DEST)
     assert (after[20:], after[16:20]) == (packet[20:], V4[2].packed)
 

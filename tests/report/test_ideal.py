@@ -22,8 +22,25 @@ def test_if_all_are_quiesced_nobody_should_get_anything():
     assert ideal_shares("lc", [(A, 0), (B, 0)]).shares == {A: 0.0, B: 0.0}
 
 
-def test_other_schedulers_aim_at_parts_by_weight():
-    assert ideal_shares("wlc", [(A, 1), (B, 3)]).shares == {A: 0.25, B: 0.75}
+@pytest.mark.parametrize("scheduler", ["wrr", "wlc", "sed", "nq", "mh", "twos"])
+def test_weighted_schedulers_aim_at_parts_by_weight(scheduler):
+    assert ideal_shares(scheduler, [(A, 1), (B, 3)]).shares == {A: 0.25, B: 0.75}
+
+
+@pytest.mark.parametrize(("weights", "one"), [((1, 3, 2), B), ((3, 3, 2), B), ((0, 0, 0), None)])
+def test_fo_aims_at_the_heaviest_and_of_equals_the_newest(weights, one):
+    shares = ideal_shares("fo", list(zip((A, B, C), weights, strict=True))).shares
+    assert shares == {name: float(name == one) for name in (A, B, C)}
+
+
+def test_fo_without_destinations():
+    assert ideal_shares("fo", []).shares == {}
+
+
+@pytest.mark.parametrize("scheduler", ["dh", "lblc", "lblcr", "none", "ovf", "mine"])
+def test_others_do_not_aim_at_parts(scheduler):
+    ideal = ideal_shares(scheduler, [(A, 1), (B, 3)])
+    assert (ideal.meaning, ideal.shares) == (f"unknown: {scheduler} does not aim at parts", {})
 
 
 def test_a_service_without_destinations_has_no_ideal():

@@ -100,7 +100,7 @@ def test_a_missing_key_is_named(tmp_path: Path, line: str, says: str) -> None:
         ("{cidr: 198.51.100.0/24, pick: in_turn}", "{}", "exactly one of cidr, addresses, gateways; found none"),
         ("198.51.100.0/24", "2001:db8::/64", "traffic[0]: clients and service are of different address families"),
         ("    arrivals:", "    udp: {}\n    arrivals:", "traffic[0]: the service is tcp; expected a 'tcp:' script"),
-        ("service: tcp ", "service: ", "'192.168.1.10:80' is no service; expected 'tcp ADDRESS:PORT' or"),
+        ("service: tcp ", "service: ", "'192.168.1.10:80' is no service; expected 'tcp ADDRESS:PORT', likewise"),
         ("show: [1s]", "show: 1s", "show: expected a list; found '1s'"),
         ("sysctls: {conn_reuse_mode: 1}", "sysctls: [a]", "sysctls: expected a mapping; found a list"),
         ("share: {10.0.0.11:80: 0.333}", "share: {10.0.0.11:80: 2}", "share[10.0.0.11:80]: expected a number up to 1"),

@@ -1,6 +1,7 @@
 """lc, least connections: the destination with the smallest load; of equals the newest.
 
 Kernel counterpart: ip_vs_lc.c. Load is 256 * active + total: an active connection weighs as much as 257 inactive ones.
+Before August 2026 (``Director.load_of_inactive``) it was 256 * active + inactive.
 """
 
 from __future__ import annotations
@@ -11,14 +12,15 @@ from lbsim.engine.schedulers.registry import register
 
 
 @kernel
-def load(dest: Dest) -> int:
+def load(t: Tables, dest: Dest) -> int:
     """How busy a destination is, as an unsigned 32-bit number.
 
     Source
     ------
-    facts: schedulers.md section 1.4; ip_vs.h ip_vs_dest_conn_overhead(), 6.1.192 and 6.12.117.
+    facts: schedulers.md section 1.4; ip_vs.h ip_vs_dest_conn_overhead(), 6.1.192 and 6.12.117, and before August 2026.
     """
-    return ((dest.active << 8) + dest.total) & 0xFFFFFFFF
+    counted_twice = dest.active * t.director[0].load_of_inactive
+    return ((dest.active << 8) + dest.total - counted_twice) & 0xFFFFFFFF
 
 
 @kernel
@@ -35,7 +37,7 @@ def schedule(t: Tables, s: int, p: Packet) -> int:
     while d != 0:
         dest = t.dests[d]
         if dest.weight > 0 and dest.overload == 0:
-            this_load = load(dest)
+            this_load = load(t, dest)
             if least == 0 or this_load < least_load:
                 least = d
                 least_load = this_load

@@ -14,6 +14,7 @@ HOOKS = {
     "add_dest": ("t", "s", "d"),
     "del_dest": ("t", "s", "d"),
     "upd_dest": ("t", "s", "d"),
+    "timer_fired": ("t", "s"),
     "schedule": ("t", "s", "p"),
 }
 

@@ -11,7 +11,7 @@ from lbsim.engine.schedulers.registry import register
 
 
 @kernel
-def init_service(t: Tables, s: int) -> None:
+def init_service(t: Tables, s: int) -> int:
     """Start before the head of the list.
 
     Source
@@ -19,6 +19,7 @@ def init_service(t: Tables, s: int) -> None:
     facts: schedulers.md section 3.1; ip_vs_rr.c ip_vs_rr_init_svc(), 6.1 and 6.12.
     """
     t.services[s].cursor = 0
+    return 0
 
 
 @kernel

@@ -17,20 +17,32 @@ BUCKETS = 1 << BITS
 
 
 @kernel
-def init_service(t: Tables, s: int) -> None:
-    """Give the service a bucket table (a service keeps its own) and fill it.
-
-    The caller has made room for 256 more buckets.
+def init_service(t: Tables, s: int) -> int:
+    """Give the service a bucket table and fill it.
 
     Source
     ------
     facts: schedulers.md sections 1.6 and 3.9; ip_vs_sh.c ip_vs_sh_init_svc(), 6.1 and 6.12.
     """
+    room_for_buckets(t, s)
+    fill(t, s)
+    return 0
+
+
+@kernel
+def room_for_buckets(t: Tables, s: int) -> None:
+    """Give the service 256 buckets, unless it has had such: it keeps them when it gets another scheduler.
+
+    The caller has made room for 256 more buckets.
+
+    Source
+    ------
+    lbsim's own.
+    """
     service = t.services[s]
     if service.buckets == 0:
         t.director[0].buckets_used += BUCKETS
         service.buckets = t.director[0].buckets_used
-    fill(t, s)
 
 
 @kernel
@@ -45,7 +57,7 @@ def fill(t: Tables, s: int) -> None:
     d = service.first
     given = 0
     for i in range(BUCKETS):
-        t.sh_buckets[service.buckets + i] = d
+        t.hash_buckets[service.buckets + i] = d
         if d == 0:
             continue
         given += 1
@@ -91,12 +103,12 @@ def schedule(t: Tables, s: int, p: Packet) -> int:
     service = t.services[s]
     port = p.sport if service.sched_flags & SH_PORT != 0 else 0
     bucket = hash32((t.addresses[p.src].fold + port) & 0xFFFFFFFF, BITS)
-    d = t.sh_buckets[service.buckets + bucket]
+    d = t.hash_buckets[service.buckets + bucket]
     if d == 0 or usable(t, d):
         return d
     if service.sched_flags & SH_FALLBACK != 0:
         for i in range(BUCKETS):
-            d = t.sh_buckets[service.buckets + (2 * bucket + i) % BUCKETS]
+            d = t.hash_buckets[service.buckets + (2 * bucket + i) % BUCKETS]
             if usable(t, d):
                 return d
     return 0

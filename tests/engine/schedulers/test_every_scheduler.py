@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from ipaddress import ip_address
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -11,13 +11,15 @@ from hypothesis import strategies as st
 
 from lbsim.engine import schedulers
 from lbsim.engine.lanes import Lane, compiled_lane, interpreted_lane
-from lbsim.host import EngineHost
+from lbsim.host import SECOND, EngineHost
 from lbsim.model.config import AddService, ServiceId
 from tests.engine.schedulers.rig import Rig
-from tests.oracles.picks import RoundRobin, least_connections, source_hashing
+from tests.oracles.picks import PICKERS, Ask, lots
+from tests.oracles.wheel import fire_jiffy
 
-FLAGS = {"sh": ("", "sh-fallback", "sh-port", "sh-fallback sh-port")}
-EVERY = [(name, flags) for name in schedulers.NUMBERS for flags in FLAGS.get(name, ("",))]
+FLAGS = {name: ("", f"{name}-fallback", f"{name}-port", f"{name}-fallback {name}-port") for name in ("sh", "mh")}
+EVERY = [(name, flags) for name in schedulers.BUILT_IN for flags in FLAGS.get(name, ("",))]
+TARGETS = ["192.0.2.1", "198.51.100.7", "198.51.100.8", "2001:db8::80"]
 CLIENTS = [f"203.0.113.{i}" for i in range(1, 9)]
 
 every_scheduler = pytest.mark.parametrize(("name", "flags"), EVERY)
@@ -73,20 +75,6 @@ def test_a_service_can_be_given_to_every_scheduler_and_taken_away(name: str, fla
     assert schedulers.done_service(host.tables, 1) is None
 
 
-def naive(name: str, flags: str) -> tuple[Callable[..., dict[str, object] | None], Callable[..., None]]:
-    """(pick, what to tell before a deletion) of a scheduler's restatement; each must have one."""
-    round_robin = RoundRobin()
-
-    def nothing(*_: object) -> None:
-        """Only rr wants to know."""
-
-    return {
-        "rr": (lambda dests, client, port: round_robin.pick(dests), round_robin.before_delete),
-        "lc": (lambda dests, client, port: least_connections(dests), nothing),
-        "sh": (lambda dests, client, port: source_hashing(dests, client, port, set(flags.split())), nothing),
-    }[name]
-
-
 NAMES = st.sampled_from("ABCDEFGH")
 HISTORIES = st.lists(
     st.one_of(
@@ -95,39 +83,60 @@ HISTORIES = st.lists(
         st.tuples(st.just("edit"), NAMES, st.sampled_from([0, 1, 2, 7, 65535])),
         st.tuples(st.just("delete"), NAMES, st.just(0)),
         st.tuples(st.just("load"), NAMES, st.integers(0, 600)),
+        st.tuples(st.just("overload"), NAMES, st.integers(0, 1)),
+        st.tuples(st.just("wait"), st.just(""), st.sampled_from([1, 100, 100_000])),
     ),
     min_size=15,
     max_size=60,
 )
+HZ = 250
+START = 2**32 - 300 * HZ  # the tick at time 0
 
 
 def check_history(name: str, flags: str, lane: Lane, history: list[tuple[str, str, int]]) -> None:
-    """Play a history on the engine and on the restatement; every pick must be the same."""
+    """Play a history on the engine and on the restatement, which each must have; every pick must be the same."""
     rig = Rig(name, {}, flags=flags, lane=lane)
-    pick, before_delete = naive(name, flags)
-    dests: list[dict[str, object]] = []
-    old: dict[str, dict[str, object]] = {}
+    dests: list[dict[str, Any]] = []
+    naive = PICKERS[name](dests, set(flags.split()), hz=HZ, lots=lots(1))
+    old: dict[str, dict[str, Any]] = {}
+    now = START
+    wakes = fire_jiffy(now + naive.period * HZ, now)
     for kind, who, number in history:
         there = next((dest for dest in dests if dest["name"] == who), None)
         if kind == "pick":
-            picked = pick(dests, who, number)
-            assert rig.pick(who, number) == (picked["name"] if picked else "-")
+            target = TARGETS[number % len(TARGETS)]
+            picked = naive.pick(Ask(who, number, target, now))
+            assert rig.pick(who, number, target) == (picked["name"] if picked else "-")
+        elif kind == "wait":
+            now += number * HZ
+            rig.host.advance((now - START) * SECOND // HZ)
+            while naive.period and wakes <= now:
+                naive.tick(wakes)
+                wakes = fire_jiffy(wakes + naive.period * HZ, wakes)
         elif kind == "add" and there is None:
             rig.add(who, number)
-            dest = old.setdefault(who, {"name": who, "active": 0, "total": 0})
-            dest["weight"] = number
+            dest = old.setdefault(who, {"name": who, "active": 0, "total": 0, "overload": 0})
+            end = (str(rig.dest(who).address), rig.dest(who).port)
+            dest.update(weight=number, last_weight=number, there=True, end=end)
             dests.insert(0, dest)
+            naive.added(dest)
         elif there is not None and kind == "edit":
             rig.edit(who, number)
-            there["weight"] = number
+            there.update(weight=number, last_weight=number or there["last_weight"])
+            naive.edited(there)
         elif there is not None and kind == "delete":
-            before_delete(dests, there)
+            rig.row(who).overload = there["overload"] = 0  # what a trash that forgets it would do
             rig.delete(who)
-            dests = [dest for dest in dests if dest is not there]
+            at = dests.index(there)
+            dests.remove(there)
+            there["there"] = False
+            naive.deleted(there, at)
         elif there is not None and kind == "load":
             active = number % 7
             rig.row(who).active, rig.row(who).total = active, active + number
             there.update(active=active, total=active + number)
+        elif there is not None and kind == "overload":
+            rig.row(who).overload = there["overload"] = number
 
 
 @every_scheduler
@@ -139,7 +148,7 @@ def test_a_random_history_picks_what_its_restatement_picks(
 
 
 @every_scheduler
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(history=HISTORIES)
 def test_the_compiled_scheduler_picks_the_same(name: str, flags: str, history: list[tuple[str, str, int]]) -> None:
     check_history(name, flags, compiled_lane(), history)

@@ -7,6 +7,7 @@ import pytest
 from lbsim.engine.lanes import Lane
 from lbsim.engine.records import Dest
 from lbsim.engine.schedulers.lc import load
+from lbsim.host import EngineHost
 from tests.engine.schedulers.rig import Rig
 from tests.playbook import Playbook
 
@@ -48,7 +49,12 @@ def test_an_overloaded_destination_is_left_out(lane: Lane) -> None:
     [(0, 0, 0), (1, 1, 257), (0, 256, 256), (2**23, 2**23, 2**31 + 2**23), (2**24, 5, 5)],
 )
 def test_load_is_256_times_active_plus_total_in_unsigned_32_bits(active: int, total: int, expected: int) -> None:
-    assert load(Dest(active=active, total=total)) == expected
+    assert load(EngineHost().tables, Dest(active=active, total=total)) == expected
+
+
+@pytest.mark.parametrize(("active", "total", "expected"), [(0, 0, 0), (1, 1, 256), (0, 256, 256), (2, 7, 517)])
+def test_before_august_2026_it_was_256_times_active_plus_inactive(active: int, total: int, expected: int) -> None:
+    assert load(EngineHost(profile="linux-6.1.0").tables, Dest(active=active, total=total)) == expected
 
 
 def test_twelve_connections_that_stay_go_round(play: Playbook) -> None:

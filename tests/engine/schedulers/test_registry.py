@@ -31,5 +31,6 @@ def test_a_scheduler_must_schedule() -> None:
         registry.register("mine", init_service=len)
 
 
-def test_numbers_count_from_1_in_the_order_of_names() -> None:
-    assert list(schedulers.NUMBERS.items()) == [("lc", 1), ("rr", 2), ("sh", 3)]
+def test_numbers_count_from_1_in_the_order_of_names_and_0_is_none() -> None:
+    names = ["none", "dh", "fo", "lblc", "lblcr", "lc", "mh", "nq", "ovf", "rr", "sed", "sh", "twos", "wlc", "wrr"]
+    assert list(schedulers.NUMBERS.items()) == [(name, number) for number, name in enumerate(names)]

@@ -1,0 +1,142 @@
+"""Lines of firewall marks: iptables 1.8.9, nft 1.0.6, iproute2 6.1."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_network
+
+import pytest
+
+from lbsim import Director
+from lbsim.config.marks import MarkRule, Marks, read_marks
+from lbsim.errors import ConfigError
+from lbsim.model.config import AddDest, AddService, DestId, DirectorConfig, ServiceId
+from lbsim.packet.build import build_packet
+
+ONE = MarkRule(4, 1, (ip_network("192.0.2.1"), ip_network("192.0.2.2")), 6, ((80, 80), (443, 443)))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "nft add rule ip m pre ip daddr { 192.0.2.1, 192.0.2.2 } tcp dport { 80, 443 } meta mark set 1",
+        "nft 'add rule ip m pre ip daddr {192.0.2.1,192.0.2.2} tcp dport {80,443} meta mark set 0x1'",
+        "iptables -t mangle -A PREROUTING -d 192.0.2.1,192.0.2.2 -p tcp -m multiport --dports 80,443 -j MARK"
+        " --set-mark 1",
+    ],
+)
+def test_a_rule_of_addresses_and_ports(line: str) -> None:
+    assert read_marks(line) == Marks((ONE,))
+
+
+@pytest.mark.parametrize(
+    ("line", "rule"),
+    [
+        ("nft add rule ip m pre meta mark set 7", MarkRule(4, 7)),
+        ("nft add rule ip6 m pre ip6 daddr 2001:db8::/64 udp dport 53 meta mark set 2",
+         MarkRule(6, 2, (ip_network("2001:db8::/64"),), 17, ((53, 53),))),
+        ("nft add rule inet m pre ip6 daddr ::1 meta l4proto sctp meta mark set 2",
+         MarkRule(6, 2, (ip_network("::1"),), 132)),
+        ("ip6tables -t mangle -A PREROUTING -p tcp --dport 80:89 -j MARK --set-mark 3",
+         MarkRule(6, 3, (), 6, ((80, 89),))),
+        ("nft add rule ip m pre tcp dport 80-89 meta mark set 3", MarkRule(4, 3, (), 6, ((80, 89),))),
+    ],
+)  # fmt: skip
+def test_other_rules(line: str, rule: MarkRule) -> None:
+    assert read_marks(line).rules == (rule,)
+
+
+def test_tables_chains_routes_and_routing_rules() -> None:
+    marks = read_marks(
+        "nft add table ip m\n"
+        "nft 'add chain ip m pre { type filter hook prerouting priority -150 ; }'\n"
+        "ip route add local 198.51.100.0/24 dev lo\n"
+        "ip rule add fwmark 1 lookup 100\n"
+        "ip route add local 0.0.0.0/0 dev lo table 100\n"
+    )
+    assert marks == Marks((), (ip_network("198.51.100.0/24"),), ((1, ip_network("0.0.0.0/0")),))
+    assert marks.delivers(ip_address("203.0.113.9"), 1)
+    assert not marks.delivers(ip_address("203.0.113.9"), 2)
+
+
+def test_the_last_rule_that_matches_decides() -> None:
+    marks = Marks((MarkRule(4, 1), MarkRule(4, 2, protocol=17), MarkRule(6, 3)))
+    v4, v6 = ip_address("192.0.2.1"), ip_address("::1")
+    assert [marks.mark_of(v4, 6, 80), marks.mark_of(v4, 17, 80), marks.mark_of(v6, 6, 80)] == [1, 2, 3]
+    assert [Marks((ONE,)).mark_of(v4, *rest) for rest in ((6, 80), (6, 81), (17, 80))] == [1, 0, 0]
+    assert Marks((ONE,)).mark_of(ip_address("192.0.2.3"), 6, 80) == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("tc qdisc add dev eth0", "this line of marks is not modelled: expected one of: nft add rule"),
+        ("nft delete table ip m", "not modelled"),
+        ("nft add rule ip m", "not modelled"),
+        ("nft add rule bridge m pre meta mark set 1", "not modelled"),
+        ("nft add rule ip m pre ip saddr 1.2.3.4 meta mark set 1", "not modelled"),
+        ("nft add rule ip m pre ip daddr { 1.2.3.4 meta mark set 1", "not modelled"),
+        ("nft add rule ip m pre ip daddr 1.2.3.4", "not modelled"),
+        ("nft add rule ip m pre ip daddr x meta mark set 1", "'x' is no address or network"),
+        ("nft add rule ip m pre meta l4proto icmp meta mark set 1", "'icmp' is no protocol that is modelled"),
+        ("nft add rule ip m pre tcp dport http meta mark set 1", "'http' is no port: expected 80 or 80-89"),
+        ("nft add rule ip m pre meta mark set -1", "'-1' is no mark"),
+        ("nft add rule ip m pre meta mark set one", "'one' is no mark"),
+        ("iptables -A PREROUTING -j MARK --set-mark 1", "not modelled"),
+        ("iptables -t mangle -A PREROUTING -s 1.2.3.4 -j MARK --set-mark 1", "not modelled"),
+        ("iptables -t mangle -A PREROUTING --dport 80 -j MARK --set-mark 1", "not modelled"),
+    ],
+)
+def test_a_line_that_is_not_understood_says_so(line: str, says: str) -> None:
+    with pytest.raises(ConfigError, match="marks:3") as caught:
+        read_marks(f"\n{line}\n", file="marks", first_line=2)
+    assert says in str(caught.value)
+
+
+# What the director makes of them
+
+FWM = ServiceId.marked(1)
+
+
+def marked_director(marks: str, **sysctls: int) -> Director:
+    return Director(DirectorConfig((AddService(FWM, "rr"),)), sysctls=sysctls, marks=marks)
+
+
+def seen(director: Director, dst: str, dport: int = 80) -> str:
+    return director.receive(build_packet(src="203.0.113.1", dst=dst, sport=40001, dport=dport, flags=2)).reason
+
+
+MARK = "iptables -t mangle -A PREROUTING -p tcp --dport 80 -j MARK --set-mark 1\n"
+
+
+def test_a_network_of_local_addresses() -> None:
+    director = marked_director(MARK + "ip route add local 198.51.100.0/24 dev lo")
+    director.run(AddDest(FWM, DestId(ip_address("10.0.0.11"), 0)))
+    assert seen(director, "198.51.100.7") == "new"
+    assert seen(director, "198.51.100.8", 81) == "no_service"
+    assert seen(director, "198.51.101.1") == "not_local"
+
+
+ROUTED = MARK + "ip rule add fwmark 1 lookup 100\nip route add local 0.0.0.0/0 dev lo table 100\n"
+
+
+def test_what_only_a_routing_rule_brings_is_not_told_that_there_is_nobody() -> None:
+    director = marked_director(ROUTED)
+    assert seen(director, "198.51.100.7") == "no_dest_untold"
+    assert seen(director, "198.51.100.7", 81) == "not_local"
+
+
+def test_a_bypassing_entry_of_one_packet_is_gone_at_once() -> None:
+    marks = ROUTED.replace("tcp", "udp")
+    config = DirectorConfig((AddService(FWM, "rr", one_packet=True),))
+    director = Director(config, marks=marks, sysctls={"cache_bypass": 1})
+    data = build_packet(src="203.0.113.1", dst="198.51.100.7", proto=17, sport=40001, dport=80)
+    assert [director.receive(data).reason, director.connections()] == ["new", ()]
+
+
+def test_cache_bypass_sends_it_on() -> None:
+    director = marked_director(ROUTED, cache_bypass=1)
+    assert seen(director, "198.51.100.7") == "new"
+    (row,) = director.connections()
+    assert (row.virtual, row.destination, row.state) == ("198.51.100.7:80", "0.0.0.0:0", "SYN_RECV")
+    director.advance(70)
+    assert director.connections() == ()

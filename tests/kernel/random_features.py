@@ -1,0 +1,244 @@
+"""Random jobs about what no scheduler decides: persistence, thresholds, marks, methods, UDP, IPv6, switches; seeded.
+
+Each job has a kind, which says what its services are like; traffic, admin commands and idle gaps are random.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from lbsim.engine.records import TCP, UDP
+from lbsim.kernel.job import CLIENT, REPLY, Command, Event, Job, Packet, Show
+from lbsim.kernel.scenario_job import COUNTERS_SETTLE
+from lbsim.packet.build import build_packet
+from tests.kernel.random_jobs import FLAGS, GAPS, MILLISECOND, SCHEDULERS
+
+__all__ = ["KINDS", "random_feature_job"]
+
+WEIGHTS = (0, 1, 1, 2, 3, 5)
+TCP_STEPS = ("SA", "SA", "A", "A", "A", "PA", "FA", "FA", "sFA", "R", "sR", "sPA", "S")
+
+
+@dataclass(frozen=True)
+class Net:
+    """The addresses of an IP version on the bench."""
+
+    vips: tuple[str, ...]
+    servers: tuple[str, ...]
+    clients: tuple[str, ...]  # patterns with a place for a number
+
+    def end(self, address: str, port: int) -> str:
+        return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+NETS = {
+    4: Net(
+        ("192.168.1.10", "192.168.1.11"),
+        tuple(f"10.0.0.{10 + n}" for n in range(1, 6)),
+        ("198.51.100.{}", "203.0.113.{}", "100.64.7.{}"),
+    ),
+    6: Net(
+        ("2001:db8:1::10", "2001:db8:1::11"),
+        tuple(f"fd00::{10 + n}" for n in range(1, 6)),
+        ("2001:db8:a::{}", "2001:db8:b::{}", "2001:db8:c:1::{}"),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a job's services are like; each function makes options from a random generator."""
+
+    version: int = 4
+    proto: int = TCP
+    method: str = "-m"
+    service: Callable[[random.Random], str] = lambda rng: ""
+    dest: Callable[[random.Random], str] = lambda rng: ""
+    marked: bool = False
+    port: int = 80  # of the services
+    ports: tuple[int, ...] = (80,)  # that clients call
+    sysctls: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    @property
+    def answered(self) -> bool:
+        """Whether real servers answer through the director."""
+        return self.method == "-m"
+
+
+def persistence(rng: random.Random) -> str:
+    return f" -p {rng.choice((5, 30, 60, 100, 360))}" + rng.choice(("", "", " -M 255.255.255.0", " -M 255.255.0.0"))
+
+
+def persistence_v6(rng: random.Random) -> str:
+    return f" -p {rng.choice((5, 30, 100))}" + rng.choice(("", " -M 64", " -M 48"))
+
+
+def thresholds(rng: random.Random) -> str:
+    upper = rng.choice((0, 1, 2, 3, 4, 7, 10))
+    lower = rng.choice((0, 0, max(upper // 2, 0), upper))
+    return (f" -x {upper}" if upper else "") + (f" -y {lower}" if lower and upper else "")
+
+
+def tunnel(rng: random.Random) -> str:
+    return rng.choice(("", " --tun-type gre --tun-nocsum", " --tun-type gre --tun-csum"))
+
+
+_TEMPLATES = (("expire_quiescent_template", ("0", "1")), ("expire_nodest_conn", ("0", "1")))
+
+KINDS: dict[str, Kind] = {
+    "persistent": Kind(service=persistence, sysctls=_TEMPLATES),
+    "persistent-port-0": Kind(service=persistence, port=0, ports=(80, 443, 8080), sysctls=_TEMPLATES),
+    "thresholds": Kind(dest=thresholds),
+    "persistent-thresholds": Kind(service=persistence, dest=thresholds, sysctls=_TEMPLATES),
+    "udp": Kind(proto=UDP, ports=(80,)),
+    "udp-one-packet": Kind(proto=UDP, service=lambda rng: " -o"),
+    "udp-persistent": Kind(proto=UDP, service=persistence, sysctls=_TEMPLATES),
+    "mark": Kind(marked=True, ports=(80, 443)),
+    "mark-persistent": Kind(marked=True, service=persistence, ports=(80, 443), sysctls=_TEMPLATES),
+    "ipv6": Kind(version=6),
+    "ipv6-persistent": Kind(version=6, service=persistence_v6, sysctls=_TEMPLATES),
+    "direct-routing": Kind(method="-g", sysctls=(("conn_reuse_mode", ("0", "1", "2", "3")),)),
+    "direct-routing-ipv6": Kind(version=6, method="-g"),
+    "tunnel": Kind(method="-i", dest=tunnel, sysctls=(("pmtu_disc", ("0", "1")),)),
+    "switches": Kind(
+        sysctls=(
+            ("conn_reuse_mode", ("0", "1", "2")),
+            ("expire_nodest_conn", ("0", "1")),
+            ("sloppy_tcp", ("0", "1")),
+            ("secure_tcp", ("0", "3")),
+            ("drop_packet", ("0", "3")),
+            ("am_droprate", ("2", "5")),
+            ("nat_icmp_send", ("0", "1")),
+        )
+    ),
+}
+
+
+@dataclass
+class _Writer:
+    """What has been written so far, and who has connected."""
+
+    rng: random.Random
+    kind: Kind
+    at: int = 1_000 * MILLISECOND
+    events: list[Event] = field(default_factory=list)
+    flows: list[tuple[str, int, str, int]] = field(default_factory=list)  # client end, virtual end
+    decisions: int = 0
+
+    @property
+    def net(self) -> Net:
+        return NETS[self.kind.version]
+
+    # The config
+
+    def services(self) -> list[str]:
+        """How the two services are named, as ipvsadm has it."""
+        if self.kind.marked:
+            return ["-f 1", "-f 2"]
+        letter = "-t" if self.kind.proto == TCP else "-u"
+        return [f"{letter} {self.net.end(vip, self.kind.port)}" for vip in self.net.vips]
+
+    def marks(self) -> list[str]:
+        """Rules that mark the traffic of each virtual address."""
+        if not self.kind.marked:
+            return []
+        word = "tcp" if self.kind.proto == TCP else "udp"
+        return [
+            f"iptables -t mangle -A PREROUTING -d {vip} -p {word} --dport {port} -j MARK --set-mark {mark}"
+            for mark, vip in enumerate(self.net.vips, start=1)
+            for port in self.kind.ports
+        ]
+
+    def add_service(self, service: str) -> str:
+        return f"-A {service} -s {self.rng.choice(SCHEDULERS)}{self.kind.service(self.rng)}"
+
+    def dest(self, letter: str, service: str, server: str) -> str:
+        port = 0 if self.kind.marked and self.rng.random() < 0.5 else self.kind.port
+        ends = f"{service} -r {self.net.end(server, port)}"
+        if letter == "-d":
+            return f"-d {ends}"
+        method = self.kind.method + self.kind.dest(self.rng) if self.kind.method == "-i" else self.kind.method
+        limits = self.kind.dest(self.rng) if self.kind.method != "-i" else ""
+        return f"{letter} {ends} {method} -w {self.rng.choice(WEIGHTS)}{limits}"
+
+    def setup(self) -> list[str]:
+        lines = self.marks()
+        for service in self.services():
+            lines.append(f"ipvsadm {self.add_service(service)}")
+            servers = self.rng.sample(self.net.servers, self.rng.randrange(1, 5))
+            lines += [f"ipvsadm {self.dest('-a', service, server)}" for server in servers]
+        return lines
+
+    # What happens
+
+    def packet(self, flow: int, flags: str, *, reply: bool = False, payload: int = 0) -> None:
+        client, port, vip, vport = self.flows[flow]
+        (src, sport), (dst, dport) = ((vip, vport), (client, port)) if reply else ((client, port), (vip, vport))
+        data = build_packet(
+            src=src, sport=sport, dst=dst, dport=dport, proto=self.kind.proto, flags=FLAGS.get(flags, 0),
+            payload=bytes(payload), identification=len(self.events) + 1 & 0xFFFF,
+        )  # fmt: skip
+        self.events.append(Packet(self.at, flow, REPLY if reply else CLIENT, data))
+        self.at += self.rng.choice((4, 8, 20)) * MILLISECOND
+
+    def command(self, text: str) -> None:
+        self.events.append(Command(self.at, tuple(f"ipvsadm {text}".split())))
+        self.at += 40 * MILLISECOND
+
+    def connect(self) -> None:
+        """A new connection; of few clients, so that persistence has something to do."""
+        client = self.rng.choice(self.net.clients).format(self.rng.choice((1, 2, 3, 77)))
+        vip, vport = self.rng.choice(self.net.vips), self.rng.choice(self.kind.ports)
+        self.flows.append((client, self.rng.randrange(1024, 65536), vip, vport))
+        self.decisions += 1
+        self.packet(len(self.flows) - 1, "S", payload=0 if self.kind.proto == TCP else 10)
+
+    def continue_one(self) -> None:
+        flow = self.rng.randrange(max(0, len(self.flows) - 30), len(self.flows))
+        step = self.rng.choice(TCP_STEPS) if self.kind.proto == TCP else self.rng.choice(("", "s"))
+        reply = step.startswith("s") or step == "SA"
+        if reply and not self.kind.answered:
+            return
+        flags = step.removeprefix("s")
+        payload = self.rng.randrange(1, 400) if flags in ("PA", "") else 0
+        self.packet(flow, flags, reply=reply, payload=payload)
+
+    def administer(self) -> None:
+        service, server = self.rng.choice(self.services()), self.rng.choice(self.net.servers)
+        what = self.rng.choices(("add", "edit", "delete", "readd", "reservice", "set"), (5, 6, 3, 3, 1, 0.5))[0]
+        if what == "reservice":
+            self.command(f"-E {service} -s {self.rng.choice(SCHEDULERS)}{self.kind.service(self.rng)}")
+        elif what == "set":
+            self.command(f"--set {self.rng.choice((0, 30, 900))} {self.rng.choice((0, 15))} {self.rng.choice((0, 40))}")
+        else:
+            for letter in {"add": ("-a",), "edit": ("-e",), "delete": ("-d",), "readd": ("-d", "-a")}[what]:
+                self.command(self.dest(letter, service, server))
+
+
+def random_feature_job(name: str, seed: int, decisions: int = 80) -> Job:
+    """A job of that kind with about so many new connections, in bursts, with admin commands and idle gaps between."""
+    kind, rng = KINDS[name], random.Random(f"{name}-{seed}")
+    writer = _Writer(rng, kind)
+    setup = writer.setup()
+    while writer.decisions < decisions:
+        for _ in range(rng.randrange(1, 10)):
+            if not writer.flows or rng.random() < 0.5:
+                writer.connect()
+            else:
+                writer.continue_one()
+        if rng.random() < 0.4:
+            writer.administer()
+        if rng.random() < 0.2:
+            writer.events.append(Show(writer.at))
+        writer.at += rng.choices(GAPS, (16, 16, 12, 8, 3, 1.5, 0.8, 0.3))[0] * MILLISECOND
+    writer.events += [Show(writer.at), Show(writer.at + COUNTERS_SETTLE, stats=True)]
+    return Job(
+        name=f"{name}-{seed}",
+        vips=writer.net.vips,
+        servers=writer.net.servers,
+        setup=tuple(tuple(line.split()) for line in setup),
+        sysctls=tuple((f"net.ipv4.vs.{key}", rng.choice(values)) for key, values in kind.sysctls if rng.random() < 0.5),
+        events=tuple(writer.events),
+    )
