@@ -199,6 +199,7 @@ def _listing(director: Director, *, stats: bool) -> Listing:
         dests={(row.service, d.dest): (d.weight, d.active, d.inactive) for row in rows for d in row.dests},
         counters=counters if stats else None,
         conns=_sorted(director.connections()),
+        methods={(row.service, dest.dest): dest.method for row in rows for dest in row.dests},
     )
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 
 from lbsim.kernel.job import Arrival, CommandSeen, Observation, PacketSeen, ShowSeen
-from lbsim.model.config import Address, format_endpoint
+from lbsim.listing.table import METHODS
+from lbsim.model.config import Address, Method, ServiceId, format_endpoint
 from lbsim.model.result import ConnRow, Counters
 from lbsim.packet.headers import ICMP, parse
 
@@ -26,6 +27,7 @@ __all__ = [
 ]
 
 _HEAD_LINES = 3
+_METHODS = {shown: method for method, shown in METHODS.items()}
 OWN_TTL = 64  # packets that the director makes itself leave with it, no forwarded packet does
 
 
@@ -37,12 +39,14 @@ class Listing:
     dests : (service, "10.0.0.11:80") -> (weight, active, inactive), those of a service in the kernel's order.
     counters : (service, destination), or (service, "") for all of it -> counters; None if they were not asked for.
     conns : the entries, sorted.
+    methods : (service, destination) -> how packets are forwarded to it.
     """
 
     services: dict[str, tuple[str, tuple[str, ...]]]
     dests: dict[tuple[str, str], tuple[int, int, int]]
     counters: dict[tuple[str, str], Counters] | None
     conns: tuple[ConnRow, ...]
+    methods: Mapping[tuple[str, str], Method] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +100,20 @@ def listing_of(seen: ShowSeen) -> Listing:
     """The tables that the tools printed."""
     services: dict[str, tuple[str, tuple[str, ...]]] = {}
     dests: dict[tuple[str, str], tuple[int, int, int]] = {}
+    methods: dict[tuple[str, str], Method] = {}
     service = ""
     for line in seen.listing.splitlines()[_HEAD_LINES:]:
         words = line.split()
         if words[0] == "->":
             weight, active, inactive = (int(word) for word in words[3:6])
             dests[service, words[1]] = weight, active, inactive
+            methods[service, words[1]] = _METHODS[words[2]]
         else:
-            service = f"{words[0].lower()} {words[1]}"
-            flags = words[3][1:-1].split(",") if len(words) > 3 else []
-            services[service] = words[2], tuple(flags)
-    return Listing(services, dests, _counters(seen.stats) if seen.stats else None, conn_rows(seen.conns))
+            service, (scheduler, *options) = _service(words)
+            flags = options[0][1:-1].split(",") if options and options[0].startswith("(") else []
+            services[service] = scheduler, tuple(flag for flag in flags if flag)
+    counters = _counters(seen.stats) if seen.stats else None
+    return Listing(services, dests, counters, conn_rows(seen.conns), methods)
 
 
 def _counters(text: str) -> dict[tuple[str, str], Counters]:
@@ -115,10 +122,19 @@ def _counters(text: str) -> dict[tuple[str, str], Counters]:
     for line in text.splitlines()[_HEAD_LINES:]:
         words = line.split()
         if words[0] != "->":
-            service = f"{words[0].lower()} {words[1]}"
-        key = service, words[1] if words[0] == "->" else ""
-        counters[key] = Counters(*map(int, words[2:7]))
+            service, numbers = _service(words)
+            counters[service, ""] = Counters(*map(int, numbers[:5]))
+        else:
+            counters[service, words[1]] = Counters(*map(int, words[2:7]))
     return counters
+
+
+def _service(words: list[str]) -> tuple[str, list[str]]:
+    """The name of the service that a line begins with, and the words behind it. Marks are listed as signed numbers."""
+    if words[0] != "FWM":
+        return f"{words[0].lower()} {words[1]}", words[2:]
+    version = 6 if words[2] == "IPv6" else 4
+    return str(ServiceId.marked(int(words[1]) & 0xFFFFFFFF, version)), words[2 if version == 4 else 3 :]
 
 
 def conn_rows(text: str) -> tuple[ConnRow, ...]:
