@@ -32,6 +32,7 @@ from lbsim.kernel.job import (
     ShowSeen,
 )
 from lbsim.kernel.seen import Listing, listing_of, profile_of
+from lbsim.listing.table import METHODS
 from lbsim.model.config import (
     AddDest,
     AdminCommand,
@@ -63,6 +64,7 @@ from lbsim.simulate import simulate
 
 __all__ = ["commands_of", "engine_result", "result_of"]
 
+_METHODS = {shown: method for method, shown in METHODS.items()}
 _NUMBERS = {"tcp": TCP, "udp": UDP, "sctp": SCTP, "fwm": TCP}
 _TRANSLATED, _UNTRANSLATED, _ANSWERED_ICMP, _ANSWERED, _NOTHING = map(
     reason_named, ("seen_translated", "seen_untranslated", "seen_icmp", "seen_answer", "seen_nothing")
@@ -288,7 +290,7 @@ def _address_order(service: ServiceId) -> tuple[int, int, int, int]:
 def _service_row(listing: Listing, name: str, counters: Mapping[tuple[str, str], Counters]) -> ServiceRow:
     scheduler, flags = listing.services[name]
     dests = tuple(
-        DestRow(dest, *numbers, counters.get((name, dest), UNTOLD), listing.methods[name, dest])
+        DestRow(dest, *numbers, counters.get((name, dest), UNTOLD), _METHODS[listing.options[name, dest]])
         for (service, dest), numbers in listing.dests.items()
         if service == name
     )

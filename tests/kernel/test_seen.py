@@ -83,7 +83,13 @@ def test_services_by_mark_and_persistent_ones_and_other_methods_are_read() -> No
     first, second, third = "tcp 192.168.1.10:80", "fwm 4294967295", "fwm 6 ipv6"
     assert odd.services == {first: ("sh", ()), second: ("wrr", ()), third: ("mh", ("mh-port",))}
     assert odd.dests == {(first, "10.0.0.11:80"): (1, 2, 3), (second, "10.0.0.12:0"): (4, 0, 0)}
-    assert odd.methods == {(first, "10.0.0.11:80"): "droute", (second, "10.0.0.12:0"): "tunnel"}
+    assert odd.options == {
+        first: "persistent 600 mask 255.255.255.0",
+        (first, "10.0.0.11:80"): "Route",
+        second: "persistent 360 ops",
+        (second, "10.0.0.12:0"): "Tunnel",
+        third: "",
+    }
     row = Counters(1, 2, 3, 4, 5)
     assert odd.counters == {(second, ""): row, (second, "10.0.0.12:0"): row, (third, ""): Counters()}
 
