@@ -4,9 +4,10 @@ Kernel counterpart: kernel/time/timer.c. The wheel has nine levels of 64 slots; 
 A timeout is put into the finest level that reaches it and then waits for that slot's end, so it fires up to one slot
 late: 900 s at HZ=250 up to 16.4 s late. Which slot depends on the absolute tick.
 
-Of two timers of the same tick the kernel takes the one in the coarser slot first, and of one slot the one that came into
-it last. Only for templates and what they control does that matter (:func:`note_turn`). Not modelled: several processors,
-and whether the trash finds a destination idle in the very tick in which its last connection goes (here it does).
+Of two timers of the same tick the kernel takes the one in the coarser slot first, and of one slot the one that came
+into it last. Only for templates and what they control does that matter (:func:`note_turn`). Not modelled: several
+processors, and whether the trash finds a destination idle in the very tick in which its last connection goes (here it
+does).
 
 A packet re-arms its connection's timer, almost always to a later tick. Moving the entry each time would be work for
 nothing: the entry stays in its slot, and when the slot's turn comes it is put where it now belongs.
