@@ -105,3 +105,48 @@ def test_a_destination_is_overtaxed_if_another_is_half_idle(
         rig.row(name).active = number
     host: EngineHost = rig.host
     assert overtaxed(host.tables, 1, 1) is expected
+
+
+# The same limits in the interpreted lane: the count is set by hand.
+
+
+@pytest.mark.parametrize("scheduler", ["lblc", "lblcr"])
+def test_a_full_cache_takes_no_more(scheduler: str, lane: Lane) -> None:
+    rig = Rig(scheduler, {"A": 1}, lane=lane)
+    rig.host.tables.services[1].cache_count = MOST
+    assert rig.pick(to="10.0.0.1") == "A"
+    assert (count(rig), rig.row("A").cached) == (MOST, 0)
+    rig.host.tables.services[1].cache_count = MOST - 1
+    assert rig.pick(to="10.0.0.1") == "A"
+    assert (count(rig), rig.row("A").cached) == (MOST, 1)
+
+
+@pytest.mark.parametrize(("many", "left"), [(1, 1), (2, 0)])
+def test_a_round_stops_behind_the_bucket_in_which_enough_are_gone(many: int, left: int, lane: Lane) -> None:
+    rig = Rig("lblc", {"A": 1}, lane=lane)
+    bucket = {hash32((10 << 24) + n, 10): str(ip_address((10 << 24) + n)) for n in range(4000)}
+    for number in (5, 900):
+        rig.pick(to=bucket[number])
+    rig.host.advance(400 * 10**9)
+    service = rig.host.tables.services[1]
+    service.cache_count = MANY + many  # 1 x 4 / 3 = 1 may go, or 2 x 4 / 3 = 2
+    rig.host.advance(460 * 10**9)
+    assert int(rig.row("A").cached) == left
+    assert int(service.cache_rover) == (5 if many == 1 else 900)
+
+
+def test_a_round_ends_when_all_buckets_were_looked_at(lane: Lane) -> None:
+    rig = Rig("lblc", {"A": 1}, lane=lane)
+    rig.pick(to="10.0.0.1")
+    service = rig.host.tables.services[1]
+    service.cache_count = MANY + 300  # 400 may go, but the one that is there was used just now
+    rig.host.advance(62 * 10**9)
+    assert (int(service.cache_rover), int(rig.row("A").cached), int(service.cache_rounds)) == (0, 1, 1)
+
+
+def test_rows_of_forgotten_addresses_are_used_again(lane: Lane) -> None:
+    rig = Rig("lblc", {"A": 1, "B": 1}, lane=lane)
+    rig.pick(to="10.0.0.1")
+    rig.edit("B", 0)
+    rig.pick(to="10.0.0.1")
+    assert rig.host.tables.director[0].cached_used == 1
