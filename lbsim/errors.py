@@ -8,6 +8,7 @@ where (file, line, column), what was found and what was expected; the command li
 from __future__ import annotations
 
 __all__ = [
+    "CommandRefused",
     "ConfigError",
     "KernelFailed",
     "KernelUnavailable",
@@ -53,6 +54,25 @@ class LbsimError(Exception):
 
 class ConfigError(LbsimError):
     """A line of a config (ipvsadm, iptables) that cannot be understood: correct the line."""
+
+
+class CommandRefused(ConfigError):  # noqa: N818 - it says what is the case
+    """A command that the tool refuses by itself: it exits with ``status`` and says ``said``."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 2,
+        said: str = "",
+        file: str | None = None,
+        line: int | None = None,
+        column: int | None = None,
+        text: str | None = None,
+    ) -> None:
+        super().__init__(message, file=file, line=line, column=column, text=text)
+        self.status = status
+        self.said = said
 
 
 class ScenarioError(LbsimError):
@@ -109,9 +129,8 @@ def expected_one_of(given: str, known: list[str] | tuple[str, ...], what: str) -
     """
     import difflib
 
-    similar = [
-        name for name in known if name.startswith(given) or abs(len(name) - len(given)) <= max(2, len(name) // 3)
-    ]
+    longer = [name for name in known if given and name.startswith(given)]
+    similar = longer or [name for name in known if abs(len(name) - len(given)) <= max(2, len(name) // 3)]
     near = difflib.get_close_matches(given, similar, n=1, cutoff=0.5)
     hint = f", did you mean {near[0]!r}?" if near else ";"
     return f"unknown {what} {given!r}{hint} expected one of: {', '.join(sorted(known))}"

@@ -14,6 +14,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from lbsim.config.ipvsadm import ENGINES
+from lbsim.config.options import SCHEDULER_FLAGS
 from lbsim.engine import address_cache, conntable, director, sctp, services, tcp, udp
 from lbsim.engine.addresses import intern_address, intern_addresses, rehash_addresses
 from lbsim.engine.lanes import Lane, interpreted_lane, replaced
@@ -26,14 +28,10 @@ from lbsim.engine.records import (
     IPIP,
     IPV6,
     MASQ,
-    MH_FALLBACK,
-    MH_PORT,
     SCHED_1,
     SCHED_2,
     SCHED_3,
     SCTP,
-    SH_FALLBACK,
-    SH_PORT,
     TCP,
     TEMPLATE,
     TUN_CSUM,
@@ -67,12 +65,20 @@ from lbsim.model.config import (
     Clear,
     DeleteDest,
     DeleteService,
+    DestId,
     EditDest,
     EditService,
+    Method,
     Persistence,
+    Protocol,
     ServiceId,
     SetTimeouts,
+    Tunnel,
+    TunnelChecksum,
+    TunnelType,
+    Zero,
 )
+from lbsim.model.listing import ListedDest, ListedService, Rates, Timeouts
 from lbsim.model.result import ConnRow, Counters, Destination, DestRow, ServiceRow
 from lbsim.model.trace import AddressTable, IntColumn
 
@@ -82,11 +88,19 @@ Network: TypeAlias = IPv4Network | IPv6Network
 
 SECOND = 1_000_000_000
 _ADDRESS_BUCKETS = 1024
-PROTOCOLS = {"tcp": TCP, "udp": UDP, "sctp": SCTP}
-METHODS = {"masq": MASQ, "droute": DROUTE, "tunnel": TUNNEL}
-TUNNELS = {"ipip": IPIP, "gue": GUE, "gre": GRE}
-CHECKSUMS = {"nocsum": 0, "csum": TUN_CSUM, "remcsum": TUN_REMCSUM}
-PROTOCOL_NAMES = {number: name for name, number in PROTOCOLS.items()} | {IP_ANY: "ip"}
+PROTOCOLS: Mapping[Protocol, int] = {"tcp": TCP, "udp": UDP, "sctp": SCTP}
+METHODS: Mapping[Method, int] = {"masq": MASQ, "droute": DROUTE, "tunnel": TUNNEL}
+TUNNELS: Mapping[TunnelType, int] = {"ipip": IPIP, "gue": GUE, "gre": GRE}
+CHECKSUMS: Mapping[TunnelChecksum, int] = {"nocsum": 0, "csum": TUN_CSUM, "remcsum": TUN_REMCSUM}
+_METHOD_NAMES = {number: name for name, number in METHODS.items()}
+_TUNNEL_NAMES = {number: name for name, number in TUNNELS.items()}
+_CHECKSUM_NAMES = {number: name for name, number in CHECKSUMS.items()}
+_ANY_FLAGS = {"flag-1": SCHED_1, "flag-2": SCHED_2, "flag-3": SCHED_3}
+_OWN_FLAGS = {
+    scheduler: dict(zip(names, _ANY_FLAGS.values(), strict=False)) for scheduler, names in SCHEDULER_FLAGS.items()
+}
+_SERVICE_PROTOCOLS = {number: name for name, number in PROTOCOLS.items()}
+PROTOCOL_NAMES = {number: str(name) for number, name in _SERVICE_PROTOCOLS.items()} | {IP_ANY: "ip"}
 TEMPLATE_STATES = ("NONE", "ASSURED")
 STATES = {  # of a protocol's entries, and behind them those of its templates
     number: (*names, *TEMPLATE_STATES)
@@ -94,11 +108,6 @@ STATES = {  # of a protocol's entries, and behind them those of its templates
 }
 _OWN_STATES = np.array([max(len(STATES.get(n, ())) - len(TEMPLATE_STATES), 0) for n in range(256)])
 SECURE_TCP = 3  # 1 and 2 are on only when memory runs short
-_OWN_FLAGS = {
-    "sh": {"sh-fallback": SH_FALLBACK, "sh-port": SH_PORT},
-    "mh": {"mh-fallback": MH_FALLBACK, "mh-port": MH_PORT},
-}
-_ANY_FLAGS = {"flag-1": SCHED_1, "flag-2": SCHED_2, "flag-3": SCHED_3}
 FLAGS = {name: bit for flags in (_ANY_FLAGS, *_OWN_FLAGS.values()) for name, bit in flags.items()}
 #: Scheduler -> the table that it needs, the mark up to which that is used, the rows of one service.
 _ROOMS = {
@@ -165,6 +174,7 @@ class EngineHost:
         self._networks: list[tuple[Network, int]] = []  # that the director has as a whole: AddressRow.local
         self._persistent = False
         self.tables = self._empty_tables(1 << max(6, (expected_rows - 1).bit_length()))
+        self._engines: dict[int, str] = {}  # service row -> its persistence engine
         self._requests = self.lane.table(ServiceRequest, 1), self.lane.table(DestRequest, 1)
         row = self.tables.director[0]
         for name, value in sysctl_values(sysctls).items():
@@ -311,20 +321,47 @@ class EngineHost:
         self._room("dests", row.dests_used + 2)
         match command:
             case AddService() | EditService():
-                self._room_for_scheduler(command.scheduler)
-                add = services.add_service if isinstance(command, AddService) else services.edit_service
-                code = self._call(add, self._service_request(command.service, command))
+                code = self._put_service(command)
             case DeleteService():
                 code = self._call(services.delete_service, self._service_request(command.service))
             case Clear():
                 code = self._clear()
             case AddDest() | EditDest() | DeleteDest():
                 code = self._apply_to_dest(command)
+            case Zero(service):
+                code = self._zero(service)
             case SetTimeouts(tcp_seconds, tcpfin_seconds, udp_seconds):
                 code = self._call(services.set_timeouts, tcp_seconds, tcpfin_seconds, udp_seconds)
-            case _:
-                raise AssertionError(f"{command} is not modelled yet")
         return errorcode[-code] if code else ""
+
+    def _put_service(self, command: AddService | EditService) -> int:
+        """Add or edit a service. That it is there, or not, is found before a name that is not known."""
+        adds = isinstance(command, AddService)
+        if command.scheduler not in NUMBERS or command.engine not in ("", *ENGINES):
+            there = self._call(services.requested_service, self._service_request(command.service)) != 0
+            return services.ENOENT if there != adds else services.EEXIST if adds else services.ESRCH
+        self._room_for_scheduler(command.scheduler)
+        put = services.add_service if adds else services.edit_service
+        code: int = self._call(put, self._service_request(command.service, command))
+        if code == 0:
+            s = self._call(services.requested_service, self._service_request(command.service))
+            self._engines[int(s)] = command.engine
+        return code
+
+    def _zero(self, service: ServiceId | None) -> int:
+        rows = self._service_rows()
+        if service is not None:
+            s = self._call(services.requested_service, self._service_request(service))
+            rows = [s] if s else []
+        for s in rows:
+            self._zero_row(self.tables.services[s])
+            for d in self._dest_rows(s):
+                self._zero_row(self.tables.dests[d])
+        return 0 if rows or service is None else services.ESRCH
+
+    def _zero_row(self, row: Service | Dest) -> None:
+        """Let what is shown of a row begin anew."""
+        row.conns = row.in_packets = row.out_packets = row.in_bytes = row.out_bytes = 0
 
     def _room_for_scheduler(self, name: str) -> None:
         """Make room for what the scheduler of one more service needs."""
@@ -433,10 +470,7 @@ class EngineHost:
 
     def service_name(self, s: int) -> str:
         """A service row as ``tcp 192.168.1.10:80`` or ``fwm 1``."""
-        row = self.tables.services[s]
-        if row.fwmark:
-            return str(ServiceId.marked(int(row.fwmark), int(row.family)))
-        return f"{PROTOCOL_NAMES[row.proto]} {self.endpoint(row.addr, row.port)}"
+        return str(self.service_id(s))
 
     def services(self) -> tuple[ServiceRow, ...]:
         """The services in order of address, protocol and port, their destinations newest first as the kernel
@@ -457,15 +491,94 @@ class EngineHost:
         t = self.tables
         row = t.services[s]
         dests = []
-        d = row.first
-        while d:
+        for d in self._dest_rows(s):
             dest = t.dests[d]
             name = self.endpoint(dest.addr, dest.port)
             dests.append(DestRow(name, int(dest.weight), *_activity(dest), _counters(dest)))
-            d = dest.next
-        scheduler = next(name for name, number in NUMBERS.items() if number == row.scheduler)
-        return ServiceRow(
-            self.service_name(s), scheduler, _flag_names(scheduler, row.sched_flags), _counters(row), tuple(dests)
+        scheduler = _scheduler_name(row)
+        flags = _flag_names(scheduler, row.sched_flags)
+        return ServiceRow(self.service_name(s), scheduler, flags, _counters(row), tuple(dests))
+
+    def _dest_rows(self, s: int) -> list[int]:
+        """The destinations of a service, newest first."""
+        found = []
+        d = self.tables.services[s].first
+        while d:
+            found.append(int(d))
+            d = self.tables.dests[d].next
+        return found
+
+    # Listings
+
+    def shown(self, row: Service | Dest) -> Counters:
+        """The counters of a row as the tools show them."""
+        return _counters(row)
+
+    def rates(self, row: Service | Dest) -> Rates:
+        """What there is per second of a row as the tools show it."""
+        return Rates()
+
+    def total(self) -> tuple[Counters, Rates]:
+        """What the tools show of all services together, those that are gone included."""
+        t = self.tables
+        rows = [self.shown(t.services[s]) for s in range(1, t.director[0].services_used + 1)]
+        sums = (sum(getattr(row, name) for row in rows) for name in Counters.__slots__)
+        return Counters(*sums), Rates()
+
+    def listed(self) -> tuple[ListedService, ...]:
+        """The services as listings have them, in a kernel's order: by address before by mark, newest destination first.
+
+        The kernel's order of services is otherwise that of a random hash; here it is that of adding.
+        """
+        rows = sorted(self._service_rows(), key=lambda s: bool(self.tables.services[s].fwmark))
+        return tuple(self._listed_service(s) for s in rows)
+
+    def _listed_service(self, s: int) -> ListedService:
+        row = self.tables.services[s]
+        scheduler = _scheduler_name(row)
+        return ListedService(
+            self.service_id(s),
+            scheduler,
+            _flag_names(scheduler, row.sched_flags),
+            persistence=Persistence(int(row.timeout) // self.profile.hz, int(row.netmask)) if row.persistent else None,
+            engine=self._engines.get(s, ""),
+            one_packet=bool(row.one_packet),
+            counters=self.shown(row),
+            rates=self.rates(row),
+            dests=tuple(self._listed_dest(d) for d in self._dest_rows(s)),
+        )
+
+    def service_id(self, s: int) -> ServiceId:
+        """What names a service row in commands."""
+        row = self.tables.services[s]
+        if row.fwmark:
+            return ServiceId.marked(int(row.fwmark), int(row.family))
+        return ServiceId(_SERVICE_PROTOCOLS[row.proto], self.address(row.addr), int(row.port))
+
+    def _listed_dest(self, d: int) -> ListedDest:
+        dest = self.tables.dests[d]
+        active, inactive = _activity(dest)
+        return ListedDest(
+            DestId(self.address(dest.addr), int(dest.port)),
+            method=_METHOD_NAMES[dest.method],
+            weight=int(dest.weight),
+            upper=int(dest.upper),
+            lower=int(dest.lower),
+            tunnel=Tunnel(_TUNNEL_NAMES[dest.tun_type], int(dest.tun_port), _CHECKSUM_NAMES[dest.tun_flags]),
+            active=active,
+            inactive=inactive,
+            persistent=int(dest.persist),
+            counters=self.shown(dest),
+            rates=self.rates(dest),
+        )
+
+    def timeouts(self) -> Timeouts:
+        """The timeouts that ``--set`` changes."""
+        t, hz = self.tables, self.profile.hz
+        return Timeouts(
+            tcp=int(t.tcp_timeouts[tcp.ESTABLISHED]) // hz,
+            tcpfin=int(t.tcp_timeouts[tcp.FIN_WAIT]) // hz,
+            udp=int(t.udp_timeouts[0]) // hz,
         )
 
     def destinations(self) -> tuple[tuple[Destination, ...], list[int]]:
@@ -519,6 +632,10 @@ class EngineHost:
             STATES[conn.proto][int(state_index(conn.proto, conn.state, conn.marks))],
             int(left // hz) if left > 0 else 0,
         )
+
+
+def _scheduler_name(row: Service) -> str:
+    return next(name for name, number in NUMBERS.items() if number == row.scheduler)
 
 
 def state_index(proto: Any, state: Any, marks: Any) -> Any:

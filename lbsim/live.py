@@ -22,14 +22,16 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lbsim.config import parse, parse_command, refusal
+from lbsim import listing
+from lbsim.config import dump_services, parse, parse_request, refusal
 from lbsim.config.marks import Marks, read_marks
 from lbsim.engine.lanes import Lane
 from lbsim.engine.records import BAD_IP_HEADER, IN, IPV4, OUT, TCP, UDP, Outcome, Packet
-from lbsim.errors import LbsimError
+from lbsim.errors import CommandRefused, ConfigError, LbsimError, expected_one_of
 from lbsim.host import SECOND, EngineHost
-from lbsim.model.config import AdminCommand, DirectorConfig
+from lbsim.model.config import AdminCommand, DirectorConfig, Place
 from lbsim.model.finding import Finding
+from lbsim.model.listing import ListConnections, ListTable, ListTimeouts, Request, SaveTable, ShowVersion, as_configured
 from lbsim.model.result import ConnRow, Counters, ServiceRow
 from lbsim.model.verdict import Rewrite, Verdict, reason_of
 from lbsim.own_schedulers import load_schedulers
@@ -70,10 +72,18 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class CommandAnswer:
-    """What ``ipvsadm`` would have said: its exit status and, if the kernel refused, its message."""
+    """What ``ipvsadm`` would have said.
+
+    Attributes
+    ----------
+    status : its exit status.
+    message : what it prints on standard error, without the last newline: why it, or the kernel, refused.
+    output : what it prints on standard output.
+    """
 
     status: int
     message: str
+    output: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,11 +184,48 @@ class Director:
 
         Raises
         ------
-        ConfigError : the command cannot be understood; nothing was changed.
+        ConfigError : not a command of ipvsadm, or it asks for what lbsim does not model; nothing was changed.
         """
-        parsed = parse_command(command) if isinstance(command, str) else command
+        try:
+            request = parse_request(command) if isinstance(command, str) else command
+        except CommandRefused as error:
+            self.advance(at)
+            return self._refused(error, str(command))
         self.advance(at)
-        return self._apply(parsed)
+        if isinstance(request, AdminCommand):
+            return self._apply(request)
+        return self._list(request)
+
+    def ipvsadm(self, arguments: str, at: float | None = None) -> str:
+        """What ``ipvsadm`` with these arguments prints on standard output, byte for byte: ``director.ipvsadm("-Ln")``.
+
+        Raises
+        ------
+        CommandRefused : ipvsadm does not succeed; the error has its exit status and message.
+        ConfigError : as :meth:`run`.
+        """
+        command = f"ipvsadm {arguments}"
+        answer = self.run(command, at)
+        if answer.status:
+            raise CommandRefused(answer.message, status=answer.status, said=answer.message, text=command)
+        return answer.output
+
+    def proc(self, name: str, at: float | None = None) -> str:
+        """What a file in /proc/net holds: "ip_vs", "ip_vs_conn" or "ip_vs_stats".
+
+        Raises
+        ------
+        ConfigError : another name.
+        """
+        self.advance(at)
+        match name:
+            case "ip_vs":
+                return listing.proc_services(self._host.listed(), self._host.profile.hz)
+            case "ip_vs_conn":
+                return listing.proc_conns(self._host.connections())
+            case "ip_vs_stats":
+                return listing.proc_stats(*self._host.total())
+        raise ConfigError(expected_one_of(name, ("ip_vs", "ip_vs_conn", "ip_vs_stats"), "file of /proc/net"))
 
     def advance(self, to: float | None = None) -> None:
         """Let time pass until ``to`` (seconds); timers that are due fire.
@@ -215,6 +262,37 @@ class Director:
         )
 
     # How it is done
+
+    def _list(self, request: Request) -> CommandAnswer:
+        """What a request that changes nothing prints."""
+        output = ""
+        match request:
+            case ListTable(service=service):
+                rows = self._host.listed()
+                if service is not None and service not in [row.id for row in rows]:
+                    return CommandAnswer(1, "No such service")
+                _need_numbers(request.numeric or not rows)
+                output = listing.table(rows, request)
+            case ListConnections():
+                entries = self._host.connections()
+                _need_numbers(request.numeric or not entries)
+                output = listing.connection_list(entries, request)
+            case ListTimeouts():
+                output = listing.timeouts(self._host.timeouts())
+            case SaveTable():
+                rows = self._host.listed()
+                _need_numbers(request.numeric or not rows)
+                output = dump_services(map(as_configured, rows))
+            case ShowVersion():
+                output = listing.VERSION
+        return CommandAnswer(0, "", output)
+
+    def _refused(self, error: CommandRefused, command: str) -> CommandAnswer:
+        text = f"{command}: {error.said} (exit {error.status})"
+        self.findings.append(
+            Finding("error", str(Place(error.file, error.line or 1)), text, f"ipvsadm refuses: {error.message}")
+        )
+        return CommandAnswer(error.status, error.said)
 
     def _apply(self, command: AdminCommand) -> CommandAnswer:
         error = self._host.apply(command)
@@ -310,6 +388,11 @@ class Director:
             return _departure(via, self._time_exceeded(data, headers))
         to = str(ip_address(headers.dst)) if via == CLIENTS else CLIENTS
         return (Departure(to, rewrite(data, Rewrite())),)
+
+
+def _need_numbers(given: bool) -> None:
+    if not given:
+        raise ConfigError("a listing with names; lbsim looks no host names up: expected -n with it")
 
 
 def _departure(to: str, packet: bytes | None) -> tuple[Departure, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
 
@@ -13,6 +14,8 @@ from lbsim.engine.profile import SYSCTLS
 from lbsim.engine.records import IN, TCP, WHOLE, Outcome, Packet
 from lbsim.errors import ConfigError
 from lbsim.host import EngineHost, profile_named, sysctl_values
+from lbsim.model.config import AddDest, AddService, DestId, EditService, Persistence, ServiceId, SetTimeouts, Tunnel
+from lbsim.model.listing import ListedDest, ListedService, Timeouts
 from lbsim.model.result import ConnRow, Counters, Destination, DestRow, ServiceRow
 
 SECOND = 1_000_000_000
@@ -291,3 +294,54 @@ def test_plain_numbers_come_out_of_either_lane(lane: Lane) -> None:
     numbers = [service.counters.connections, service.dests[0].weight, service.dests[0].active]
     numbers += [host.connections()[0].expires, *host.activity()[0]]
     assert {type(number) for number in numbers} == {int}
+
+
+# What names and numbers of commands the kernel refuses
+
+
+@pytest.mark.parametrize("change", [{"scheduler": "nosuch"}, {"engine": "nosuch"}])
+def test_an_unknown_scheduler_or_engine_is_refused_after_the_service_was_looked_for(change: dict[str, str]) -> None:
+    # facts: ipvsadm.md section 1.7
+    host = EngineHost()
+    add = AddService(ServiceId.parse("tcp 192.168.1.10:80"), "rr")
+    assert host.apply(replace(add, **change)) == "ENOENT"
+    edit = EditService(add.service, **({"scheduler": "rr"} | change))
+    assert host.apply(edit) == "ESRCH"
+    assert host.apply(add) == ""
+    assert host.apply(replace(add, **change)) == "EEXIST"
+    assert host.apply(edit) == "ENOENT"
+
+
+@pytest.mark.parametrize("timeouts", [(-1, 0, 0), (0, 2**31 // 250 + 1, 0)])
+def test_timeouts_that_no_int_holds_in_ticks_are_refused(timeouts: tuple[int, int, int]) -> None:
+    # facts: packet-path.md section 7.1: values < 0 or > INT_MAX/HZ
+    host = EngineHost()
+    assert host.apply(SetTimeouts(*timeouts)) == "EINVAL"
+    assert host.timeouts() == Timeouts(900, 120, 300)
+    assert host.apply(SetTimeouts(0, (2**31 - 1) // 250, 1)) == ""
+    assert host.timeouts() == Timeouts(900, (2**31 - 1) // 250, 1)
+
+
+# Listings
+
+
+def test_a_listed_service_is_what_was_configured(lane: Lane) -> None:
+    host = EngineHost(lane=lane)
+    marked = ServiceId.marked(3_000_000_000, 6)
+    persistence = Persistence(300, 64)
+    host.apply(AddService(marked, "sh", ("sh-port", "flag-3"), persistence=persistence, one_packet=True, engine="sip"))
+    tunnel = Tunnel("gue", 6080, "csum")
+    host.apply(AddDest(marked, DestId.parse("10.0.0.11:0"), "tunnel", 7, upper=100, lower=50, tunnel=tunnel))
+    host.apply(AddService(ServiceId.parse("sctp [2001:db8::10]:80"), "rr"))
+    assert host.listed() == (
+        ListedService(ServiceId.parse("sctp [2001:db8::10]:80"), "rr"),
+        ListedService(
+            marked,
+            "sh",
+            ("sh-port", "flag-3"),
+            persistence,
+            "sip",
+            one_packet=True,
+            dests=(ListedDest(DestId.parse("10.0.0.11:0"), "tunnel", 7, 100, 50, tunnel),),
+        ),
+    )

@@ -12,6 +12,7 @@ from scapy.packet import Packet as ScapyPacket
 
 from lbsim import ConfigError, Director, LbsimError, parse
 from lbsim.engine.lanes import Lane, compiled_lane
+from lbsim.errors import CommandRefused
 from lbsim.live import Answer, CommandAnswer, Departure
 from lbsim.model.config import AddService, ServiceId
 from lbsim.model.result import Counters
@@ -292,11 +293,86 @@ def test_a_config_may_be_given_as_a_value() -> None:
     assert Director(parse(CONFIG)).services() == Director(CONFIG).services()
 
 
-def test_a_command_that_cannot_be_understood_changes_nothing() -> None:
+@pytest.mark.parametrize("command", ["ipvsadm --start-daemon master", "ipvsadm -A -t www:80", "reboot"])
+def test_a_command_that_is_not_modelled_changes_nothing(command: str) -> None:
     director = Director(CONFIG)
     with pytest.raises(ConfigError):
-        director.run("ipvsadm -Q", at=5)
+        director.run(command, at=5)
     assert director.receive(request(), at=1).reason == "new"
+
+
+def test_a_command_that_ipvsadm_refuses_by_itself_is_answered_as_by_ipvsadm_and_noted() -> None:
+    director = Director(CONFIG)
+    answer = director.run("ipvsadm -A -t 192.168.1.11:80 -w 1", at=5)
+    said = "Illegal 'weight' option with the 'add-service' command"
+    assert (answer.status, answer.message, answer.output) == (2, said, "")
+    finding = director.findings[-1]
+    assert (finding.severity, finding.text) == ("error", f"ipvsadm -A -t 192.168.1.11:80 -w 1: {said} (exit 2)")
+    assert "ipvsadm refuses: -w is not legal with -A" in finding.why
+    with pytest.raises(LbsimError, match="in the past"):
+        director.advance(4)
+
+
+# What ipvsadm and /proc show (tests/test_live_captures.py has whole sessions)
+
+
+def test_ipvsadm_prints_listings_and_nothing_for_commands() -> None:
+    director = Director(CONFIG)
+    assert director.ipvsadm("-L --timeout") == "Timeout (tcp tcpfin udp): 900 120 300\n"
+    assert director.ipvsadm("--set 0 30 0", at=1) == ""
+    assert director.ipvsadm("-L --timeout") == "Timeout (tcp tcpfin udp): 900 30 300\n"
+    assert director.ipvsadm("-v").startswith("ipvsadm v1.31 ")
+
+
+def test_ipvsadm_without_success_raises_what_it_says() -> None:
+    director = Director(CONFIG)
+    for arguments, status, said in (
+        ("-Ln -t 192.168.1.99:80", 1, "No such service"),
+        ("-D -t 192.168.1.99:80", 255, "No such service"),
+        ("-C -n", 2, "Illegal 'numeric' option with the 'flush' command"),
+    ):
+        with pytest.raises(CommandRefused) as caught:
+            director.ipvsadm(arguments)
+        assert (caught.value.status, caught.value.said) == (status, said)
+
+
+@pytest.mark.parametrize("arguments", ["", "-L", "-L --stats", "-S", "-Lc"])
+def test_a_listing_with_names_is_not_modelled(arguments: str) -> None:
+    director = Director(CONFIG)
+    director.receive(request())
+    with pytest.raises(ConfigError, match="lbsim looks no host names up: expected -n with it"):
+        director.ipvsadm(arguments)
+
+
+def test_a_listing_without_rows_needs_no_names() -> None:
+    assert Director().ipvsadm("").splitlines()[0] == "IP Virtual Server version 1.2.1 (size=4096)"
+
+
+def test_the_files_of_proc_are_known_by_name() -> None:
+    director = Director(CONFIG)
+    assert director.proc("ip_vs_conn", at=1).startswith("Pro FromIP ")
+    with pytest.raises(ConfigError, match="expected one of: ip_vs, ip_vs_conn, ip_vs_stats"):
+        director.proc("ip_vs_app")
+
+
+def test_zeroing_lets_what_is_shown_begin_anew() -> None:
+    director = Director(CONFIG)
+    director.receive(request(), at=1)
+    assert director.stats().total.connections == 1
+    assert director.run("ipvsadm -Z", at=8).status == 0
+    assert director.stats().total.connections == 0
+    assert director.services()[0].dests[0].active == 1
+    assert director.run("ipvsadm -Z -t 192.168.1.99:80").message == "No such service"
+
+
+def test_new_timeouts_count_from_an_entrys_next_packet() -> None:
+    # facts: packet-path.md section 7.1
+    director = Director(CONFIG)
+    director.receive(request(), at=0)
+    director.run("ipvsadm --set 10 0 0", at=1)
+    assert director.connections()[0].expires == 59  # SYN_RECV, 60 s from 0 on
+    director.receive(request(flags=16), at=2)
+    assert [(row.state, row.expires) for row in director.connections()] == [("ESTABLISHED", 10)]
 
 
 @pytest.mark.parametrize("options", [{"profile": "linux-2.4"}, {"sysctls": {"no_such": 1}}])

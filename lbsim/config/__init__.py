@@ -1,11 +1,15 @@
 """Text <-> DirectorConfig: what an operator types, saves and pastes.
 
 * ``lines``      a text as a shell reads it: lines, words, their places
-* ``endpoints``  ADDRESS:PORT in all the ways that ipvsadm reads it
-* ``ipvsadm``    command lines and dumps <-> admin commands; what ipvsadm says when the kernel refuses
+* ``ipvsadm``    command lines -> admin commands and requests for listings; on the way there ``popt`` (how words become
+  options), ``options`` (the tables of commands and options), ``command_line`` (the checks, in ipvsadm's order),
+  ``values`` and ``endpoints`` (what options are given), ``port_names``
+* ``writing``    admin commands and tables -> scripts and dumps
+* ``refusals``   what ipvsadm says when the kernel refuses
 * ``iptables``   the five lines of the classic NAT router set-up <-> router settings
 
-:func:`parse` reads a whole text, :func:`parse_command` one command; :func:`save` and :func:`dump` write.
+:func:`parse` reads a whole text, :func:`parse_command` one command, :func:`parse_request` whatever may be typed at a
+prompt; :func:`save` and :func:`dump` write.
 """
 
 from __future__ import annotations
@@ -13,12 +17,24 @@ from __future__ import annotations
 import re
 
 from lbsim.config import iptables, ipvsadm
-from lbsim.config.ipvsadm import dump, format_command, refusal, save
 from lbsim.config.lines import Line, Word, read_lines
+from lbsim.config.refusals import refusal
+from lbsim.config.writing import dump, dump_services, format_command, save, shown_flags
 from lbsim.errors import ConfigError, expected_one_of
 from lbsim.model.config import AdminCommand, DirectorConfig, Place, RouterSettings
+from lbsim.model.listing import Request
 
-__all__ = ["dump", "format_command", "parse", "parse_command", "refusal", "save"]
+__all__ = [
+    "dump",
+    "dump_services",
+    "format_command",
+    "parse",
+    "parse_command",
+    "parse_request",
+    "refusal",
+    "save",
+    "shown_flags",
+]
 
 # Forwarding is on in the simulator, so the two usual ways of switching it on change nothing.
 _FORWARDING_ON = re.compile(
@@ -71,6 +87,24 @@ def parse_command(text: str, *, place: Place = _NOWHERE) -> AdminCommand:
     ------
     ConfigError : no command, a second one, or one that :func:`parse` would refuse.
     """
+    return ipvsadm.read(*_one_line(text, place))
+
+
+def parse_request(text: str) -> Request:
+    """What the one ipvsadm line asks for that a text holds: a change, or a listing.
+
+    A scheduler that no kernel knows is fine here: the kernel answers that.
+
+    Raises
+    ------
+    CommandRefused : what ipvsadm refuses by itself, with its message and exit status.
+    ConfigError : no command, a second one, one that lbsim does not model.
+    """
+    return ipvsadm.read_request(*_one_line(text, _NOWHERE))
+
+
+def _one_line(text: str, place: Place) -> tuple[Line, tuple[Word, ...]]:
+    """The one ipvsadm line of a text, and its words behind ``ipvsadm``."""
     lines = list(read_lines(text, place))
     if not lines:
         raise ConfigError(
@@ -81,7 +115,7 @@ def parse_command(text: str, *, place: Place = _NOWHERE) -> AdminCommand:
     program, words = _program(lines[0])
     if program != "ipvsadm":
         raise lines[0].error(f"{lines[0].text!r}: expected an ipvsadm command", lines[0].words[0])
-    return ipvsadm.read(lines[0], words)
+    return lines[0], words
 
 
 def _program(line: Line) -> tuple[str, tuple[Word, ...]]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-from lbsim.errors import ConfigError
+from lbsim.errors import CommandRefused, ConfigError
 from lbsim.model.config import Place
 
 __all__ = ["Line", "Word", "read_lines"]
@@ -82,6 +82,13 @@ class Line:
         place = self.place(word.at)
         text = self.source.strip()
         return ConfigError(message, file=place.file, line=place.line, column=place.column, text=text)
+
+    def refused(self, message: str, word: Word, said: str, status: int = 2) -> CommandRefused:
+        """The error to raise about a word because of which the tool ends with that status, saying that."""
+        error = self.error(message, word)
+        return CommandRefused(
+            message, status=status, said=said, file=error.file, line=error.line, column=error.column, text=error.text
+        )
 
 
 def read_lines(text: str, start: Place) -> Iterator[Line]:

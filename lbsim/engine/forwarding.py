@@ -3,14 +3,14 @@
 Kernel counterpart: ip_vs_xmit.c (requests), ip_vs_core.c handle_response() (replies). Only addresses and ports are
 decided here; bytes and checksums are the business of ``lbsim.packet``.
 
-Modelled: masquerading (NAT). Not yet: direct routing, tunnels, local destinations, MTU.
+Modelled: masquerading (NAT). Not yet: direct routing, tunnels, local destinations (said by their verdict), MTU.
 """
 
 from __future__ import annotations
 
 from lbsim.engine.lanes import kernel
-from lbsim.engine.reasons import DROP, FORWARD, HEADER_CUT, REJECT, TRANSLATED, TTL_EXCEEDED
-from lbsim.engine.records import WHOLE, Conn, Outcome, Packet
+from lbsim.engine.reasons import DROP, FORWARD, HEADER_CUT, METHOD_SEEN, REJECT, TRANSLATED, TTL_EXCEEDED, UNMODELLED
+from lbsim.engine.records import MASQ, WHOLE, Conn, Outcome, Packet
 
 __all__ = ["decide", "masquerade", "unmasquerade"]
 
@@ -42,7 +42,9 @@ def masquerade(p: Packet, conn: Conn, reason: int, v: Outcome) -> None:
     ------
     facts: packet-path.md sections 4.4, 13.1 and 13.2; ip_vs_xmit.c ip_vs_nat_xmit(), 6.1 and 6.12.
     """
-    if p.ttl <= 1:
+    if conn.method != MASQ:
+        decide(v, UNMODELLED, METHOD_SEEN, conn.dest)
+    elif p.ttl <= 1:
         decide(v, REJECT, TTL_EXCEEDED, conn.dest)
     elif p.shape != WHOLE:
         decide(v, DROP, HEADER_CUT, conn.dest)

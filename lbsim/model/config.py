@@ -151,11 +151,10 @@ class _Command:
 
 @dataclass(frozen=True, slots=True)
 class Persistence:
-    """``-p SECONDS -M MASK --pe NAME``: a client (or its net) stays with its destination."""
+    """``-p SECONDS -M MASK``: a client (or its net) stays with its destination."""
 
     timeout: int = 360  # seconds
     netmask: int | None = None  # IPv4: the mask as a number; IPv6: the prefix length; None: every bit
-    engine: str = ""
 
     def mask(self, version: int) -> int:
         """The netmask, or that with every bit of this IP version."""
@@ -166,9 +165,10 @@ class Persistence:
 class _ServiceOptions(_Command):
     service: ServiceId
     scheduler: str = "wlc"
-    flags: tuple[str, ...] = ()  # scheduler flags as typed with -b, sorted: ("sh-fallback", "sh-port")
+    flags: tuple[str, ...] = ()  # scheduler flags as -b and listings have them: ("sh-fallback", "sh-port")
     persistence: Persistence | None = None
     one_packet: bool = False
+    engine: str = ""  # --pe: a persistence engine; services without persistence may have one, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +282,7 @@ class Service:
     dests: tuple[Dest, ...]
     persistence: Persistence | None = None
     one_packet: bool = False
+    engine: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,7 +337,9 @@ class DirectorConfig:
                 case _:
                     pass
         return tuple(
-            Service(key, said.scheduler, said.flags, tuple(dests.values()), said.persistence, said.one_packet)
+            Service(
+                key, said.scheduler, said.flags, tuple(dests.values()), said.persistence, said.one_packet, said.engine
+            )
             for key, (said, dests) in table.items()
         )
 

@@ -215,6 +215,12 @@ REASONS: tuple[Reason, ...] = (
         "packet-path facts, section 14",
     ),
     Reason(
+        code.METHOD_SEEN, "forwarding_method", Verdict.UNMODELLED,
+        "From a client, and counted: direct routing, a tunnel, a bypass, or a destination that is an address of the "
+        "director. Their entries and counters are modelled, what leaves the director is not yet.",
+        "packet-path facts, sections 13.3 to 13.5 and 15",
+    ),
+    Reason(
         code.TEMPLATE_ANSWERED, "template_answered", Verdict.UNMODELLED,
         "From a real server to a client's port 0, where only a persistence template matches: the kernel takes it for a "
         "connection and moves its state, which means something else there.",

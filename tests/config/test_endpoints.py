@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lbsim.config.endpoints import PORT_NAMES, endpoint_key, format_endpoint, read_endpoint, read_number
+from lbsim.config.endpoints import HostNameError, format_endpoint, read_endpoint, read_number
 
 
 def refused(text: str, protocol: str | None = "tcp") -> str:
@@ -60,7 +60,8 @@ def test_what_is_no_address_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["www:443", "localhost", "www.example.test:http", "[www6.example.test]:83"])
 def test_host_names_are_refused_with_the_advice_to_dump_numbers(text: str) -> None:
-    assert "host names are not looked up: make dumps with ipvsadm -S -n" in refused(text)
+    with pytest.raises(HostNameError, match="host names are not looked up: make dumps with ipvsadm -S -n"):
+        read_endpoint(text, "tcp")
 
 
 @pytest.mark.parametrize("port", ["", "65536", "-1", "0x50", "8 0", "HTTP", "9" * 5000, "99999999999"])
@@ -85,8 +86,7 @@ def test_a_port_name_is_looked_up_for_the_protocol(name: str, protocol: str, por
 @pytest.mark.parametrize(("name", "protocol"), [("tftp", "tcp"), ("http", "udp"), ("nosuchport", "tcp")])
 def test_a_port_name_of_another_protocol_is_not_known(name: str, protocol: str) -> None:
     message = refused(f"192.0.2.1:{name}", protocol)
-    assert message.startswith(f"unknown {protocol} port name {name!r}")
-    assert ", ".join(sorted(PORT_NAMES[protocol])) in message
+    assert message == f"unknown {protocol} port name {name!r}: expected a number, or a name of /etc/services"
 
 
 def test_a_port_name_needs_the_protocol() -> None:
@@ -137,17 +137,18 @@ def test_ipv4_addresses_are_written_without_brackets() -> None:
 @pytest.mark.parametrize(
     ("text", "number"),
     [
-        *(("0", 0), ("007", 7), ("+6", 6), ("65536", 65536), ("2147483647", 2147483647), ("0" * 6000 + "1", 1)),
+        *(
+            ("0", 0),
+            ("007", 7),
+            ("+6", 6),
+            ("65536", 65536),
+            (" 5", 5),
+            ("-0", 0),
+            ("2147483647", 2147483647),
+            ("0" * 6000 + "1", 1),
+        ),
         *((text, None) for text in ("2147483648", "-1", "", "1.5", "0x8", "abc", "٣", "9" * 6000)),
     ],
 )
 def test_a_number_is_decimal(text: str, number: int | None) -> None:
     assert read_number(text, 2147483647) == number
-
-
-def test_the_key_of_an_ipv4_endpoint_is_its_number_and_port() -> None:
-    assert endpoint_key(IPv4Address("10.0.0.1"), 80) == (0x0A000001, 80)
-
-
-def test_the_key_of_an_ipv6_endpoint_is_its_four_words_and_port() -> None:
-    assert endpoint_key(IPv6Address("1:2:3:4:5:6:7:8"), 80) == (0x10002, 0x30004, 0x50006, 0x70008, 80)

@@ -1,0 +1,53 @@
+"""What ipvsadm says when the kernel refuses a command.
+
+Source: ipvsadm 1.31, run on Linux 6.1.192; facts: ipvsadm.md section 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import get_args
+
+from lbsim.model.config import (
+    AddDest,
+    AddService,
+    AdminCommand,
+    DeleteDest,
+    DeleteService,
+    EditDest,
+    EditService,
+    Zero,
+)
+
+__all__ = ["KERNEL_MESSAGES", "refusal"]
+
+#: What ipvsadm prints for an error number of the kernel, which depends on the command.
+KERNEL_MESSAGES: Mapping[tuple[type[AdminCommand], str], str] = {
+    (AddService, "EEXIST"): "Service already exists",
+    (AddService, "ENOENT"): "Scheduler or persistence engine not found",
+    (EditService, "ESRCH"): "No such service",
+    (EditService, "ENOENT"): "Scheduler or persistence engine not found",
+    (DeleteService, "ESRCH"): "No such service",
+    (Zero, "ESRCH"): "No such service",
+    (AddDest, "ESRCH"): "Service not defined",
+    (AddDest, "EEXIST"): "Destination already exists",
+    (EditDest, "ESRCH"): "Service not defined",
+    (EditDest, "ENOENT"): "No such destination",
+    (DeleteDest, "ESRCH"): "Service not defined",
+    (DeleteDest, "ENOENT"): "No such destination",
+    **{
+        (command, "EINVAL"): "Invalid operation.  Possibly wrong module version, address not unicast, ..."
+        for command in get_args(AdminCommand)
+    },
+    **{(command, "ERANGE"): "Numerical result out of range" for command in get_args(AdminCommand)},
+}
+
+
+def refusal(command: AdminCommand, errno: str) -> tuple[int, str]:
+    """(exit status, message) of ipvsadm when the kernel answers this command with this error.
+
+    Raises
+    ------
+    KeyError : the kernel never answers this command so.
+    """
+    return 255, KERNEL_MESSAGES[type(command), errno]

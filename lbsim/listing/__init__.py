@@ -1,0 +1,19 @@
+"""What ipvsadm and /proc print, byte for byte: pure functions from rows (:mod:`lbsim.model.listing`) to text.
+
+* ``table``        ``ipvsadm -Ln`` and its views
+* ``connections``  ``ipvsadm -Lnc``
+* ``proc``         /proc/net/ip_vs, ip_vs_conn, ip_vs_stats
+
+Everything is printed as with ``-n``: no name is looked up.
+"""
+
+from __future__ import annotations
+
+from lbsim.listing.connections import connection_list
+from lbsim.listing.proc import proc_conns, proc_services, proc_stats
+from lbsim.listing.table import table, timeouts
+
+__all__ = ["VERSION", "connection_list", "proc_conns", "proc_services", "proc_stats", "table", "timeouts"]
+
+#: What ``ipvsadm -v`` prints.
+VERSION = "ipvsadm v1.31 2019/12/24 (compiled with popt and IPVS v1.2.1)\n"
