@@ -194,9 +194,9 @@ class OracleSide:
 
 
 def listed(scheduler: str, flags: set[str]) -> tuple[str, ...]:
-    """Flags by the names that the scheduler has for them; the first two of sh and mh are called otherwise."""
-    own = ("fallback", "port") if scheduler in ("sh", "mh") else ()
-    names = (f"{scheduler}-{own[i]}" if i < len(own) else f"flag-{i + 1}" for i in range(3))
+    """Flags by the names that ipvsadm prints for the scheduler: sh and mh have two of their own, and no third."""
+    names = [f"{scheduler}-fallback", f"{scheduler}-port"]
+    names = names if scheduler in ("sh", "mh") else ["flag-1", "flag-2", "flag-3"]
     return tuple(name for i, name in enumerate(names) if flags & {name, f"flag-{i + 1}"})
 
 
