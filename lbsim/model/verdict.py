@@ -139,7 +139,7 @@ REASONS: tuple[Reason, ...] = (
     Reason(
         code.SERVER_REFUSED, "server_refused", Verdict.REJECT,
         "From a real server, whose address and port are those of a destination over NAT: no entry matches and "
-        "nat_icmp_send is 1. Answered with port unreachable. (A RST or ABORT is routed.)",
+        "nat_icmp_send is 1. Answered with port unreachable; a RST or ABORT is routed.",
         "ip_vs_core.c ip_vs_out()",
     ),
     Reason(
@@ -166,6 +166,12 @@ REASONS: tuple[Reason, ...] = (
         "ip_vs_core.c ip_vs_in()",
     ),
     Reason(
+        code.IPVS_OFF, "ipvs_off", Verdict.LOCAL,
+        "From a client, to an address of the director: no service of this address family exists, IPVS is not hooked "
+        "in.",
+        "ip_vs_ctl.c ip_vs_add_service(), ip_vs_core.c ip_vs_register_hooks()",
+    ),
+    Reason(
         code.FTP_NO_DEST, "ftp_no_dest", Verdict.LOCAL,
         "From a client, to a high port, which only the service of FTP (port 21) takes: there is no destination, or the "
         "service is not persistent. The director's own stack answers.",
@@ -176,12 +182,6 @@ REASONS: tuple[Reason, ...] = (
         "From a client: an AH or ESP packet, and the two ends have no entry of UDP port 500. Such packets are never "
         "scheduled.",
         "ip_vs_proto_ah_esp.c ah_esp_conn_schedule()",
-    ),
-    Reason(
-        code.IPVS_OFF, "ipvs_off", Verdict.LOCAL,
-        "From a client, to an address of the director: no service of this address family exists, IPVS is not hooked "
-        "in.",
-        "ip_vs_ctl.c ip_vs_add_service(), ip_vs_core.c ip_vs_register_hooks()",
     ),
     Reason(
         code.NOT_LOCAL, "not_local", Verdict.ROUTE,
@@ -215,16 +215,16 @@ REASONS: tuple[Reason, ...] = (
         "packet-path facts, section 14",
     ),
     Reason(
-        code.METHOD_SEEN, "forwarding_method", Verdict.UNMODELLED,
-        "From a client, and counted: direct routing, a tunnel, a bypass, or a destination that is an address of the "
-        "director. Their entries and counters are modelled, what leaves the director is not yet.",
-        "packet-path facts, sections 13.3 to 13.5 and 15",
-    ),
-    Reason(
         code.TEMPLATE_ANSWERED, "template_answered", Verdict.UNMODELLED,
         "From a real server to a client's port 0, where only a persistence template matches: the kernel takes it for a "
         "connection and moves its state, which means something else there.",
         "ip_vs_conn.c ip_vs_conn_out_get()",
+    ),
+    Reason(
+        code.METHOD_SEEN, "forwarding_method", Verdict.UNMODELLED,
+        "From a client, and counted: direct routing, a tunnel, a bypass, or a destination that is an address of the "
+        "director. Their entries and counters are modelled, what leaves the director is not yet.",
+        "packet-path facts, sections 13.3 to 13.5 and 15",
     ),
     *SEEN,
 )  # fmt: skip

@@ -26,7 +26,7 @@ def test_there_are_records() -> None:
 def test_every_field_is_an_integer_of_a_known_width(record: type[Any]) -> None:
     types = records.field_types(record)
     assert [name for name, _ in types] == [field.name for field in fields(record)]
-    assert {kind for _, kind in types} <= {"i1", "u2", "u1", "i2", "i4", "i8"}
+    assert {kind for _, kind in types} <= {"i1", "u1", "i2", "u2", "i4", "u4", "i8"}
 
 
 @every_record
