@@ -7,7 +7,7 @@ from scapy.layers.inet import ICMP, IP, TCP
 from scapy.layers.inet6 import IPv6
 
 from lbsim.kernel.job import Arrival, CommandSeen, Observation, PacketSeen, ShowSeen
-from lbsim.kernel.seen import Step, comparable, conn_rows, listing_of, profile_of, series_of, steps_of
+from lbsim.kernel.seen import Step, comparable, conn_rows, listed, listing_of, profile_of, series_of, steps_of
 from lbsim.model.result import ConnRow, Counters
 
 LISTING = """\
@@ -194,3 +194,25 @@ def test_the_random_flow_label_of_the_directors_own_packet_does_not_count() -> N
 @pytest.mark.parametrize("packet", [IP(ttl=63, id=5) / ICMP(), IP(ttl=64, id=5) / TCP(), IPv6(hlim=63, fl=7) / TCP()])
 def test_packets_of_others_count_byte_for_byte(packet: IP) -> None:
     assert comparable(Arrival("c", bytes(packet), 0)) == ("c", bytes(packet))
+
+
+# As the captures have it: facts, ipvsadm.md section 3.2.
+def test_a_listing_tells_options_methods_and_marks() -> None:
+    text = (
+        "IP Virtual Server version 1.2.1 (size=4096)\nProt LocalAddress:Port Scheduler Flags\n"
+        "  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn\n"
+        "TCP  192.168.1.10:80 sh (sh-port) persistent 300 mask 255.255.255.0\n"
+        "  -> 10.0.0.11:80                 Route   1      2          3         \n"
+        "FWM  -1 IPv6 rr ops\nFWM  7 wlc\n"
+    )
+    found = listed(text, None, ())
+    assert found.services == {
+        "tcp 192.168.1.10:80": ("sh", ("sh-port",)), "fwm 4294967295 ipv6": ("rr", ()), "fwm 7": ("wlc", ()),
+    }  # fmt: skip
+    assert found.dests == {("tcp 192.168.1.10:80", "10.0.0.11:80"): (1, 2, 3)}
+    assert found.options == {
+        "tcp 192.168.1.10:80": "persistent 300 mask 255.255.255.0",
+        ("tcp 192.168.1.10:80", "10.0.0.11:80"): "Route",
+        "fwm 4294967295 ipv6": "ops",
+        "fwm 7": "",
+    }
