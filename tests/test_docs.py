@@ -26,6 +26,7 @@ from tests.traces import config_text, random_trace
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs/scenarios.md").read_text(encoding="utf-8")
+OWN = (ROOT / "docs/own-schedulers.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"(?:<!-- complete: (\S+) -->\n)?```yaml\n(.*?)```", PAGE, re.DOTALL)
 COMPLETE = {name: text for name, text in BLOCKS if name}
 FRAGMENTS = [text for name, text in BLOCKS if not name]
@@ -178,7 +179,8 @@ def keys_of(schema: object) -> Iterator[str]:
 
 @pytest.mark.parametrize("key", sorted(set(keys_of(Scenario.model_json_schema()))))
 def test_every_key_has_an_example(key: str) -> None:
-    assert any(re.search(rf"^[^#\n]*\b{key}:", text, re.MULTILINE) for _, text in BLOCKS)
+    blocks = [text for _, text in BLOCKS] + re.findall(r"```yaml\n(.*?)```", OWN, re.DOTALL)
+    assert any(re.search(rf"^[^#\n]*\b{key}:", text, re.MULTILINE) for text in blocks)
 
 
 def test_the_page_is_read_in_one_go() -> None:
