@@ -253,7 +253,7 @@ def verify(
     from lbsim.errors import KernelFailed, KernelUnavailable
 
     pipeline.refuse_unwritable(out)
-    loaded, status = _loaded(scenarios, different_names=out is not None)
+    loaded, status = _comparable(*_loaded(scenarios, different_names=out is not None))
 
     def complain(error: LbsimError) -> None:
         nonlocal status
@@ -324,7 +324,7 @@ def record(*, scenarios: tuple[Path, ...], way: str) -> int:
     """Store what a real kernel does with scenarios beside them, for lbsim verify --recorded."""
     from lbsim import pipeline
 
-    loaded, status = _loaded(scenarios)
+    loaded, status = _comparable(*_loaded(scenarios))
 
     def complain(error: LbsimError) -> None:
         nonlocal status
@@ -362,6 +362,15 @@ def _loaded(scenarios: tuple[Path, ...], *, different_names: bool = False) -> tu
         else:
             loaded.append(one)
     return loaded, status
+
+
+def _comparable(loaded: list[Loaded], status: int) -> tuple[list[Loaded], int]:
+    """Those that a real kernel can answer, others are told; and the exit status, which is not 0 if none is left."""
+    left = [one for one in loaded if not one.not_on_a_kernel]
+    for one in loaded:
+        if one.not_on_a_kernel:
+            click.echo(f"{one.scenario.name}: left out: {one.not_on_a_kernel}", err=True)
+    return left, max(status, CANNOT) if loaded and not left else status
 
 
 def _refuse_known_name(name: str, path: Path, names: dict[str, Path]) -> None:

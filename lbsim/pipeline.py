@@ -301,8 +301,8 @@ def job_from(loaded: Loaded, trace: Trace | None = None) -> Job:
     """What a kernel is asked to do so that it answers the scenario; ``trace``: its traffic, if it is known already."""
     from lbsim.kernel.scenario_job import job_of
 
-    if loaded.scenario.schedulers:
-        raise LbsimError("no real kernel has schedulers of one's own: nothing to compare with", file=str(loaded.path))
+    if loaded.not_on_a_kernel:
+        raise LbsimError(f"cannot be compared with a kernel: {loaded.not_on_a_kernel}", file=str(loaded.path))
     try:
         return job_of(
             loaded.scenario.name,

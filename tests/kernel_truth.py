@@ -20,12 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from lbsim import Director
-from lbsim.config import parse_command
+from lbsim.config import parse_request
 from lbsim.config.marks import read_marks
 from lbsim.engine.profile import SYSCTLS
-from lbsim.errors import ConfigError, LbsimError
-from lbsim.model.config import AdminCommand, DeleteService, parse_endpoint
-from lbsim.model.result import ConnRow, ServiceRow
+from lbsim.errors import CommandRefused, ConfigError, LbsimError
+from lbsim.model.config import DeleteService, parse_endpoint
 from lbsim.packet.build import build_packet
 from lbsim.packet.headers import parse as parse_headers
 
@@ -123,20 +122,22 @@ class Replay:
         if command.split(maxsplit=1)[0] != "ipvsadm":
             raise UnsupportedError(command.split(maxsplit=1)[0])
         try:
-            parsed = parse_command(command)
-            self.note_deleted(parsed)
-            answer = self.director.run(parsed, at=at)
+            self.note_deleted(command)
+            answer = self.director.run(command, at=at)
         except LbsimError as error:
             raise UnsupportedError(str(error)) from None
-        if (answer.status, answer.message) != (status, output.strip()):
-            raise DifferenceError(
-                f"{command}: kernel {status} {output.strip()!r}, lbsim {answer.status} {answer.message!r}"
-            )
+        ours, theirs = stripped(answer.output + answer.message), stripped(output)
+        if (answer.status, ours) != (status, theirs):
+            raise DifferenceError(f"{command}: kernel {status} {theirs}, lbsim {answer.status} {ours}")
 
-    def note_deleted(self, command: AdminCommand) -> None:
+    def note_deleted(self, command: str) -> None:
         """A destination whose service was made anew shows counters that depend on the kernel's last copy."""
-        if isinstance(command, DeleteService):
-            self.deleted.add(str(command.service))
+        try:
+            request = parse_request(command)
+        except CommandRefused:
+            return
+        if isinstance(request, DeleteService):
+            self.deleted.add(str(request.service))
 
     def packet(self, who: str, data: bytes, at: float) -> list[tuple[str, bytes]]:
         via = "clients"
@@ -152,98 +153,69 @@ class Replay:
             arrivals.append((f">r{number}" if number else ">c", departure.packet))
         return arrivals
 
-    def listing(self, kind: str, at: float) -> list[str] | Counter[str]:
+    def listing(self, kind: str, at: float) -> list[str]:
         self.now = max(self.now, at)  # the listing before may have been read a little later
         self.director.advance(self.now)
-        match kind:
-            case "ln" | "nosort":
-                return plain(self.director.services(), sort=kind == "ln")
-            case "stats" if at < self.last_traffic + STATS_LAG:
-                raise UnsupportedError("counters as the kernel's periodic copy shows them")
-            case "stats" if self.deleted & {row.service for row in self.director.services()}:
-                raise UnsupportedError("counters of a service that was deleted and added again")
-            case "stats":
-                return stats(self.director.services())
-            case "conn":
-                return sorted(map(proc_row, self.director.connections()))
-            case "connsum":
-                return conn_sum(self.director.connections())
-            case "lnc":
-                return sorted(map(lnc_row, self.director.connections()))
-        raise UnsupportedError(f"listing {kind}")
+        if kind in ("stats", "pstats", "rate"):
+            self.need_counters(kind)
+        if kind in OPTIONS:
+            return stripped(self.director.ipvsadm(OPTIONS[kind]))
+        if kind in FILES:
+            return stripped(self.director.proc(FILES[kind]))
+        assert kind == "connsum", f"listing {kind}"
+        return conn_sum(stripped(self.director.proc("ip_vs_conn"))[1:])
+
+    def need_counters(self, kind: str) -> None:
+        """What shows counters shows the kernel's copy of them."""
+        if kind in ("rate", "pstats") and self.last_traffic >= 0:
+            raise UnsupportedError("rates")
+        if self.now < self.last_traffic + STATS_LAG:
+            raise UnsupportedError("counters as the kernel's periodic copy shows them")
+        if self.deleted & {row.service for row in self.director.services()}:
+            raise UnsupportedError("counters of a service that was deleted and added again")
 
 
-def signed_order(text: str) -> tuple[Any, ...]:
-    """Order of the real tool for the addresses of these cases: by address within 2**31, then port."""
-    address, port = parse_endpoint(text)
-    return address.version, int(address) ^ (0x80000000 if address.version == 4 else 0), port
+#: Sample -> what ipvsadm was asked, or the file in /proc/net.
+OPTIONS = {
+    "ln": "-Ln",
+    "nosort": "-Ln --nosort",
+    "stats": "-Ln --stats",
+    "rate": "-Ln --rate",
+    "thr": "-Ln --thresholds",
+    "pers": "-Ln --persistent-conn",
+    "tun": "-Ln --tun-info",
+    "save": "-Sn",
+    "timeout": "-L --timeout",
+    "lnc": "-Lnc",
+}
+FILES = {"conn": "ip_vs_conn", "proc": "ip_vs", "pstats": "ip_vs_stats"}
+CONN_HEADS = {"conn": 1, "lnc": 2}
 
 
-def plain(rows: tuple[ServiceRow, ...], *, sort: bool) -> list[str]:
-    out = []
-    ordered = sorted(rows, key=lambda r: (r.service.split()[0] != "tcp", signed_order(r.service.split()[1])))
-    ordered.sort(key=lambda r: "[" in r.service)
-    for row in ordered:
-        protocol, endpoint = row.service.split()
-        flags = f" ({','.join(row.flags)})" if row.flags else ""
-        out.append(f"{protocol.upper():<4} {endpoint} {row.scheduler}{flags}")
-        dests = sorted(row.dests, key=lambda d: signed_order(d.dest)) if sort else row.dests
-        out += [f"  -> {d.dest:<28} Masq    {d.weight:<6} {d.active:<10} {d.inactive}" for d in dests]
-    return out
+def stripped(text: str) -> list[str]:
+    """The lines of a text without the blanks at their ends, which the samples do not have."""
+    return [line.rstrip() for line in text.strip("\n").split("\n")] if text.strip() else []
 
 
-def stats(rows: tuple[ServiceRow, ...]) -> list[str]:
-    out = []
-    ordered = sorted(rows, key=lambda r: (r.service.split()[0] != "tcp", signed_order(r.service.split()[1])))
-    ordered.sort(key=lambda r: "[" in r.service)
-    for row in ordered:
-        protocol, endpoint = row.service.split()
-        for head, c in [
-            (f"{protocol.upper():<4} {endpoint}", row.counters),
-            *((f"  -> {d.dest}", d.counters) for d in sorted(row.dests, key=lambda d: signed_order(d.dest))),
-        ]:
-            numbers = (c.connections, c.in_packets, c.out_packets, c.in_bytes, c.out_bytes)
-            out.append(f"{head:<33}" + "".join(f"{n:>9}" for n in numbers))
-    return out
-
-
-def hex_end(endpoint: str) -> str:
-    address, port = parse_endpoint(endpoint)
-    text = f"{int(address):08X}" if address.version == 4 else address.exploded
-    return f"{text} {port:04X}"
-
-
-def proc_row(row: ConnRow) -> str:
-    ends = f"{hex_end(row.client)} {hex_end(row.virtual)} {hex_end(row.destination)}"
-    return f"{row.protocol:<3} {ends} {row.state:<11} {row.expires:>7}"
-
-
-def lnc_row(row: ConnRow) -> str:
-    left = f"{row.expires // 60:02d}:{row.expires % 60:02d}"
-    return f"{row.protocol:<3} {left:<6} {row.state:<11} {row.client:<18} {row.virtual:<18} {row.destination}"
-
-
-def conn_sum(rows: tuple[ConnRow, ...]) -> list[str]:
-    counts = Counter(f"{row.protocol} {hex_end(row.destination).replace(' ', ':')} {row.state}" for row in rows)
+def conn_sum(lines: list[str]) -> list[str]:
+    """Entries by protocol, destination and state."""
+    rows = [line.split() for line in lines]
+    counts = Counter(f"{row[0]} {row[5]}:{row[6]} {row[7]}" for row in rows)
     return sorted(f"{key} {count}" for key, count in counts.items())
 
 
-HEADS = {"ln": 3, "nosort": 3, "stats": 3, "conn": 1, "connsum": 0, "lnc": 2}
-
-
-def compare_listing(kind: str, kernel: list[str], ours: list[str] | Counter[str]) -> None:
-    theirs = kernel[HEADS[kind] :]
-    if kind in ("ln", "nosort", "stats"):
-        theirs = [line.rstrip() for line in theirs]
-        if kind == "nosort":  # the order of services is that of a randomly keyed hash
-            theirs, ours = blocks(theirs), blocks(list(ours))
-    if kind in ("conn", "lnc"):
+def compare_listing(kind: str, kernel: list[str], ours: list[str]) -> None:
+    theirs = [line.rstrip() for line in kernel]
+    if kind in ("nosort", "proc"):  # the order of services is that of a randomly keyed hash
+        theirs, ours = blocks(theirs), blocks(ours)
+    if kind in CONN_HEADS:
+        head = CONN_HEADS[kind]
         # An entry whose time is up waits for its slot of the timer wheel: it may be there or not.
-        gone = [line for line in theirs if line not in ours and waits(kind, line)]
-        extra = [line for line in ours if line not in theirs and waits(kind, line)]
-        theirs = sorted(line for line in theirs if line not in gone)
-        ours = sorted(line for line in ours if line not in extra)
-    if theirs != list(ours):
+        gone = [line for line in theirs[head:] if line not in ours and waits(kind, line)]
+        extra = [line for line in ours[head:] if line not in theirs and waits(kind, line)]
+        theirs = theirs[:head] + sorted(line for line in theirs[head:] if line not in gone)
+        ours = ours[:head] + sorted(line for line in ours[head:] if line not in extra)
+    if theirs != ours:
         missing = [line for line in theirs if line not in ours][:3]
         extra = [line for line in ours if line not in theirs][:3]
         raise DifferenceError(f"{kind}: kernel only {missing}, lbsim only {extra}")
@@ -267,7 +239,7 @@ def waits(kind: str, line: str) -> bool:
 def blocks(lines: list[str]) -> list[str]:
     found: list[str] = []
     for line in lines:
-        if line.startswith("  ->"):
+        if line.startswith("  ->") and found:
             found[-1] += "\n" + line
         else:
             found.append(line)

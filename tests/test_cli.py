@@ -598,3 +598,10 @@ def test_an_interrupt_while_a_report_is_written_leaves_none(tmp_path: Path, monk
     result = run(write(tmp_path))
     assert (result.exit_code, result.stderr) == (130, "interrupted\n")
     assert not list((tmp_path / "reports").iterdir())
+
+
+def test_profiles_are_listed() -> None:
+    done = CliRunner().invoke(main, ["profiles"])
+    assert done.exit_code == 0
+    assert done.output.splitlines()[0] == "linux-6.1.192, HZ=250: as current kernels do it"
+    assert "linux-6.1.0, HZ=250" in done.output.splitlines()

@@ -20,6 +20,7 @@ from tests.kernel.played import RELEASE, played, played_all
 from tests.scenario.texts import WHOLE, changed, write
 
 REPOSITORY = Path(__file__).parents[1]
+TWOS = REPOSITORY / "scenarios/twos/two-choices.lbsim.yaml"
 REAL = import_module("lbsim.kernel.run")  # the module: the package has a function of that name
 SOUND = WHOLE[: WHOLE.index("expect:")]
 FOREIGN = changed("name: demo", "name: foreign", SOUND).replace("10.0.0.", "172.16.0.")
@@ -57,9 +58,10 @@ RunOn = Callable[[Callable[..., list[Observation]]], None]
 
 def test_every_scenario_of_the_repository_agrees_with_its_recordings_of_both_kernels() -> None:
     result = cli("verify", "--recorded", "--json", REPOSITORY / "scenarios")
-    assert (result.exit_code, result.stderr) == (0, "")
+    left_out = "twos-two-choices: left out: twos draws lots, and a kernel's are never the same again\n"
+    assert (result.exit_code, result.stderr) == (0, left_out)
     found = [json.loads(line) for line in result.stdout.splitlines()]
-    files = sorted((REPOSITORY / "scenarios").rglob("*.lbsim.yaml"))
+    files = sorted(set((REPOSITORY / "scenarios").rglob("*.lbsim.yaml")) - {TWOS})
     assert len(found) == 2 * len(files) > 0
     assert all(one["identical"] and one["packets"] and one["connections"] and one["counters"] for one in found)
     series = ["6.1.", "6.12"]
@@ -297,3 +299,16 @@ def test_what_cannot_be_fetched_exits_2_with_one_line(
     result = cli("kernel", "fetch", which)
     assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
     assert says in result.stderr
+
+
+def test_a_scenario_that_no_kernel_can_repeat_is_left_out() -> None:
+    done = CliRunner().invoke(main, ["verify", "--recorded", str(TWOS)])
+    assert (done.exit_code, done.output) == (
+        2, "twos-two-choices: left out: twos draws lots, and a kernel's are never the same again\n",
+    )  # fmt: skip
+
+
+def test_the_others_are_compared_as_ever() -> None:
+    done = CliRunner().invoke(main, ["verify", "--recorded", str(TWOS), str(TWOS.parents[1] / "timeouts")])
+    assert done.exit_code == 0
+    assert "idle-900s: identical" in done.output

@@ -189,7 +189,7 @@ def test_a_scenario_with_a_scheduler_that_is_not_there_is_told_where(tmp_path: P
 
 
 def test_no_kernel_is_asked_for_it(oldest: Path) -> None:
-    with pytest.raises(LbsimError, match="no real kernel has schedulers of one's own"):
+    with pytest.raises(LbsimError, match="cannot be compared with a kernel: no real kernel has the scheduler oldest"):
         job_from(load(scenario(oldest.parent)))
 
 
@@ -215,3 +215,9 @@ def test_a_scheduler_that_numba_does_not_accept_is_interpreted(tmp_path: Path) -
     with pytest.raises(LbsimError, match="numba does not accept schedule of the scheduler oldest: "):
         chosen("compiled", 1, names)
     assert Director(CONFIG, schedulers=[path]).receive(SYN).dest == "10.0.0.11:80"
+
+
+def test_the_pages_example_works(tmp_path: Path) -> None:
+    page = (Path(__file__).parent.parent / "docs/own-schedulers.md").read_text(encoding="utf-8")
+    (tmp_path / "oldest.py").write_text(page.partition("```python\n")[2].partition("```")[0])
+    assert Director(CONFIG, schedulers=[tmp_path / "oldest.py"]).receive(SYN).dest == "10.0.0.11:80"

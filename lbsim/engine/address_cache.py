@@ -67,7 +67,7 @@ def head_of(t: Tables, s: int, addr: int) -> int:
     ------
     facts: schedulers.md section 3.12; ip_vs_lblc.c ip_vs_lblc_hashkey(), 6.1 and 6.12.
     """
-    return t.services[s].cache_heads + hash32(t.addresses[addr].fold, BITS)
+    return t.services[s].cache_heads + hash32(t.addresses[addr].fold + 0, BITS)
 
 
 @kernel

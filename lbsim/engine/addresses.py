@@ -100,7 +100,7 @@ def rehash_addresses(t: Tables) -> None:
     """
     for a in range(1, t.director[0].addresses_used + 1):
         row = t.addresses[a]
-        bucket = _bucket(row.fold, t.director[0].address_mask)
+        bucket = _bucket(row.fold + 0, t.director[0].address_mask)
         row.next_same_hash = t.address_heads[bucket]
         t.address_heads[bucket] = a
 

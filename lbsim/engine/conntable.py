@@ -18,6 +18,7 @@ from lbsim.engine.records import (
     CONTROLS,
     IN,
     INACTIVE,
+    LOCAL_NODE,
     MASQ,
     NO_OUTPUT,
     ONE_PACKET,
@@ -182,12 +183,12 @@ def bind(t: Tables, c: int, d: int, dport: int, marks: int) -> None:
     conn.state = 0
     conn.timeout = NEWBORN * t.director[0].hz
     conn.marks = marks | INACTIVE | (0 if dest.method == MASQ else NO_OUTPUT)
-    conn.method = dest.method
+    conn.method = LOCAL_NODE if t.addresses[dest.addr].local != 0 else dest.method
     conn.dest = d
     if marks & TEMPLATE != 0:
         dest.persist += 1
-        return
-    dest.total += 1
+    else:
+        dest.total += 1
     if dest.upper != 0:
         filled(t, dest)
 
@@ -344,15 +345,16 @@ def _remove(t: Tables, c: int) -> None:
     conn = t.conns[c]
     if conn.marks & ONE_PACKET == 0:
         unhash_conn(t, c)
-    if conn.marks & TEMPLATE != 0:
-        t.dests[conn.dest].persist -= 1
-    elif conn.dest != 0:
+    if conn.dest != 0:
         dest = t.dests[conn.dest]
-        dest.total -= 1
+        if conn.marks & TEMPLATE != 0:
+            dest.persist -= 1
+        else:
+            dest.total -= 1
+            if conn.marks & INACTIVE == 0:
+                dest.active -= 1
         if dest.upper != 0:
             vacated(t, dest)
-        if conn.marks & INACTIVE == 0:
-            dest.active -= 1
     director = t.director[0]
     conn.serial = 0
     conn.next_same_hash = director.free_conn

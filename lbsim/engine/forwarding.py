@@ -46,7 +46,7 @@ LEAST_V4 = 68  # bytes that every IPv4 link carries
 LEAST_V6 = 1280
 QUOTING_V4 = 576  # bytes of the longest ICMP error, and 28 of them are its headers
 QUOTING_V6 = 1280  # likewise, and 48
-LOOPBACK_NET = 127
+LOOPBACK_NET = 0x7F000000
 ENDLESS = 1 << 30
 
 
@@ -168,7 +168,7 @@ def loopback(t: Tables, a: int) -> bool:
     """Whether it is an address of the loopback device: 127.0.0.0/8 or ::1."""
     row = t.addresses[a]
     if row.family == IPV4:
-        return row.word3 >> 24 == LOOPBACK_NET
+        return row.word3 & 0xFF000000 == LOOPBACK_NET
     return row.word0 == 0 and row.word1 == 0 and row.word2 == 0 and row.word3 == 1
 
 

@@ -145,10 +145,10 @@ def client_net(t: Tables, a: int, netmask: int) -> int:
         return intern_address(t, IPV4, 0, 0, 0, row.word3 & netmask)
     if netmask >= 128:
         return a
-    word0 = _first_bits(row.word0, netmask)
-    word1 = _first_bits(row.word1, netmask - 32)
-    word2 = _first_bits(row.word2, netmask - 64)
-    return intern_address(t, row.family, word0, word1, word2, _first_bits(row.word3, netmask - 96))
+    word0 = _first_bits(row.word0 + 0, netmask)
+    word1 = _first_bits(row.word1 + 0, netmask - 32)
+    word2 = _first_bits(row.word2 + 0, netmask - 64)
+    return intern_address(t, row.family, word0, word1, word2, _first_bits(row.word3 + 0, netmask - 96))
 
 
 @kernel

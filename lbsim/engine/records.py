@@ -19,6 +19,7 @@ i8: TypeAlias = Annotated[int, "i8"]
 i4: TypeAlias = Annotated[int, "i4"]
 i2: TypeAlias = Annotated[int, "i2"]
 i1: TypeAlias = Annotated[int, "i1"]
+u4: TypeAlias = Annotated[int, "u4"]  # read as `field + 0` where it is hashed or shifted: signed, of 64 bits
 u2: TypeAlias = Annotated[int, "u2"]
 u1: TypeAlias = Annotated[int, "u1"]
 
@@ -157,11 +158,11 @@ class AddressRow:
     """An interned address: four 32-bit words (IPv4 uses the last), and what is computed of them once."""
 
     family: i1 = 0
-    word0: i8 = 0
-    word1: i8 = 0
-    word2: i8 = 0
-    word3: i8 = 0
-    fold: i8 = 0  # xor of the words: what hashing schedulers start from
+    word0: u4 = 0
+    word1: u4 = 0
+    word2: u4 = 0
+    word3: u4 = 0
+    fold: u4 = 0  # xor of the words: what hashing schedulers start from
     no_route: i1 = 0  # 1: packets to it have nowhere to go
     mtu: i4 = 0  # of the route to it; 0: no limit is known
     local: i1 = 0  # 1: an address of the director (it is or was a service's); 2: only routing delivers it there

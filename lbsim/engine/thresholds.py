@@ -27,7 +27,8 @@ def relief(dest: Dest) -> int:
 
 @kernel
 def filled(t: Tables, dest: Dest) -> None:
-    """An entry was bound to a destination that has an upper threshold.
+    """An entry was bound to a destination that has an upper threshold. A template is none of ``total``: only kernels
+    before August 2026 may see something new then.
 
     Source
     ------
@@ -39,7 +40,7 @@ def filled(t: Tables, dest: Dest) -> None:
 
 @kernel
 def vacated(t: Tables, dest: Dest) -> None:
-    """An entry of a destination that has an upper threshold is gone.
+    """An entry of a destination that has an upper threshold is gone; of templates the same holds.
 
     Source
     ------

@@ -12,7 +12,7 @@ from lbsim.config import parse_command
 from lbsim.engine.lanes import Lane
 from lbsim.kernel.job import CLIENT, REPLY, Arrival, Command, Job, Observation, Packet, Seen, Show, ShowSeen, server
 from lbsim.kernel.reply import Responders
-from lbsim.kernel.seen import Listing, Step, comparable
+from lbsim.kernel.seen import Listing, Step, comparable, listed
 from lbsim.live import Director
 from lbsim.model.config import AddDest, AdminCommand, Clear, DeleteDest, DeleteService
 from lbsim.model.result import ConnRow, Counters
@@ -134,6 +134,7 @@ def _director(job: Job, seen: Observation, profile: str, lane: Lane | None = Non
     return Director(
         profile=profile,
         sysctls={name: int(value) for name, value in job.sysctls},
+        marks="\n".join(" ".join(argv) for argv in job.setup if "MARK" in argv),
         own=(*OWN_ADDRESSES, *job.vips),
         start_jiffies=seen.jiffies if seen.jiffies >= 0 else None,
         lane=lane,
@@ -194,12 +195,7 @@ def _listing(director: Director, *, stats: bool) -> Listing:
     rows = director.services()
     counters = {(row.service, ""): row.counters for row in rows}
     counters |= {(row.service, dest.dest): dest.counters for row in rows for dest in row.dests}
-    return Listing(
-        services={row.service: (row.scheduler, row.flags) for row in rows},
-        dests={(row.service, d.dest): (d.weight, d.active, d.inactive) for row in rows for d in row.dests},
-        counters=counters if stats else None,
-        conns=_sorted(director.connections()),
-    )
+    return listed(director.ipvsadm("-Ln --nosort"), counters if stats else None, _sorted(director.connections()))
 
 
 def _sorted(rows: tuple[ConnRow, ...]) -> tuple[ConnRow, ...]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 
 from lbsim.kernel.job import Arrival, CommandSeen, Observation, PacketSeen, ShowSeen
-from lbsim.model.config import Address, format_endpoint
+from lbsim.model.config import Address, ServiceId, format_endpoint
 from lbsim.model.result import ConnRow, Counters
 from lbsim.packet.headers import ICMP, parse
 
@@ -19,6 +19,7 @@ __all__ = [
     "Step",
     "comparable",
     "conn_rows",
+    "listed",
     "listing_of",
     "profile_of",
     "series_of",
@@ -34,6 +35,8 @@ class Listing:
     """Services and destinations as ``ipvsadm -Ln --nosort`` lists them; entries of the connection table.
 
     services : "tcp 192.168.1.10:80" -> (scheduler, flags); their order is that of a random hash.
+    options : service -> what else its line says ("persistent 300 mask 255.255.255.0"), and (service, destination) ->
+        its forwarding method ("Masq").
     dests : (service, "10.0.0.11:80") -> (weight, active, inactive), those of a service in the kernel's order.
     counters : (service, destination), or (service, "") for all of it -> counters; None if they were not asked for.
     conns : the entries, sorted.
@@ -43,6 +46,7 @@ class Listing:
     dests: dict[tuple[str, str], tuple[int, int, int]]
     counters: dict[tuple[str, str], Counters] | None
     conns: tuple[ConnRow, ...]
+    options: dict[str | tuple[str, str], str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,19 +98,34 @@ def comparable(arrival: Arrival) -> tuple[str, bytes]:
 
 def listing_of(seen: ShowSeen) -> Listing:
     """The tables that the tools printed."""
-    services: dict[str, tuple[str, tuple[str, ...]]] = {}
-    dests: dict[tuple[str, str], tuple[int, int, int]] = {}
+    counters = _counters(seen.stats) if seen.stats else None
+    return listed(seen.listing, counters, conn_rows(seen.conns))
+
+
+def listed(text: str, counters: dict[tuple[str, str], Counters] | None, conns: tuple[ConnRow, ...]) -> Listing:
+    """A listing with what ``ipvsadm -Ln --nosort`` printed."""
+    found = Listing({}, {}, counters, conns)
     service = ""
-    for line in seen.listing.splitlines()[_HEAD_LINES:]:
+    for line in text.splitlines()[_HEAD_LINES:]:
         words = line.split()
         if words[0] == "->":
             weight, active, inactive = (int(word) for word in words[3:6])
-            dests[service, words[1]] = weight, active, inactive
+            found.dests[service, words[1]] = weight, active, inactive
+            found.options[service, words[1]] = words[2]
         else:
-            service = f"{words[0].lower()} {words[1]}"
-            flags = words[3][1:-1].split(",") if len(words) > 3 else []
-            services[service] = words[2], tuple(flags)
-    return Listing(services, dests, _counters(seen.stats) if seen.stats else None, conn_rows(seen.conns))
+            service, (scheduler, *more) = _service(words)
+            flags = more.pop(0)[1:-1].split(",") if more and more[0].startswith("(") else []
+            found.services[service] = scheduler, tuple(flags)
+            found.options[service] = " ".join(more)
+    return found
+
+
+def _service(words: list[str]) -> tuple[str, list[str]]:
+    """The name of a service, and the words behind it; marks are printed as signed numbers."""
+    if words[0] != "FWM":
+        return f"{words[0].lower()} {words[1]}", words[2:]
+    is_ipv6 = words[2:3] == ["IPv6"]
+    return str(ServiceId.marked(int(words[1]) & 0xFFFFFFFF, 6 if is_ipv6 else 4)), words[3 if is_ipv6 else 2 :]
 
 
 def _counters(text: str) -> dict[tuple[str, str], Counters]:
@@ -114,10 +133,11 @@ def _counters(text: str) -> dict[tuple[str, str], Counters]:
     service = ""
     for line in text.splitlines()[_HEAD_LINES:]:
         words = line.split()
+        numbers = words[2:]
         if words[0] != "->":
-            service = f"{words[0].lower()} {words[1]}"
+            service, numbers = _service(words)
         key = service, words[1] if words[0] == "->" else ""
-        counters[key] = Counters(*map(int, words[2:7]))
+        counters[key] = Counters(*map(int, numbers[:5]))
     return counters
 
 

@@ -149,7 +149,7 @@ def _of_arrivals(real: Sequence[tuple[str, bytes]], ours: Sequence[tuple[str, by
 def _of_listings(real: Listing, ours: Listing, step: Step) -> list[str]:
     found = []
     near = step.near
-    for what in ("services", "dests", "counters"):
+    for what in ("services", "dests", "options", "counters"):
         theirs, our_rows = getattr(real, what) or {}, getattr(ours, what) or {}
         for key in dict.fromkeys([*theirs, *our_rows]):
             value, expected = theirs.get(key), our_rows.get(key)

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from lbsim.config import parse, parse_command
 from lbsim.engine.profile import SYSCTLS
+from lbsim.engine.schedulers import BUILT_IN
 from lbsim.errors import LbsimError, ScenarioError
 from lbsim.model.config import (
     AddDest,
@@ -26,6 +27,7 @@ from lbsim.model.config import (
     AdminCommand,
     DestId,
     DirectorConfig,
+    EditService,
     Place,
     ServiceId,
     TimedCommand,
@@ -105,6 +107,18 @@ class Loaded:
         """The schedulers of one's own, for whoever runs the scenario in another process or folder."""
         given = self.scenario.schedulers
         return [self.path.parent.absolute() / one if one.endswith(".py") else one for one in given]
+
+    @property
+    def not_on_a_kernel(self) -> str:
+        """Why no run of a real kernel can be compared with one of the engine; "" if it can."""
+        commands = (*self.config.commands, *(timed.command for timed in self.timeline))
+        used = sorted({c.scheduler for c in commands if isinstance(c, AddService | EditService)})
+        for scheduler in used:
+            if scheduler == "twos":
+                return "twos draws lots, and a kernel's are never the same again"
+            if scheduler not in (*BUILT_IN, "none"):
+                return f"no real kernel has the scheduler {scheduler}"
+        return ""
 
     @property
     def services(self) -> dict[ServiceId, tuple[DestId, ...]]:

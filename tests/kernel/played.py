@@ -94,12 +94,18 @@ def listing_text(listing: Listing) -> str:
     """As ``ipvsadm -Ln`` prints it."""
     text = _VERSION + _COLUMNS
     for service, (scheduler, flags) in listing.services.items():
-        protocol, end = service.split()
-        text += f"{protocol.upper():<4} {end} {scheduler}{_in_brackets(flags)}\n"
+        options = listing.options[service]
+        text += f"{_name(service)} {scheduler}{_in_brackets(flags)}{' ' if options else ''}{options}\n"
         for (of, dest), (weight, active, inactive) in listing.dests.items():
             if of == service:
-                text += f"  -> {dest:<28} {'Masq':<7} {weight:<6} {active:<10} {inactive:<10}\n"
+                text += f"  -> {dest:<28} {listing.options[of, dest]:<7} {weight:<6} {active:<10} {inactive:<10}\n"
     return text
+
+
+def _name(service: str) -> str:
+    """The name of a service as ipvsadm has it."""
+    protocol, end = service.split(maxsplit=1)
+    return f"{protocol.upper():<4} {end.replace(' ipv6', ' IPv6')}"
 
 
 def _stats_text(listing: Listing) -> str:
@@ -107,10 +113,9 @@ def _stats_text(listing: Listing) -> str:
         return ""
     text = _VERSION + _STATS
     for service in listing.services:
-        protocol, end = service.split()
         for (of, dest), c in listing.counters.items():
             if of == service:
-                name = f"  -> {dest:<28}" if dest else f"{f'{protocol.upper():<4} {end}':<33}"
+                name = f"  -> {dest:<28}" if dest else f"{_name(service):<33}"
                 values = (c.connections, c.in_packets, c.out_packets, c.in_bytes, c.out_bytes)
                 text += name + "".join(f" {value:>8}" for value in values) + "\n"
     return text

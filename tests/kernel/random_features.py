@@ -1,4 +1,4 @@
-"""Random jobs about what no scheduler decides: persistence, thresholds, marks, methods, UDP, IPv6, switches; seeded.
+"""Random jobs about what no scheduler decides: persistence, thresholds, marks, UDP, IPv6, switches; seeded.
 
 Each job has a kind, which says what its services are like; traffic, admin commands and idle gaps are random.
 """
@@ -53,18 +53,12 @@ class Kind:
 
     version: int = 4
     proto: int = TCP
-    method: str = "-m"
     service: Callable[[random.Random], str] = lambda rng: ""
     dest: Callable[[random.Random], str] = lambda rng: ""
     marked: bool = False
     port: int = 80  # of the services
     ports: tuple[int, ...] = (80,)  # that clients call
     sysctls: tuple[tuple[str, tuple[str, ...]], ...] = ()
-
-    @property
-    def answered(self) -> bool:
-        """Whether real servers answer through the director."""
-        return self.method == "-m"
 
 
 def persistence(rng: random.Random) -> str:
@@ -81,10 +75,6 @@ def thresholds(rng: random.Random) -> str:
     return (f" -x {upper}" if upper else "") + (f" -y {lower}" if lower and upper else "")
 
 
-def tunnel(rng: random.Random) -> str:
-    return rng.choice(("", " --tun-type gre --tun-nocsum", " --tun-type gre --tun-csum"))
-
-
 _TEMPLATES = (("expire_quiescent_template", ("0", "1")), ("expire_nodest_conn", ("0", "1")))
 
 KINDS: dict[str, Kind] = {
@@ -99,9 +89,6 @@ KINDS: dict[str, Kind] = {
     "mark-persistent": Kind(marked=True, service=persistence, ports=(80, 443), sysctls=_TEMPLATES),
     "ipv6": Kind(version=6),
     "ipv6-persistent": Kind(version=6, service=persistence_v6, sysctls=_TEMPLATES),
-    "direct-routing": Kind(method="-g", sysctls=(("conn_reuse_mode", ("0", "1", "2", "3")),)),
-    "direct-routing-ipv6": Kind(version=6, method="-g"),
-    "tunnel": Kind(method="-i", dest=tunnel, sysctls=(("pmtu_disc", ("0", "1")),)),
     "switches": Kind(
         sysctls=(
             ("conn_reuse_mode", ("0", "1", "2")),
@@ -159,9 +146,7 @@ class _Writer:
         ends = f"{service} -r {self.net.end(server, port)}"
         if letter == "-d":
             return f"-d {ends}"
-        method = self.kind.method + self.kind.dest(self.rng) if self.kind.method == "-i" else self.kind.method
-        limits = self.kind.dest(self.rng) if self.kind.method != "-i" else ""
-        return f"{letter} {ends} {method} -w {self.rng.choice(WEIGHTS)}{limits}"
+        return f"{letter} {ends} -m -w {self.rng.choice(WEIGHTS)}{self.kind.dest(self.rng)}"
 
     def setup(self) -> list[str]:
         lines = self.marks()
@@ -199,8 +184,6 @@ class _Writer:
         flow = self.rng.randrange(max(0, len(self.flows) - 30), len(self.flows))
         step = self.rng.choice(TCP_STEPS) if self.kind.proto == TCP else self.rng.choice(("", "s"))
         reply = step.startswith("s") or step == "SA"
-        if reply and not self.kind.answered:
-            return
         flags = step.removeprefix("s")
         payload = self.rng.randrange(1, 400) if flags in ("PA", "") else 0
         self.packet(flow, flags, reply=reply, payload=payload)

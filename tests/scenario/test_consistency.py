@@ -27,7 +27,7 @@ SECOND_SERVICE = "  ipvsadm -A -u 192.168.1.10:53 -s rr\n"
         ("share: {10.0.0.11:80:", "share: {10.0.0.11:", "'10.0.0.11' is no address and port"),
         ("      10.0.0.11:80:", "      10.0.0.21:80:",
          "expected one of: 10.0.0.11:80, 10.0.0.12:80, 10.0.0.13:80"),
-        ("seed: 7", "profile: linux-6.2", "unknown profile 'linux-6.2', did you mean 'linux-6.1.192'?"),
+        ("seed: 7", "profile: linux-6.2", "unknown profile 'linux-6.2', did you mean 'linux-6.12.0'?"),
         ("{conn_reuse_mode: 1}", "{net.ipv4.vs.conn_reuse_mod: 1}",
          "unknown sysctl 'conn_reuse_mod', did you mean 'conn_reuse_mode'?"),
         ("{conn_reuse_mode: 1}", "{conn_reuse_mode: 1, net.ipv4.vs.conn_reuse_mode: 0}",

@@ -64,7 +64,7 @@ def schedule(t: Tables, s: int, p: Packet) -> int:
     ------
     facts: schedulers.md section 3.10; ip_vs_dh.c ip_vs_dh_schedule(), 6.1 and 6.12.
     """
-    d = t.hash_buckets[t.services[s].buckets + hash32(t.addresses[p.dst].fold, BITS)]
+    d = t.hash_buckets[t.services[s].buckets + hash32(t.addresses[p.dst].fold + 0, BITS)]
     return d if d != 0 and usable(t, d) else 0
 
 

@@ -134,8 +134,8 @@ def folded(t: Tables, dest: Dest, family: int) -> int:
     """
     address = t.addresses[dest.addr]
     if family == IPV4 and address.family != IPV4:
-        return address.word0
-    return address.fold
+        return address.word0 + 0
+    return address.fold + 0
 
 
 @kernel
