@@ -16,6 +16,7 @@ import numpy as np
 
 from lbsim.config.ipvsadm import ENGINES
 from lbsim.config.options import SCHEDULER_FLAGS
+from lbsim.config.writing import shown_flags
 from lbsim.engine import address_cache, conntable, director, forwarding, icmp, sctp, services, tcp, udp
 from lbsim.engine.addresses import intern_address, intern_addresses, rehash_addresses
 from lbsim.engine.lanes import Lane, interpreted_lane, replaced
@@ -558,9 +559,10 @@ class EngineHost:
         for d in self._dest_rows(s):
             dest = t.dests[d]
             name = self.endpoint(dest.addr, dest.port)
-            dests.append(DestRow(name, int(dest.weight), *_activity(dest), _counters(dest)))
+            method = _METHOD_NAMES[dest.method]
+            dests.append(DestRow(name, int(dest.weight), *_activity(dest), _counters(dest), method))
         scheduler = _scheduler_name(row)
-        flags = _flag_names(scheduler, row.sched_flags)
+        flags = shown_flags(scheduler, _flag_names(scheduler, row.sched_flags))
         return ServiceRow(self.service_name(s), scheduler, flags, _counters(row), tuple(dests))
 
     def _dest_rows(self, s: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 import re
 import shlex
@@ -143,6 +144,11 @@ def test_the_python_of_the_page_about_results_works(folder: Path, monkeypatch: p
     assert "new" in set(found["reasons"])
     exec(own.replace(", polars", "").replace("polars.DataFrame(result)\n", ""), found)
     assert len(found["result"]) == len(found["senders"])
+
+
+def test_the_python_of_the_page_about_ipvsadm_works() -> None:
+    page = str(ROOT / "docs/ipvsadm.md")
+    assert doctest.testfile(page, module_relative=False) == doctest.TestResults(failed=0, attempted=6)
 
 
 @pytest.mark.parametrize("kernel", ["6.1", "6.12"])

@@ -17,7 +17,7 @@ import numpy as np
 from lbsim import __version__
 from lbsim.config import parse_command
 from lbsim.engine.profile import PROFILES
-from lbsim.engine.records import IN, TCP, UDP
+from lbsim.engine.records import IN, SCTP, TCP, UDP
 from lbsim.errors import LbsimError
 from lbsim.kernel.job import (
     REPLY,
@@ -32,6 +32,7 @@ from lbsim.kernel.job import (
     ShowSeen,
 )
 from lbsim.kernel.seen import Listing, listing_of, profile_of
+from lbsim.listing.table import METHODS
 from lbsim.model.config import (
     AddDest,
     AdminCommand,
@@ -63,7 +64,8 @@ from lbsim.simulate import simulate
 
 __all__ = ["commands_of", "engine_result", "result_of"]
 
-_NUMBERS = {"tcp": TCP, "udp": UDP}
+_METHODS = {shown: method for method, shown in METHODS.items()}
+_NUMBERS = {"tcp": TCP, "udp": UDP, "sctp": SCTP, "fwm": TCP}
 _TRANSLATED, _UNTRANSLATED, _ANSWERED_ICMP, _ANSWERED, _NOTHING = map(
     reason_named, ("seen_translated", "seen_untranslated", "seen_icmp", "seen_answer", "seen_nothing")
 )
@@ -281,13 +283,14 @@ def _moment(at: int, look: ShowSeen, counters: Mapping[tuple[str, str], Counters
 
 def _address_order(service: ServiceId) -> tuple[int, int, int, int]:
     address = service.address
-    return address.version, int(address), _NUMBERS[service.protocol], service.port
+    number = 1 << 128 if service.fwmark else int(address)  # those by firewall mark come last
+    return address.version, number, _NUMBERS[service.protocol], service.port or service.fwmark
 
 
 def _service_row(listing: Listing, name: str, counters: Mapping[tuple[str, str], Counters]) -> ServiceRow:
     scheduler, flags = listing.services[name]
     dests = tuple(
-        DestRow(dest, *numbers, counters.get((name, dest), UNTOLD))
+        DestRow(dest, *numbers, counters.get((name, dest), UNTOLD), _METHODS[listing.options[name, dest]])
         for (service, dest), numbers in listing.dests.items()
         if service == name
     )

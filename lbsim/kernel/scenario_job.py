@@ -11,7 +11,7 @@ from lbsim.engine.records import IN, OUT, TCP, UDP, WHOLE
 from lbsim.errors import KernelUnavailable
 from lbsim.kernel.job import CLIENT, REPLY, Command, Event, Job, Packet, Show, server
 from lbsim.kernel.rehearsal import OWN_ADDRESSES
-from lbsim.model.config import AddDest, Address, AddService, AdminCommand, DirectorConfig, TimedCommand
+from lbsim.model.config import AddDest, Address, AddService, AdminCommand, DirectorConfig, EditDest, TimedCommand
 from lbsim.model.trace import Trace
 from lbsim.model.verdict import Rewrite
 from lbsim.model.wording import seconds
@@ -45,12 +45,13 @@ def job_of(
     Raises
     ------
     KernelUnavailable : the scenario needs a network that the bench does not have (destinations are real hosts in
-        10.0.0.0/24 or fd00::/64 there), a real server that sends packets and is no destination, or packets that
-        are too long for its wires.
+        10.0.0.0/24 or fd00::/64 there), a real server that sends packets and is no destination, packets that
+        are too long for its wires, or services and tunnels of which the wires do not tell what became of a packet.
     """
     commands = [*config.commands, *(timed.command for timed in timeline)]
     servers = _in_order({c.dest.address for c in commands if isinstance(c, AddDest)})
     vips = _in_order({c.service.address for c in commands if isinstance(c, AddService)})
+    _refuse_untold(commands)
     _refuse_foreign(servers, vips)
     end = max([trace.duration, *(timed.at for timed in timeline), *moments]) if until is None else until
     events: list[tuple[int, int, Event]] = [
@@ -73,6 +74,20 @@ def job_of(
 
 def _in_order(addresses: set[Address]) -> list[Address]:
     return sorted(addresses, key=lambda address: (address.version, int(address)))
+
+
+def _refuse_untold(commands: Sequence[AdminCommand]) -> None:
+    """What the bench cannot replay: it marks no packets, and reads services and destinations off the packets' ends."""
+    for command in commands:
+        if isinstance(command, AddService) and command.service.protocol == "fwm":
+            reason, remedy = "the bench gives packets no firewall marks", "make it a service by address"
+        elif isinstance(command, AddService) and command.service.port == 0:
+            reason, remedy = "a packet does not tell that it is of this service", "make one service per port"
+        elif isinstance(command, AddDest | EditDest) and command.method == "tunnel":
+            reason, remedy = "the bench does not look into tunnels", "reach the destination with -m or -g"
+        else:
+            continue
+        raise KernelUnavailable(f"replay of {command.text or format_command(command)!r}", reason, remedy)
 
 
 def _refuse_foreign(servers: list[Address], vips: list[Address]) -> None:

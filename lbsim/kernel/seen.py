@@ -115,7 +115,7 @@ def listed(text: str, counters: dict[tuple[str, str], Counters] | None, conns: t
         else:
             service, (scheduler, *more) = _service(words)
             flags = more.pop(0)[1:-1].split(",") if more and more[0].startswith("(") else []
-            found.services[service] = scheduler, tuple(flags)
+            found.services[service] = scheduler, tuple(flag for flag in flags if flag)
             found.options[service] = " ".join(more)
     return found
 

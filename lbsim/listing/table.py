@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from lbsim.config.endpoints import format_endpoint
 from lbsim.config.writing import shown_flags
-from lbsim.model.config import EVERY_BIT_V4, EVERY_BIT_V6, Tunnel
+from lbsim.model.config import EVERY_BIT_V4, EVERY_BIT_V6, Method, Tunnel
 from lbsim.model.kernel_sort import endpoint_key, service_key, sorted_as_listed
 from lbsim.model.listing import ListedDest, ListedService, ListTable, Rates, Timeouts, View
 from lbsim.model.result import Counters
@@ -20,7 +20,7 @@ __all__ = ["METHODS", "TABLE_SIZE", "table", "timeouts"]
 
 #: How many buckets the kernel's connection table has unless it was loaded otherwise.
 TABLE_SIZE = 4096
-METHODS = {"masq": "Masq", "tunnel": "Tunnel", "droute": "Route"}
+METHODS: Mapping[Method, str] = {"masq": "Masq", "tunnel": "Tunnel", "droute": "Route"}
 
 _Numbers: TypeAlias = Sequence[int]
 _UNITS = ((100_000_000, 1, ""), (10**9, 1000, "K"), (10**11, 10**6, "M"), (10**14, 10**9, "G"))

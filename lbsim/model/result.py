@@ -25,6 +25,7 @@ from lbsim.model.wording import counted
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from lbsim.model.config import Method
     from lbsim.model.trace import AddressTable, IntColumn, Trace
 
 __all__ = [
@@ -145,6 +146,7 @@ class DestRow:
     active: int
     inactive: int
     counters: Counters
+    method: Method = "masq"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import TYPE_CHECKING, TypeVar
 
+from lbsim.listing.table import METHODS
 from lbsim.model.verdict import REASONS
 
 if TYPE_CHECKING:
@@ -98,7 +99,10 @@ def _line(row: Destination) -> DestLine:
 
 
 def by_address(name: str) -> tuple[str, int, bytes, int, str]:
-    """A sort key for ``10.0.0.11:80`` and ``tcp 10.0.0.1:80``: numbers as numbers, IPv4 before IPv6."""
+    """A sort key for ``10.0.0.11:80``, ``tcp 10.0.0.1:80`` and ``fwm 1``: numbers as numbers, IPv4 before IPv6."""
+    if name.startswith("fwm "):
+        _, mark, *ipv6 = name.split()
+        return "fwm", 6 if ipv6 else 4, b"", int(mark), name
     protocol, _, endpoint = name.rpartition(" ")
     host, _, port = endpoint.rpartition(":")
     version, family = (6, AF_INET6) if host.startswith("[") else (4, AF_INET)
@@ -125,12 +129,12 @@ def listing_lines(services: Iterable[ServiceRow], shown: int = SHOWN) -> tuple[l
     lines.append("  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn")
     body = []
     for row in services:
-        protocol, _, endpoint = row.service.partition(" ")
+        protocol, _, endpoint = row.service.replace(" ipv6", " IPv6").partition(" ")
         flags = f" ({','.join(row.flags)})" if row.flags else ""
         body.append(f"{protocol.upper():<4} {endpoint} {row.scheduler}{flags}")
         for dest in sorted(row.dests, key=lambda dest: by_address(dest.dest)):
             numbers = f"{dest.weight:<6} {dest.active:<10} {dest.inactive}"
-            body.append(f"  -> {dest.dest:<28} {'Masq':<7} {numbers}")
+            body.append(f"  -> {dest.dest:<28} {METHODS[dest.method]:<7} {numbers}")
     return lines + body[:shown], max(len(body) - shown, 0)
 
 

@@ -76,6 +76,7 @@ def _traffic(scenario: Scenario, made: _Made) -> _Finds:
         path: KeyPath = ("traffic", at)
         if isinstance(item, SyntheticTraffic):
             yield from _unknown_service(item.service, made, (*path, "service"))
+            yield from _no_traffic_for(item.service, (*path, "service"))
         if isinstance(item, CaptureTraffic):
             for end, service in (item.services or {}).items():
                 try:
@@ -83,6 +84,20 @@ def _traffic(scenario: Scenario, made: _Made) -> _Finds:
                 except ValueError as error:
                     yield (*path, "services", end), f"{where(path)}.services: {error}"
                 yield from _unknown_service(service, made, (*path, "services", end))
+                if service.protocol == "fwm":
+                    message = f"{service} has no address that {end} could stand for; expected a service by address"
+                    yield (*path, "services", end), f"{where(path)}.services: {message}"
+
+
+def _no_traffic_for(service: ServiceId, path: KeyPath) -> _Finds:
+    """Of some services no traffic can be made up."""
+    if service.protocol == "fwm" or service.port == 0:
+        why = "has no address and port that clients could call"
+    elif service.protocol == "sctp":
+        why = "speaks SCTP, which is not made up"
+    else:
+        return
+    yield path, f"{where(path)}: {service} {why}; expected a service of TCP or UDP by address and port, or a capture"
 
 
 def _expectations(scenario: Scenario, made: _Made) -> _Finds:

@@ -31,8 +31,8 @@ class TableRow:
             expected = "PROTOCOL CLIENT VIRTUAL DESTINATION STATE [SECONDS]"
             raise ValueError(f"{text!r} has {len(words)} words; expected {expected}")
         protocol, *ends, state = words[:5]
-        if protocol.upper() not in ("TCP", "UDP", ANY):
-            raise ValueError(f"unknown protocol {protocol!r}; expected TCP, UDP or *")
+        if protocol.upper() not in ("TCP", "UDP", "SCTP", "IP", ANY):
+            raise ValueError(f"unknown protocol {protocol!r}; expected TCP, UDP, SCTP, IP (of services by mark) or *")
         ends = [end if end == ANY else format_endpoint(*parse_endpoint(end)) for end in ends]
         if len(words) == 6 and words[5] != ANY and not (words[5].isascii() and words[5].isdigit()):
             raise ValueError(f"{words[5]!r} is no number of seconds; expected whole seconds or *")

@@ -137,6 +137,27 @@ def test_a_destination_that_the_bench_cannot_have_is_named(address: str, why: st
     assert str(caught.value).endswith("give destinations addresses in 10.0.0.0/24 or fd00::/64")
 
 
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        ("ipvsadm -A -f 1 -s rr", "the bench gives packets no firewall marks"),
+        (f"ipvsadm -A -t {VIP}:0 -p -s rr", "a packet does not tell that it is of this service"),
+        (f"ipvsadm -a -t {VIP}:80 -r 10.0.0.12 -i", "the bench does not look into tunnels"),
+        (f"ipvsadm -e -t {VIP}:80 -r 10.0.0.11 -i", "the bench does not look into tunnels"),
+    ],
+)
+def test_what_the_bench_cannot_replay_is_named(command: str, why: str) -> None:
+    with pytest.raises(KernelUnavailable) as caught:
+        job(f"{CONFIG}{command}\n")
+    assert str(caught.value).startswith(f"replay of {command!r}: {why}; ")
+
+
+def test_other_methods_and_options_are_set_up_as_they_were_given() -> None:
+    config = f"ipvsadm -A -t {VIP}:80 -s rr -p 60\nipvsadm -a -t {VIP}:80 -r 10.0.0.11:80 -g -w 1 -x 9 -y 3\n"
+    made = job(f"{config}ipvsadm -Z\nipvsadm --set 0 30 0\n")
+    assert [" ".join(argv) for argv in made.setup] == [*config.splitlines(), "ipvsadm -Z", "ipvsadm --set 0 30 0"]
+
+
 def test_a_service_address_is_no_destination() -> None:
     with pytest.raises(KernelUnavailable, match="this is the director itself"):
         job(f"{CONFIG}ipvsadm -A -t 10.0.0.11:80 -s rr\n")

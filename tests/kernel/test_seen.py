@@ -58,6 +58,42 @@ def test_destinations_have_weight_active_and_inactive_connections() -> None:
     }
 
 
+ODD = """\
+IP Virtual Server version 1.2.1 (size=4096)
+Prot LocalAddress:Port Scheduler Flags
+  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn
+TCP  192.168.1.10:80 sh () persistent 600 mask 255.255.255.0
+  -> 10.0.0.11:80                 Route   1      2          3         
+FWM  -1 wrr persistent 360 ops
+  -> 10.0.0.12:0                  Tunnel  4      0          0         
+FWM  6 IPv6 mh (mh-port)
+"""  # noqa: W291 - so the tool prints it
+ODD_STATS = """\
+IP Virtual Server version 1.2.1 (size=4096)
+Prot LocalAddress:Port               Conns   InPkts  OutPkts  InBytes OutBytes
+  -> RemoteAddress:Port
+FWM  -1                                  1        2        3        4        5
+  -> 10.0.0.12:0                         1        2        3        4        5
+FWM  6 IPv6                              0        0        0        0        0
+"""
+
+
+def test_services_by_mark_and_persistent_ones_and_other_methods_are_read() -> None:
+    odd = listing_of(ShowSeen(0, 0, ODD, ODD_STATS, ""))
+    first, second, third = "tcp 192.168.1.10:80", "fwm 4294967295", "fwm 6 ipv6"
+    assert odd.services == {first: ("sh", ()), second: ("wrr", ()), third: ("mh", ("mh-port",))}
+    assert odd.dests == {(first, "10.0.0.11:80"): (1, 2, 3), (second, "10.0.0.12:0"): (4, 0, 0)}
+    assert odd.options == {
+        first: "persistent 600 mask 255.255.255.0",
+        (first, "10.0.0.11:80"): "Route",
+        second: "persistent 360 ops",
+        (second, "10.0.0.12:0"): "Tunnel",
+        third: "",
+    }
+    row = Counters(1, 2, 3, 4, 5)
+    assert odd.counters == {(second, ""): row, (second, "10.0.0.12:0"): row, (third, ""): Counters()}
+
+
 def test_an_empty_table_has_no_rows() -> None:
     head = "".join(f"{line}\n" for line in LISTING.splitlines()[:3])
     seen = listing_of(ShowSeen(0, 0, head, "", CONNS.splitlines()[0]))

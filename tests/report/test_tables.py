@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from lbsim.model.result import Moment
+from lbsim.model.result import Counters, DestRow, Moment, ServiceRow
 from lbsim.report.tables import SHOWN, by_address, connection_lines, listing_lines, reason_rows, service_tables
 from tests.results import DNS, SECOND, WEB, A, B, C, Run, entry, web
 
@@ -17,9 +17,10 @@ from tests.results import DNS, SECOND, WEB, A, B, C, Run, entry, web
         ["9.0.0.1:80", "10.0.0.2:80", "10.0.0.10:80", "10.0.0.10:443", "192.168.0.1:1"],
         ["10.0.0.1:80", "[2001:db8::9]:80", "[2001:db8::10]:80", "[fd00::1]:80"],
         ["tcp 10.0.0.9:80", "tcp 10.0.0.10:80", "tcp [2001:db8::1]:80", "udp 10.0.0.1:53"],
+        ["fwm 2", "fwm 10", "fwm 1 ipv6", "tcp 10.0.0.1:80"],
         ["10.0.0.1:80", "[fd00::1]:80", "nonsense"],
     ],
-    ids=["numbers", "families", "services", "what is no address comes last"],
+    ids=["numbers", "families", "services", "marks", "what is no address comes last"],
 )
 def test_names_are_sorted_by_what_they_mean(ordered):
     shuffled = random.Random(1).sample(ordered, len(ordered))
@@ -107,6 +108,12 @@ def test_a_listing_has_the_columns_of_ipvsadm():
         "  -> 10.0.0.11:80                 Masq    1      0          0",
         "  -> 10.0.0.12:80                 Masq    10     3          21",
     ]
+
+
+def test_a_listing_has_methods_and_services_by_mark_as_ipvsadm_has_them():
+    dest = DestRow("[fd00::11]:0", 1, 2, 3, Counters(), "tunnel")
+    lines, _ = listing_lines([ServiceRow("fwm 6 ipv6", "lc", (), Counters(), (dest,))])
+    assert lines[2:] == ["FWM  6 IPv6 lc", "  -> [fd00::11]:0                 Tunnel  1      2          3"]
 
 
 def test_a_long_listing_is_cut_and_counted():

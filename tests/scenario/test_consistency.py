@@ -34,7 +34,7 @@ SECOND_SERVICE = "  ipvsadm -A -u 192.168.1.10:53 -s rr\n"
          "sysctl 'conn_reuse_mode' a second time"),
         ("{conn_reuse_mode: 1}", "{conn_reuse_mode: 2147483648}", "expected a 32-bit number"),
         ("count: 6", "rows: [TCP * * *]", "'TCP * * *' has 4 words; expected PROTOCOL CLIENT VIRTUAL"),
-        ("count: 6", "rows: [SCTP * * * *]", "unknown protocol 'SCTP'; expected TCP, UDP or *"),
+        ("count: 6", "rows: [ESP * * * *]", "unknown protocol 'ESP'; expected TCP, UDP, SCTP, IP (of"),
         ("count: 6", "rows: [TCP 198.51.100.1 * * *]", "'198.51.100.1' is no address and port"),
         ("count: 6", "rows: [TCP * * * * soon]", "'soon' is no number of seconds"),
         ("show: [1s]", "show: [1s]\nuntil: 900ms", "show[0]: 1s is after the run's end (until: 0.9s)"),
@@ -106,3 +106,40 @@ def test_the_server_ends_of_a_capture_stand_for_known_services(tmp_path: Path, s
 def test_expectations_without_any_service_are_told_so(tmp_path: Path) -> None:
     with pytest.raises(ScenarioError, match="the scenario makes no service"):
         load(write(tmp_path, "name: x\nconfig: ipvsadm -C\nexpect:\n  - sequence: [10.0.0.11:80]\n"))
+
+
+@pytest.mark.parametrize(
+    ("service", "why"),
+    [
+        ("fwm 1", "has no address and port that clients could call"),
+        ("tcp 192.168.1.10:0", "has no address and port that clients could call"),
+        ("sctp 192.168.1.10:80", "speaks SCTP, which is not made up"),
+    ],
+)
+def test_traffic_of_some_services_is_not_made_up(tmp_path: Path, service: str, why: str) -> None:
+    options = {"fwm": "-f 1", "tcp": "-t 192.168.1.10:0 -p", "sctp": "--sctp-service 192.168.1.10:80"}
+    text = f"""\
+name: odd
+config: ipvsadm -A {options[service.split(maxsplit=1)[0]]} -s rr
+traffic:
+  - service: {service}
+    connections: 1
+    clients: {{cidr: 203.0.113.0/24}}
+    arrivals: {{every: 1s}}
+"""
+    with pytest.raises(ScenarioError) as caught:
+        load(write(tmp_path, text))
+    assert f"traffic[0].service: {service} {why}; expected a service of TCP or UDP" in str(caught.value)
+
+
+def test_a_captured_end_stands_for_no_service_by_mark(tmp_path: Path) -> None:
+    text = """\
+name: odd
+config: ipvsadm -A -f 1 -s rr
+traffic:
+  - capture: some.pcap
+    services: {"10.0.0.1:80": fwm 1}
+"""
+    with pytest.raises(ScenarioError) as caught:
+        load(write(tmp_path, text))
+    assert "fwm 1 has no address that 10.0.0.1:80 could stand for; expected a service by address" in str(caught.value)

@@ -26,6 +26,8 @@ def rows(*texts: str) -> list[TableRow]:
         ("tcp 198.51.100.1:5 * * established", "TCP 198.51.100.1:5 * * ESTABLISHED"),
         ("UDP [2001:DB8:0:0::1]:05 * * UDP 007", "UDP [2001:db8::1]:5 * * UDP 7"),
         ("* * * * * *", "* * * * * *"),
+        ("sctp * * * established", "SCTP * * * ESTABLISHED"),
+        ("ip 198.51.100.0:0 0.0.0.5:0 * assured", "IP 198.51.100.0:0 0.0.0.5:0 * ASSURED"),
     ],
 )
 def test_words_are_brought_into_the_form_of_listings(text: str, words: str) -> None:
