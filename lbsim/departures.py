@@ -247,10 +247,12 @@ def _one(to: str, packet: bytes | None) -> tuple[Departure, ...]:
 
 
 def _own_end(packet: bytes, target: Address) -> Address:
-    """The source of a tunnel's packet, if nothing is known of the director but the services: the virtual address."""
+    """The source of a tunnel's packet, if nothing is known of the director but the services: the virtual address, or
+    for the other family the destination's.
+    """
     headers = parse_headers(packet)
     virtual = ip_address(headers.dst) if headers else target
-    return virtual if virtual.version == target.version else type(target)(0)
+    return virtual if virtual.version == target.version else target
 
 
 def _own_stack(data: bytes, headers: Headers) -> bytes | None:

@@ -81,6 +81,7 @@ from lbsim.model.config import (
     Zero,
 )
 from lbsim.model.listing import ListedDest, ListedService, Rates, Timeouts
+from lbsim.model.quotes import Quotes
 from lbsim.model.result import ConnRow, Counters, Destination, DestRow, ServiceRow
 from lbsim.model.trace import AddressTable, IntColumn
 from lbsim.packet.quoted import Quoted
@@ -505,6 +506,21 @@ class EngineHost:
         row.outer = self.intern(ip_address(q.outer)) if q.outer else 0
         row.wrong, row.limit, row.may_split, row.length = int(q.wrong), q.limit, int(q.may_split), q.length
         return 1
+
+    def note_quotes(self, quotes: Quotes) -> None:
+        """Make the quoted packets of a block of a trace the rows from 1 on."""
+        rows = self._room("quotes", len(quotes) + 1).quotes
+        ends = {}
+        for name in ("src", "dst"):
+            addresses = AddressTable()
+            addresses.extend_columns(family=quotes["family"], words=quotes[name])
+            ends[name] = self.intern_all(addresses).tolist()
+        columns = {name: quotes[name].tolist() for name in ("proto", "sport", "dport", "shape")} | ends
+        for i in range(len(quotes)):
+            row = rows[i + 1]
+            for name, values in columns.items():
+                setattr(row, name, values[i])
+            row.outer = row.wrong = 0
 
     def has_tunnel(self, address: bytes, kind: int, port: int) -> bool:
         """Whether a destination with this address has such a tunnel."""
