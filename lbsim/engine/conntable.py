@@ -27,7 +27,7 @@ from lbsim.engine.records import (
     Tables,
 )
 from lbsim.engine.thresholds import filled, vacated
-from lbsim.engine.timers import arm, disarm
+from lbsim.engine.timers import arm, disarm, note_turn
 
 MOST_SERIALS = 0x7FFFFFFF  # what fits into the field
 STEP = 60  # seconds after which an entry that controls others looks again whether it may go
@@ -290,7 +290,10 @@ def put(t: Tables, c: int) -> None:
     ------
     facts: packet-path.md section 8.1; ip_vs_conn.c ip_vs_conn_put(), 6.1 and 6.12.
     """
-    arm(t, c, t.director[0].now + t.conns[c].timeout)
+    expires = t.director[0].now + t.conns[c].timeout
+    if t.conns[c].marks & (TEMPLATE | CONTROLLED) != 0:
+        note_turn(t, c, expires)
+    arm(t, c, expires)
 
 
 @kernel
@@ -301,24 +304,32 @@ def expire_now(t: Tables, c: int) -> None:
     ------
     facts: packet-path.md section 8.4; ip_vs_conn.c ip_vs_conn_expire_now(), 6.1 and 6.12.
     """
-    if t.conns[c].expires > t.director[0].now:
-        arm(t, c, t.director[0].now)
+    now = t.director[0].now
+    if t.conns[c].expires > now:
+        if t.conns[c].marks & (TEMPLATE | CONTROLLED) != 0:
+            note_turn(t, c, now)
+        arm(t, c, now)
 
 
 @kernel
 def expire(t: Tables, c: int) -> None:
-    """The entry's timer fired, it is no longer in the wheel: the entry goes, unless it controls others.
+    """The entry's timer fired, it is no longer in the wheel: the entry goes, unless it controls others (or did when the
+    kernel looked, which was before the timer of one of those fired in this very tick).
 
     Source
     ------
     facts: packet-path.md section 8.2; ip_vs_conn.c ip_vs_conn_expire(), 6.1 and 6.12.
     """
     conn = t.conns[c]
-    if conn.marks & CONTROLS != 0:
+    if conn.marks & CONTROLS != 0 or (conn.marks & TEMPLATE != 0 and t.links[c].goes_on != 0):
+        t.links[c].goes_on = 0
         conn.timeout = STEP * t.director[0].hz
         put(t, c)
         return
     if conn.marks & CONTROLLED != 0:
+        template = t.links[t.links[c].control]
+        if template.turn == t.director[0].now and template.order > t.links[c].order:
+            template.goes_on = 1
         _leave_control(t, c)
     _remove(t, c)
 

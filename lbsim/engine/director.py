@@ -808,12 +808,12 @@ def advance(t: Tables, tick: int) -> None:
 
 @kernel
 def expire_due(t: Tables) -> None:
-    """Let every timer of this tick fire; those of templates that control others after those of the others.
+    """Let every timer of this tick fire; those of templates that control others after those of the others, which note
+    at their template if the kernel's order is another one.
 
     Source
     ------
-    facts: packet-path.md section 8.2; of two timers of one tick the kernel takes the one with the coarser level and
-    the one armed last first, which is mostly this order.
+    facts: packet-path.md section 8.2; timer.c expire_timers(), 6.1 and 6.12.
     """
     later = 0
     c = take_due(t)

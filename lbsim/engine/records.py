@@ -118,6 +118,7 @@ class Director:
     dest_mask: i8 = 0
     conn_mask: i8 = 0
     conns_made: i8 = 0  # ever
+    turns: i8 = 0  # how often a timer whose turn matters was put into a slot of the wheel
     wheel_next: i8 = 0  # no timer fires before this tick; 0: no timer is pending
     trash_first: i4 = 0  # removed destinations that may come back, newest first
     trash_fire: i8 = 0  # when the trash is looked at next; 0: trash is empty
@@ -277,6 +278,9 @@ class Link:
 
     control: i4 = 0  # the controlling entry
     controls: i4 = 0  # how many entries it controls
+    turn: i8 = 0  # tick at which its timer fires
+    order: i8 = 0  # of two timers of the same tick, the one with the larger number fires first
+    goes_on: i1 = 0  # of a template: its timer fires in this tick before that of an entry that it controlled
 
 
 @dataclass(slots=True, eq=False)

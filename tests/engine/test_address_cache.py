@@ -7,8 +7,9 @@ from random import Random
 
 import pytest
 
-from lbsim.engine.address_cache import MANY, MOST, overtaxed
-from lbsim.engine.lanes import Lane, compiled_lane
+from lbsim.engine import address_cache
+from lbsim.engine.address_cache import MANY, overtaxed
+from lbsim.engine.lanes import Lane
 from lbsim.host import EngineHost
 from tests.engine.schedulers.rig import Rig
 from tests.oracles.picks import PICKERS, Ask, hash32
@@ -18,60 +19,45 @@ HZ = 250
 START = 2**32 - 300 * HZ
 
 
-def filled(lane: Lane, count: int, scheduler: str = "lblc", profile: str = "linux-6.1.192") -> Rig:
-    """A service that remembers so many addresses."""
-    rig = Rig(scheduler, {"A": 1}, lane=lane, profile=profile)
-    for n in range(count):
-        rig.pick(to=str(ip_address((10 << 24) + n)))
-    return rig
-
-
 def count(rig: Rig) -> int:
     return int(rig.host.tables.services[1].cache_count)
 
 
 @pytest.mark.parametrize("scheduler", ["lblc", "lblcr"])
-def test_there_is_no_room_for_more_than_24576_addresses(scheduler: str) -> None:
-    rig = filled(compiled_lane(), MOST, scheduler)
-    assert (count(rig), rig.row("A").cached) == (24576, 24576)
-    assert rig.pick(to="11.0.0.1") == "A"  # picked all the same
-    assert count(rig) == 24576
+def test_there_is_no_room_for_more_than_24576_addresses(scheduler: str, lane: Lane) -> None:
+    rig = Rig(scheduler, {"A": 1}, lane=lane)
+    rig.host.tables.services[1].cache_count = 24576
+    assert rig.pick(to="10.0.0.1") == "A"  # picked all the same
+    assert (count(rig), rig.row("A").cached) == (24576, 0)
+    rig.host.tables.services[1].cache_count = 24575
+    assert rig.pick(to="10.0.0.1") == "A"
+    assert (count(rig), rig.row("A").cached) == (24576, 1)
 
 
-def test_older_kernels_have_no_limit() -> None:
-    assert count(filled(compiled_lane(), MOST + 3, profile="linux-6.1.0")) == 24579
-
-
-def test_a_round_with_many_addresses_forgets_those_unused_for_six_minutes_bucket_by_bucket() -> None:
-    rig = filled(compiled_lane(), MANY + 300)
-    seconds = 330  # five rounds: nothing is six minutes old
-    rig.host.advance(seconds * 10**9)
-    assert count(rig) == MANY + 300
-    service = rig.host.tables.services[1]
-    assert service.cache_rounds == 1  # only quiet rounds count
-    rig.host.advance(400 * 10**9)  # one more round: 300 x 4 / 3 = 400 may go, and the rest of the last bucket
-    # addresses from 10.0.0.0 on, in the buckets of the restated hash: 1, 2, ... until 400 are gone
-    sizes = [0] * 1024
-    for n in range(MANY + 300):
-        sizes[hash32((10 << 24) + n, 10)] += 1
-    gone = visited = 0
-    while gone < 400:
-        visited += 1
-        gone += sizes[visited]
-    assert count(rig) == MANY + 300 - gone
+def test_older_kernels_have_no_limit(lane: Lane) -> None:
+    rig = Rig("lblc", {"A": 1}, lane=lane, profile="linux-6.1.0")
+    rig.host.tables.services[1].cache_count = 24576
+    rig.pick(to="10.0.0.1")
+    assert (count(rig), rig.row("A").cached) == (24577, 1)
 
 
 @pytest.mark.parametrize("scheduler", ["lblc", "lblcr"])
 @pytest.mark.parametrize("profile", ["linux-6.1.192", "linux-6.1.0"])
-def test_rounds_go_as_the_restatement_says(scheduler: str, profile: str) -> None:
+def test_rounds_go_as_the_restatement_says(scheduler: str, profile: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # in small: many are 64, not 16384
+    monkeypatch.setattr(address_cache, "MANY", 64)
+    monkeypatch.setattr(address_cache, "MOST", 96)
     random = Random(5)
-    rig = Rig(scheduler, {"A": 1, "B": 1}, lane=compiled_lane(), profile=profile)
+    rig = Rig(scheduler, {"A": 1, "B": 1}, profile=profile)
     dests = [{"name": name, "weight": 1, "active": 0, "total": 0, "overload": 0, "there": True} for name in ("B", "A")]
     naive = PICKERS[scheduler](dests, hz=HZ, old=profile == "linux-6.1.0")
-    now, due = START, fire_jiffy(START + 60 * HZ, START)
-    for _ in range(12):
-        for _ in range(2500):
-            target = str(ip_address((10 << 24) + random.randrange(30_000)))
+    naive.many, naive.most = 64, 96  # type: ignore[attr-defined]
+    now, due, sizes = START, fire_jiffy(START + 60 * HZ, START), set()
+    for _ in range(300):
+        for _ in range(random.choice([0, 3, 30])):
+            target = str(ip_address((10 << 24) + random.randrange(150)))
+            for name, dest in zip("BA", dests, strict=True):
+                rig.row(name).active = rig.row(name).total = dest["active"] = dest["total"] = random.choice([0, 0, 2])
             assert rig.pick(to=target) == naive.pick(Ask("", 0, target, now))["name"]  # type: ignore[index]
         now += random.choice([10, 61, 130]) * HZ
         rig.host.advance((now - START) * 10**9 // HZ)
@@ -79,6 +65,8 @@ def test_rounds_go_as_the_restatement_says(scheduler: str, profile: str) -> None
             naive.tick(due)
             due = fire_jiffy(due + 60 * HZ, due)
         assert count(rig) == naive.count()  # type: ignore[attr-defined]
+        sizes.add(count(rig))
+    assert max(sizes) > 64 > min(sizes)
 
 
 def test_an_entry_in_the_middle_of_its_bucket_can_go(lane: Lane) -> None:
@@ -105,3 +93,34 @@ def test_a_destination_is_overtaxed_if_another_is_half_idle(
         rig.row(name).active = number
     host: EngineHost = rig.host
     assert overtaxed(host.tables, 1, 1) is expected
+
+
+@pytest.mark.parametrize(("many", "left"), [(1, 1), (2, 0)])
+def test_a_round_stops_behind_the_bucket_in_which_enough_are_gone(many: int, left: int, lane: Lane) -> None:
+    rig = Rig("lblc", {"A": 1}, lane=lane)
+    bucket = {hash32((10 << 24) + n, 10): str(ip_address((10 << 24) + n)) for n in range(4000)}
+    for number in (5, 900):
+        rig.pick(to=bucket[number])
+    rig.host.advance(400 * 10**9)
+    service = rig.host.tables.services[1]
+    service.cache_count = MANY + many  # 1 x 4 / 3 = 1 may go, or 2 x 4 / 3 = 2
+    rig.host.advance(460 * 10**9)
+    assert int(rig.row("A").cached) == left
+    assert int(service.cache_rover) == (5 if many == 1 else 900)
+
+
+def test_a_round_ends_when_all_buckets_were_looked_at(lane: Lane) -> None:
+    rig = Rig("lblc", {"A": 1}, lane=lane)
+    rig.pick(to="10.0.0.1")
+    service = rig.host.tables.services[1]
+    service.cache_count = MANY + 300  # 400 may go, but the one that is there was used just now
+    rig.host.advance(62 * 10**9)
+    assert (int(service.cache_rover), int(rig.row("A").cached), int(service.cache_rounds)) == (0, 1, 1)
+
+
+def test_rows_of_forgotten_addresses_are_used_again(lane: Lane) -> None:
+    rig = Rig("lblc", {"A": 1, "B": 1}, lane=lane)
+    rig.pick(to="10.0.0.1")
+    rig.edit("B", 0)
+    rig.pick(to="10.0.0.1")
+    assert rig.host.tables.director[0].cached_used == 1

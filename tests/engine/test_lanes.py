@@ -95,8 +95,11 @@ def test_the_compiled_lane_calls_a_twin_that_agrees() -> None:
 
 
 def test_twins_call_twins() -> None:
-    twin = compiled_lane().function(director.receive_block)
-    assert twin.py_func.__globals__["receive"] is compiled_lane().function(director.receive)
+    entry = compiled_lane().function(director.receive_block)
+    twin = entry.py_func.__globals__["receive"]
+    assert twin is not director.receive
+    assert twin.py_func.__code__ is director.receive.__code__
+    assert twin.py_func.__globals__ is compiled_lane().function(director.receive).py_func.__globals__
     assert director.receive_block.__globals__["receive"] is director.receive
 
 

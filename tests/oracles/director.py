@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from tests.oracles import tcp, thresholds
 from tests.oracles.picks import PICKERS, Ask, lots
-from tests.oracles.wheel import fire_jiffy
+from tests.oracles.wheel import fire_jiffy, level
 
 __all__ = ["End", "NaiveDirector", "Seen", "Sent", "ServiceKey"]
 
@@ -59,6 +59,7 @@ class NaiveDirector:
             "drop_packet": 0, "am_droprate": 10, "secure_tcp": 0,
         } | sysctls  # fmt: skip
         self.dropped_at = 0
+        self.armed = 0
         self.hz = hz
         self.now = start
         self.old = old  # a kernel before August 2026
@@ -191,7 +192,7 @@ class NaiveDirector:
                 break
             self.now = min(pending)
             due = [conn for conn in self.conns if conn["fires"] <= self.now]
-            for conn in sorted(due, key=lambda conn: conn["template"]):  # see "not modelled" in lbsim.engine.timers
+            for conn in sorted(due, key=lambda conn: conn["order"], reverse=True):
                 if self._controls(conn):
                     conn["seconds"] = 60
                     self._put(conn)
@@ -221,8 +222,13 @@ class NaiveDirector:
         self.trash_at = fire_jiffy(self.now + 60 * self.hz, self.now)
 
     def _arm(self, conn: dict[str, Any], expires: int) -> None:
-        if conn.get("expires") != expires:
-            conn.update(expires=expires, fires=fire_jiffy(expires, self.now))
+        if conn.get("expires") == expires:
+            return
+        fires, coarse = fire_jiffy(expires, self.now), level(expires, self.now)
+        if conn.get("fires", 0) <= self.now or (conn["fires"], conn["order"][0]) != (fires, coarse):
+            self.armed += 1  # a coarser slot's turn comes first, and in a slot that of who came last
+            conn["order"] = coarse, self.armed
+        conn.update(expires=expires, fires=fires)
 
     def _put(self, conn: dict[str, Any]) -> None:
         self._arm(conn, self.now + conn["seconds"] * self.hz)

@@ -323,6 +323,7 @@ class LocalityBased(WeightedLeastConnections):
     """Remembers who an address was given to: address -> {"set": [dest], "used": tick, "changed": tick}."""
 
     period = 60
+    many, most = 16384, 24576
 
     def start(self) -> None:
         self.cache: dict[str, dict[str, Any]] = {}
@@ -350,7 +351,7 @@ class LocalityBased(WeightedLeastConnections):
         return best
 
     def remember(self, ask: Ask, dest: Dest) -> None:
-        if self.settings.get("old") or len(self.cache) < 24576:
+        if self.settings.get("old") or len(self.cache) < self.most:
             self.cache[ask.target] = {"set": [dest], "used": ask.now, "changed": ask.now}
 
     def count(self) -> int:
@@ -361,14 +362,16 @@ class LocalityBased(WeightedLeastConnections):
         if self.rounds == 30:
             self._forget(now - 86400 * hz, list(self.cache))
             self.rounds = 1
-        elif self.count() <= 16384:
+        elif self.count() <= self.many:
             self.rounds += 1
         else:
-            left = min((self.count() - 16384) * 4 // 3, 8192)
+            left = min((self.count() - self.many) * 4 // 3, self.many // 2)
+            buckets: dict[int, list[str]] = {}
+            for address in self.cache:
+                buckets.setdefault(hash32(fold(address), 10), []).append(address)
             for _ in range(1024):
                 self.rover = (self.rover + 1) % 1024
-                here = [address for address in self.cache if hash32(fold(address), 10) == self.rover]
-                left -= self._forget(now - 360 * hz, here)
+                left -= self._forget(now - 360 * hz, buckets.get(self.rover, []))
                 if left <= 0:
                     break
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["fire_jiffy"]
+__all__ = ["fire_jiffy", "level"]
 
 
 def fire_jiffy(expires: int, now: int) -> int:
@@ -18,3 +18,8 @@ def fire_jiffy(expires: int, now: int) -> int:
         expires = now + 62 * widths[-1]
     width = next(width for width in widths if expires - now < 63 * width)
     return (expires // width + 1) * width
+
+
+def level(expires: int, now: int) -> int:
+    """Which level's slot that is."""
+    return next((level for level in range(8) if expires - now < 63 * 8**level), 8)

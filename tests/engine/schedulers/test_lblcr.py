@@ -113,3 +113,24 @@ def test_rows_of_members_that_left_are_used_again(lane: Lane) -> None:
         rig.edit(name, 0)
     assert (rig.pick(to=TARGET), members(rig)) == ("C", "C B A")
     assert rig.host.tables.director[0].members_used == 3
+
+
+def test_a_member_that_wlc_picks_again_does_not_come_in_twice(lane: Lane) -> None:
+    rig = Rig("lblcr", {"A": 2, "B": 2}, lane=lane)
+    rig.pick(to=TARGET)
+    loaded(rig, B=3)  # overtaxed, as A is idle; but A takes no connections
+    rig.row("A").overload = 1
+    assert (rig.pick(to=TARGET), members(rig)) == ("B", "B")
+
+
+def test_with_the_scheduler_its_sets_go(lane: Lane) -> None:
+    rig = grown(lane)
+    assert rig.switch("lblc") == ""
+    assert [int(rig.row(name).cached) for name in "ABC"] == [0, 0, 0]
+    assert rig.host.tables.director[0].free_member != 0
+
+
+def test_a_set_that_nobody_asked_for_a_day_is_forgotten(lane: Lane) -> None:
+    rig = grown(lane)
+    at(rig, 2 * DAY)
+    assert rig.host.tables.services[1].cache_count == 0

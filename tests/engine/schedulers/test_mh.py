@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from lbsim.engine.lanes import Lane, compiled_lane
+from lbsim.engine.lanes import Lane, compiled_lane, interpreted_lane
 from lbsim.engine.records import IPV4, IPV6
 from lbsim.engine.schedulers.mh import SLOTS, folded, shift_for
 from lbsim.host import EngineHost
@@ -104,6 +104,14 @@ def test_a_destination_that_is_added_with_weight_0_has_none_until_it_gets_a_weig
     assert rig.slots().count("A") == 2046  # B, the newer one, takes the first of 4093 slots and the last
 
 
+def test_a_service_keeps_its_slots_when_it_gets_another_scheduler_for_a_while(lane: Lane) -> None:
+    rig = Rig("mh", WEIGHTS, lane=lane)
+    before = rig.slots()
+    assert (rig.switch("rr"), rig.switch("mh")) == ("", "")
+    assert rig.slots() == before
+    assert rig.host.tables.director[0].mh_slots_used == SLOTS
+
+
 def test_an_empty_slot_ends_the_search(lane: Lane) -> None:
     rig = Rig("mh", {"A": 0}, flags="mh-fallback", lane=lane)
     assert rig.pick() == "-"
@@ -115,16 +123,16 @@ def test_the_search_gives_up_when_nobody_takes_connections(lane: Lane) -> None:
     assert rig.pick() == "-"
 
 
-def crowded(count: int, profile: str = "linux-6.1.192") -> Rig:
+def crowded(count: int, profile: str = "linux-6.1.192", lane: Lane | None = None) -> Rig:
     """A service with so many destinations, under rr."""
-    rig = Rig("rr", {}, lane=compiled_lane(), profile=profile)
+    rig = Rig("rr", {}, lane=lane or interpreted_lane(), profile=profile)
     for n in range(count):
         rig.apply(AddDest(rig.service, DestId(ip_address((10 << 24) + 1 + n), 80)))
     return rig
 
 
 def test_one_destination_more_than_slots_is_refused_and_the_old_scheduler_restored() -> None:
-    rig = crowded(SLOTS)
+    rig = crowded(SLOTS, lane=compiled_lane())
     assert rig.switch("mh") == ""
     table = rig.host.tables.mh_slots[rig.host.tables.services[1].mh_slots :][:SLOTS].copy()
     assert sorted(table) == list(range(1, SLOTS + 1))

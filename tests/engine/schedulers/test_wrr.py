@@ -96,3 +96,23 @@ def test_connections_go_by_weight(play: Playbook) -> None:
 
 def test_deleting_the_one_picked_last_starts_at_the_head(play: Playbook) -> None:
     play.config("tcp V:80 wrr", "A", "B", "C").picks("C B").delete("B").picks("C A C")
+
+
+def test_a_failed_search_ends_where_it_began(lane: Lane) -> None:
+    # laps 2 and 1: from the cursor to the end, and then every lap again, the last one up to the cursor
+    rig = Rig("wrr", {"A": 2, "B": 2, "C": 2}, lane=lane)
+    rig.edit("C", 1)
+    assert rig.pick() != "-"
+    cursor = rig.name_of(int(rig.host.tables.services[1].cursor))
+    for name in "ABC":
+        rig.row(name).overload = 1
+    assert rig.pick() == "-"
+    assert rig.name_of(int(rig.host.tables.services[1].cursor)) == cursor
+
+
+def test_a_failed_search_from_the_head_goes_back_there(lane: Lane) -> None:
+    rig = Rig("wrr", {"A": 2, "B": 1}, lane=lane)
+    for name in "AB":
+        rig.row(name).overload = 1
+    assert rig.pick() == "-"
+    assert (int(rig.host.tables.services[1].cursor), state(rig)) == (0, (2, 2, 1))
