@@ -3,8 +3,8 @@
 A folder gets one file per receiver: ``clients.pcap`` and one per destination (``10.0.0.11_80.pcap``,
 ``fd00--11_80.pcap``). A name that ends in ``.pcap`` is one file with everything that left the director, in time order.
 Packets are as they leave: addresses, ports, TTL and checksums changed, or inside a tunnel's headers. Only forwarded
-ones are there; answers that the director's own stack gives are not. A destination of several services has one file. Where a captured packet's checksum
-was left to the sender's network card, it is what the card writes.
+ones are there; answers that the director's own stack gives are not. A destination of several services has one file.
+Where a captured packet's checksum was left to the sender's network card, it is what the card writes.
 
 Every file is complete or absent. A folder also gets ``captures.json``, which lists the files: of those that the run
 before listed there, a run removes what it does not write anew, if it still has the size with which it was written.
