@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from typing import Any, NamedTuple
 
 from lbsim.engine import reasons
-from lbsim.engine.records import BYPASS, IN, IPV4, MASQ, OUT, TCP, TUNNEL, UDP, Outcome, Packet
+from lbsim.engine.records import BYPASS, ICMP_ERROR, IN, IPV4, MASQ, OUT, TCP, TUNNEL, UDP, Outcome, Packet
 from lbsim.host import EngineHost
 from lbsim.model.config import Address
 from lbsim.model.verdict import Rewrite, Verdict
@@ -20,7 +20,7 @@ from lbsim.packet import answers, checksum
 from lbsim.packet.fragments import split
 from lbsim.packet.headers import Headers
 from lbsim.packet.headers import parse as parse_headers
-from lbsim.packet.quoted import Quoted
+from lbsim.packet.quoted import Quoted, quoted
 from lbsim.packet.rewrite import rewrite
 from lbsim.packet.tunnel import Wrapping, wrap
 
@@ -177,7 +177,10 @@ class Departures:
         return _one(arrived.via, self._sent_by_itself(answer, headers))
 
     def _sent_by_itself(self, data: bytes, headers: Headers) -> bytes:
-        note(self._host, self._packet[0], headers, OUT)
+        p = self._packet[0]
+        note(self._host, p, headers, OUT)
+        quote = quoted(data, headers, self._host.has_tunnel) if headers.shape == ICMP_ERROR else None
+        p.quote = self._host.note_quote(quote) if quote else 0
         self._host.answer(self._packet, self._outcome)
         v = self._outcome[0]
         return rewrite(data, self._change(v, ttl_down=0)) if v.verdict == reasons.FORWARD else data

@@ -496,7 +496,7 @@ class EngineHost:
 
     def answer(self, packets: list[Packet], outcomes: list[Outcome]) -> None:
         """Let the first packet be one that a socket of the director sends: what IPVS makes of an answer."""
-        self._call(director.answer, packets[0], outcomes[0])
+        self._call(director.answer_itself, packets[0], outcomes[0])
 
     def note_quote(self, q: Quoted) -> int:
         """The row of a quoted packet, the only one until the next is noted."""

@@ -80,6 +80,7 @@ from lbsim.engine.records import (
     CUT_HEADER,
     ESP,
     FRAGMENT,
+    ICMP_ERROR,
     IN,
     IPV4,
     MARTIAN,
@@ -657,6 +658,23 @@ def reply(t: Tables, p: Packet, v: Outcome) -> None:
         decide(v, REJECT, TTL_EXCEEDED, 0)
         return
     answer(t, p, v)
+
+
+@seldom
+def answer_itself(t: Tables, p: Packet, v: Outcome) -> None:
+    """A packet that the director itself sends: an answer of one of its sockets, or an ICMP error in place of it.
+
+    Source
+    ------
+    facts: packet-path.md sections 14 and 15; ip_vs_core.c ip_vs_out(), hook LOCAL_OUT, 6.1 and 6.12.
+    """
+    if p.shape != ICMP_ERROR:
+        answer(t, p, v)
+        return
+    decide(v, ROUTE, NO_CONNECTION, 0)
+    c = quoted_entry(t, p, True)
+    if c != 0:
+        error_outward(t, p, t.conns[c], v)
 
 
 @kernel
