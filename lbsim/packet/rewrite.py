@@ -107,7 +107,7 @@ def rewrite_in_place(
     after = sum_of_addresses(packet, begin, h.version)
     if h.shape == ICMP_ERROR and h.l4 != 0:
         if sport > 0 or dport > 0:
-            _rewrite_quoted(packet, begin, end, h, words, src, sport, dst, dport)
+            _rewrite_quoted(packet, begin, end, h, before, words, src, sport, dst, dport)
     elif src != SAME or sport != SAME or dst != SAME or dport != SAME:
         _rewrite_transport(packet, begin, end, h, before, after, sport, dport)
     ttl = max(h.ttl - ttl_down, 0)
@@ -120,18 +120,18 @@ def rewrite_in_place(
 
 @kernel
 def _rewrite_quoted(
-    packet: Bytes, begin: int, end: int, h: Fields, words: Words, src: int, sport: int, dst: int, dport: int
+    packet: Bytes, begin: int, end: int, h: Fields, ends: int, words: Words, src: int, sport: int, dst: int, dport: int
 ) -> None:
     """Give the packet that an ICMP error quotes the new end as well: where the error goes to, the other came from.
 
-    The checksum of the quoted transport header stays as it was.
+    The checksum of the quoted transport header stays as it was. ``ends`` is the sum over the error's addresses before.
     """
     icmp = begin + h.l4
     inner = icmp + ICMP_HEADER
     q = read_headers(packet, inner, end)
     if q.version != h.version or q.l4 == 0:
         return
-    before = sum_of_words(packet, icmp, end)
+    before = sum_of_words(packet, icmp, end) + (0 if h.version == IPV4 else ends)
     size = 4 if h.version == IPV4 else 16
     at = inner + (12 if h.version == IPV4 else 8)
     ports = inner + q.l4
@@ -151,16 +151,16 @@ def _rewrite_quoted(
 
 @kernel
 def _finish_icmp(packet: Bytes, begin: int, icmp: int, end: int, h: Fields, before: int) -> None:
-    """Write the checksum of an ICMP message; ``before`` is the sum over it until then."""
+    """Write the checksum of an ICMP message; ``before`` is the sum over what it covers until then."""
     old = word(packet, icmp + 2)
     put_word(packet, icmp + 2, 0)
-    total = sum_of_words(packet, icmp, end)
+    total = sum_of_words(packet, icmp, end) + (0 if h.version == IPV4 else sum_of_addresses(packet, begin, h.version))
     if end < begin + h.length:  # captured only in part: all that can be done is to follow the changes
         check = check_after(old, before - old, total)
     elif h.version == IPV4:
         check = check_of(total)
     else:
-        check = check_of(total + sum_of_addresses(packet, begin, h.version) + ICMPV6 + (end - icmp)) or 0xFFFF
+        check = check_of(total + ICMPV6 + (end - icmp)) or 0xFFFF
     put_word(packet, icmp + 2, check)
 
 
