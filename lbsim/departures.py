@@ -194,7 +194,7 @@ class Departures:
         source = self._source_of_errors(headers)
         if source is None:
             return None
-        inward = arrived.direction == IN and self._is_own(headers.dst)
+        inward = arrived.direction == IN and self._local(headers.dst) == 1
         if v.reason == reasons.NO_ROUTE:
             return answers.unreachable(data, source=source, host=inward)
         if v.reason == reasons.MTU_EXCEEDED:
@@ -212,13 +212,19 @@ class Departures:
         return answers.too_big(rewrite(arrived.data, Rewrite()), source=source, limit=limit)
 
     def _source_of_errors(self, headers: Headers) -> Address | None:
-        """The packet's own target if that is the director's, else its address nearest the sender."""
-        if self._is_own(headers.dst):
-            return ip_address(headers.dst)
-        return self._nearest(ip_address(headers.src))
+        """The packet's own target if that is the director's, else its address nearest the sender.
 
-    def _is_own(self, address: bytes) -> bool:
-        return bool(self._host.tables.addresses[self._host.intern(ip_address(address))].local)
+        What only a routing rule brought to the director gets no error: its target is nobody's address here.
+        """
+        match self._local(headers.dst):
+            case 1:
+                return ip_address(headers.dst)
+            case 0:
+                return self._nearest(ip_address(headers.src))
+        return None
+
+    def _local(self, address: bytes) -> int:
+        return int(self._host.tables.addresses[self._host.intern(ip_address(address))].local)
 
     def _nearest(self, to: Address) -> Address | None:
         """The director's address that shares most of its first bits with another one."""

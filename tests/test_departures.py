@@ -279,6 +279,46 @@ def test_what_the_own_stack_does_not_answer() -> None:
     assert asked(director, request(4, "R")).departures == ()
 
 
+@BOTH
+def test_a_cut_header_cannot_be_translated_for_a_local_destination_either(version: int) -> None:
+    director = made(version, "-m", server=end(version, "inside"))
+    asked(director, request(version))
+    cut = network(version, "client", "vip", **({"proto": 6} if version == 4 else {})) / Raw(
+        bytes(request(version))[-20:-8]
+    )
+    if version == 6:
+        cut[IPv6].nh = 6
+    assert asked(director, cut).reason == "header_cut"
+
+
+# Bypass
+
+
+def bypassing() -> Director:
+    marks = (
+        "iptables -t mangle -A PREROUTING -p tcp --dport 80 -j MARK --set-mark 1\n"
+        "ip rule add fwmark 1 lookup 100\nip route add local 0.0.0.0/0 dev lo table 100\n"
+    )
+    return Director("-A -f 1 -s rr", marks=marks, sysctls={"cache_bypass": 1}, own=["192.168.1.1"])
+
+
+def test_a_bypassed_packet_goes_where_its_sender_wanted_it() -> None:
+    packet = network(4, "client", "203.0.113.9") / TCP(sport=40001, dport=80, flags="S")
+    sent = network(4, "client", "203.0.113.9", 63) / TCP(sport=40001, dport=80, flags="S")
+    answer = asked(bypassing(), packet)
+    assert (answer.reason, answer.dest, only(answer)) == ("new", None, Departure("203.0.113.9", bytes(sent)))
+
+
+def test_of_a_bypassed_packet_nobody_is_told_anything() -> None:
+    packet = network(4, "client", "203.0.113.9") / TCP(sport=40001, dport=80, flags="S")
+    packet.ttl = 1
+    assert asked(bypassing(), packet).reason == "ttl_exceeded"
+    assert asked(bypassing(), packet).departures == ()
+    large = network(4, "client", "203.0.113.9") / TCP(sport=40001, dport=80, flags="S") / Raw(bytes(1461))
+    answer = asked(bypassing(), large)
+    assert (answer.reason, answer.departures) == ("mtu_exceeded", ())
+
+
 # Answers of destinations with direct routing that the director sees
 
 
@@ -421,6 +461,14 @@ def test_an_error_that_is_forwarded_has_a_ttl() -> None:
     assert asked(director, dying, end(4, "server")) == Answer(
         asked(director, dying).verdict.REJECT, "ttl_exceeded", None, ()
     )
+
+
+@BOTH
+def test_an_error_to_the_virtual_address_may_die_of_its_ttl(version: int) -> None:
+    director, _, got = opened(version)
+    error = network(version, "client", "vip", 1) / error_about(version, got).payload
+    answer = asked(director, error)
+    assert (answer.reason, answer.departures) == ("ttl_exceeded", ())
 
 
 # schedule_icmp
