@@ -18,7 +18,7 @@ from lbsim.traffic.capture_bytes import CaptureBytes, open_bytes
 zstd = import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
 
 CONTENT = Random(1).randbytes(50_000) + bytes(50_000)
-GZIP = gzip.compress(CONTENT)
+GZIP = gzip.compress(CONTENT, mtime=0)
 ZSTD = zstd.compress(CONTENT)
 PACKED = {"plain": CONTENT, "gzip": GZIP, "zstd": ZSTD}
 
@@ -166,7 +166,7 @@ def test_of_damaged_zstd_data_everything_before_the_damage_is_read(written):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (gzip.compress(b""), "there is nothing in this gzip file; expected a capture"),
+        (gzip.compress(b"", mtime=0), "there is nothing in this gzip file; expected a capture"),
         (zstd.compress(b""), "there is nothing in this zstd file; expected a capture"),
         (GZIP[:12], "the gzip data is cut after 0 unpacked bytes"),
         (ZSTD[:5], "the zstd data is cut after 0 unpacked bytes"),
