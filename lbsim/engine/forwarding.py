@@ -130,7 +130,12 @@ def send(t: Tables, p: Packet, conn: Conn, reason: int, v: Outcome) -> None:
 
 @kernel
 def keep_header(p: Packet, conn: Conn, verdict: int, reason: int, v: Outcome) -> None:
-    """Let a client's packet go on with the header that it has."""
+    """Let a client's packet go on with the header that it has.
+
+    Source
+    ------
+    facts: packet-path.md sections 13.3 to 13.5; ip_vs_xmit.c ip_vs_dr_xmit(), ip_vs_tunnel_xmit(), ip_vs_null_xmit().
+    """
     v.verdict = verdict
     v.reason = reason
     v.dest = conn.dest
@@ -165,7 +170,12 @@ def deliver(t: Tables, p: Packet, conn: Conn, v: Outcome) -> None:
 
 @kernel
 def loopback(t: Tables, a: int) -> bool:
-    """Whether it is an address of the loopback device: 127.0.0.0/8 or ::1."""
+    """Whether it is an address of the loopback device: 127.0.0.0/8 or ::1.
+
+    Source
+    ------
+    facts: packet-path.md sections 13.1 and 15; ip_vs_xmit.c ip_vs_nat_xmit(), ip_vs_nat_xmit_v6().
+    """
     row = t.addresses[a]
     if row.family == IPV4:
         return row.word3 & 0xFF000000 == LOOPBACK_NET
