@@ -18,7 +18,7 @@ FAR = {4: "10.0.0.12", 6: "fd00::12"}
 NO_FLAGS, CSUM, REMCSUM = 0, records.TUN_CSUM, records.TUN_REMCSUM
 
 
-def inside(version: int, **fields: int) -> Packet:
+def inside(version: int, **fields: int | str) -> Packet:
     """A packet with 11 bytes of payload: an odd number."""
     ends = ("198.51.100.1", "192.168.1.10") if version == 4 else ("2001:db8:9::1", "2001:db8:1::10")
     network = (IP if version == 4 else IPv6)(src=ends[0], dst=ends[1], **fields)
