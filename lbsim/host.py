@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from errno import errorcode
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from itertools import islice
 from typing import Any, TypeAlias
 
@@ -17,7 +17,7 @@ import numpy as np
 from lbsim.config.ipvsadm import ENGINES
 from lbsim.config.options import SCHEDULER_FLAGS
 from lbsim.config.writing import shown_flags
-from lbsim.engine import address_cache, conntable, director, sctp, services, tcp, udp
+from lbsim.engine import address_cache, conntable, director, forwarding, icmp, sctp, services, tcp, udp
 from lbsim.engine.addresses import intern_address, intern_addresses, rehash_addresses
 from lbsim.engine.lanes import Lane, interpreted_lane, replaced
 from lbsim.engine.profile import PROFILES, SWITCHES, SYSCTLS, Profile, refused_value
@@ -49,6 +49,7 @@ from lbsim.engine.records import (
     Member,
     Outcome,
     Packet,
+    Quote,
     Service,
     ServiceRequest,
     Tables,
@@ -80,14 +81,18 @@ from lbsim.model.config import (
     Zero,
 )
 from lbsim.model.listing import ListedDest, ListedService, Rates, Timeouts
+from lbsim.model.quotes import Quotes
 from lbsim.model.result import ConnRow, Counters, Destination, DestRow, ServiceRow
 from lbsim.model.trace import AddressTable, IntColumn
+from lbsim.packet.quoted import Quoted
 
 __all__ = ["EngineHost", "profile_named", "sysctl_values"]
 
 Network: TypeAlias = IPv4Network | IPv6Network
 
 SECOND = 1_000_000_000
+ENDLESS = 1 << 30  # bytes
+LOOPBACK: tuple[Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 _ADDRESS_BUCKETS = 1024
 PROTOCOLS: Mapping[Protocol, int] = {"tcp": TCP, "udp": UDP, "sctp": SCTP}
 METHODS: Mapping[Method, int] = {"masq": MASQ, "droute": DROUTE, "tunnel": TUNNEL}
@@ -172,7 +177,11 @@ class EngineHost:
         self._addresses = AddressTable()  # id - 1 -> address
         self._ids: dict[Address, int] = {}  # of those that were interned alone
         self._known: dict[int, Address] = {}  # those that were asked for
-        self._networks: list[tuple[Network, int]] = []  # that the director has as a whole: AddressRow.local
+        # That the director has as a whole: AddressRow.local
+        self._networks: list[tuple[Network, int]] = [(network, 1) for network in LOOPBACK]
+        self._mtus: list[tuple[Network, int]] = []  # of routes, the most specific last
+        self._reachable: list[Network] | None = None  # None: everything
+        self._dest_ids: set[int] = set()
         self._persistent = False
         self.tables = self._empty_tables(1 << max(6, (expected_rows - 1).bit_length()))
         self._engines: dict[int, str] = {}  # service row -> its persistence engine
@@ -198,6 +207,7 @@ class EngineHost:
             "links": lane.table(Link, 64),
             "timers": lane.table(Timer, 64),
             "flows": lane.table(Flow, 1),
+            "quotes": lane.table(Quote, 2),
             "cached": lane.table(CachedAddress, 1),
             "members": lane.table(Member, 1),
             "address_heads": lane.heads(_ADDRESS_BUCKETS),
@@ -222,6 +232,7 @@ class EngineHost:
         row.address_mask = _ADDRESS_BUCKETS - 1
         row.service_mask = row.dest_mask = index_size - 1
         row.conn_mask = 1023
+        row.plain_length = ENDLESS
         return tables
 
     # Time and addresses
@@ -257,6 +268,7 @@ class EngineHost:
         for network, local in self._networks:
             if address in network:
                 self._make_local(a, local)
+        self._find_route(a, address)
         return a
 
     def intern_all(self, addresses: AddressTable) -> IntColumn:
@@ -273,6 +285,9 @@ class EngineHost:
         for network, local in self._networks:
             for a in np.unique(found[_inside(network, addresses)]).tolist():
                 self._make_local(a, local)
+        if self._mtus or self._reachable is not None:
+            for a in new[new > before].tolist():
+                self._find_route(a, self.address(a))
         return found
 
     def address(self, a: int) -> Address:
@@ -294,7 +309,7 @@ class EngineHost:
 
     def own(self, address: Address) -> None:
         """Note that the director has this address, besides those of its services."""
-        self.tables.addresses[self.intern(address)].local = 1
+        self._make_local(self.intern(address), 1)
 
     def own_network(self, network: Network, *, by_routing: bool = False) -> None:
         """Note that packets to the whole network are delivered to the director: ``ip route add local NETWORK dev lo``.
@@ -312,6 +327,36 @@ class EngineHost:
     def _make_local(self, a: int, local: int) -> None:
         row = self.tables.addresses[a]
         row.local = local if row.local == 0 else min(local, row.local)
+        self._look_at_dest(a)
+
+    def route(self, mtus: Mapping[Network, int], reachable: Iterable[Network] | None = None) -> None:
+        """Note the MTU of the routes to networks, and which networks there are routes to; None: to everything.
+
+        Of several networks that an address is in, the smallest one's MTU counts; in none, there is no limit.
+        """
+        self._mtus = sorted(mtus.items(), key=lambda item: item[0].prefixlen)
+        self._reachable = None if reachable is None else list(reachable)
+        row = self.tables.director[0]
+        row.plain_length = 0 if self._reachable is not None else min([row.plain_length, *mtus.values()])
+        for a, address in enumerate(self.addresses, start=1):
+            self._find_route(a, address)
+
+    def _find_route(self, a: int, address: Address) -> None:
+        row = self.tables.addresses[a]
+        for network, mtu in self._mtus:
+            if address in network:
+                row.mtu = mtu
+        if self._reachable is not None:
+            row.no_route = int(not any(address in network for network in self._reachable))
+
+    def _look_at_dest(self, a: int) -> None:
+        """Have every packet's way looked at, if this address of a destination is the director's."""
+        if a in self._dest_ids and self.tables.addresses[a].local == 1:
+            self.tables.director[0].plain_length = 0
+
+    def limit(self, a: int, d: int) -> int:
+        """The longest packet that fits onto the way to an address, in the tunnel of destination ``d`` (0: none)."""
+        return int(self._call(forwarding.path_limit, a, d))
 
     # Commands
 
@@ -347,6 +392,7 @@ class EngineHost:
         if code == 0:
             s = self._call(services.requested_service, self._service_request(command.service))
             self._engines[int(s)] = command.engine
+            self._look_at_dest(int(self.tables.services[s].addr))
         return code
 
     def _zero(self, service: ServiceId | None) -> int:
@@ -407,6 +453,8 @@ class EngineHost:
         """What a command says of a destination, as the engine reads it."""
         u: DestRequest = self._requests[1][0]
         u.addr, u.port = self.intern(command.dest.address), command.dest.port
+        self._dest_ids.add(u.addr)
+        self._look_at_dest(u.addr)
         if not isinstance(command, DeleteDest):
             u.weight, u.method, u.upper, u.lower = command.weight, METHODS[command.method], command.upper, command.lower
             tunnel = command.tunnel
@@ -445,6 +493,38 @@ class EngineHost:
         """Receive the first ``count`` packets; outcome i belongs to packet i."""
         self.room_for(count)
         self._call(director.receive_block, packets, outcomes, 0, count)
+
+    def answer(self, packets: list[Packet], outcomes: list[Outcome]) -> None:
+        """Let the first packet be one that a socket of the director sends: what IPVS makes of an answer."""
+        self._call(director.answer_itself, packets[0], outcomes[0])
+
+    def note_quote(self, q: Quoted) -> int:
+        """The row of a quoted packet, the only one until the next is noted."""
+        row = self.tables.quotes[1]
+        row.proto, row.sport, row.dport, row.shape = q.packet.proto, q.packet.sport, q.packet.dport, q.packet.shape
+        row.src, row.dst = self.intern(ip_address(q.packet.src)), self.intern(ip_address(q.packet.dst))
+        row.outer = self.intern(ip_address(q.outer)) if q.outer else 0
+        row.wrong, row.limit, row.may_split, row.length = int(q.wrong), q.limit, int(q.may_split), q.length
+        return 1
+
+    def note_quotes(self, quotes: Quotes) -> None:
+        """Make the quoted packets of a block of a trace the rows from 1 on."""
+        rows = self._room("quotes", len(quotes) + 1).quotes
+        ends = {}
+        for name in ("src", "dst"):
+            addresses = AddressTable()
+            addresses.extend_columns(family=quotes["family"], words=quotes[name])
+            ends[name] = self.intern_all(addresses).tolist()
+        columns = {name: quotes[name].tolist() for name in ("proto", "sport", "dport", "shape")} | ends
+        for i in range(len(quotes)):
+            row = rows[i + 1]
+            for name, values in columns.items():
+                setattr(row, name, values[i])
+            row.outer = row.wrong = 0
+
+    def has_tunnel(self, address: bytes, kind: int, port: int) -> bool:
+        """Whether a destination with this address has such a tunnel."""
+        return bool(self._call(icmp.has_tunnel, self.intern(ip_address(address)), kind, port))
 
     def advance(self, time: int) -> None:
         """Move the clock to ``time`` (ns); timers that are due fire."""

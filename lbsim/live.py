@@ -20,40 +20,34 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lbsim import listing
 from lbsim.config import dump_services, parse, parse_request, refusal
 from lbsim.config.marks import Marks, read_marks
+from lbsim.departures import CLIENTS, Arrived, Departure, Departures, may_split, note, valid_headers
 from lbsim.engine.lanes import Lane
-from lbsim.engine.records import BAD_IP_HEADER, IN, IPV4, OUT, TCP, UDP, Outcome, Packet
+from lbsim.engine.records import BAD_IP_HEADER, FRAGMENT, ICMP_ERROR, IN, IPV4, MARTIAN, OUT, TCP, UDP, Outcome, Packet
 from lbsim.errors import CommandRefused, ConfigError, LbsimError, expected_one_of
 from lbsim.host import SECOND, EngineHost
 from lbsim.model.config import AdminCommand, DirectorConfig, Place
 from lbsim.model.finding import Finding
 from lbsim.model.listing import ListConnections, ListTable, ListTimeouts, Request, SaveTable, ShowVersion, as_configured
 from lbsim.model.result import ConnRow, Counters, ServiceRow
-from lbsim.model.verdict import Rewrite, Verdict, reason_of
+from lbsim.model.verdict import Verdict, reason_named, reason_of
 from lbsim.own_schedulers import load_schedulers
-from lbsim.packet import answers, checksum
-from lbsim.packet.headers import Headers
-from lbsim.packet.headers import parse as parse_headers
-from lbsim.packet.rewrite import rewrite
+from lbsim.packet.fragments import Fragments
+from lbsim.packet.headers import ICMP, SCTP, Headers
+from lbsim.packet.quoted import quoted
 
 if TYPE_CHECKING:
     from scapy.packet import Packet as ScapyPacket
 
 __all__ = ["Answer", "CommandAnswer", "Departure", "Director", "Stats"]
 
-CLIENTS = "clients"
-
-
-@dataclass(frozen=True, slots=True)
-class Departure:
-    """A packet that leaves the director: towards ``"clients"`` or the real server with that address."""
-
-    to: str
-    packet: Any  # bytes or a scapy packet, whichever was received
+REASSEMBLED = (TCP, UDP, SCTP, ICMP)
+ETHERNET = 1500  # bytes
+EVERYWHERE = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +97,12 @@ class Director:
     config : ipvsadm commands or a saved dump as text, or an already parsed config.
     profile : which kernel is imitated, see :data:`lbsim.engine.profile.PROFILES`.
     sysctls : tunables of ``net.ipv4.vs.``, with or without that prefix.
-    own : further addresses of the director; one of them is the source when it answers a real server itself.
+    own : further addresses of the director; one of them is the source when it answers a real server itself, and of
+        what it sends through tunnels.
+    mtu : network (or address) -> MTU of the route to it; all others have 1500.
+    networks : those that there are routes to; default: everything.
+    accept_local : whether packets whose source is the director's own address are accepted, as with the sysctl of that
+        name (IPv4): answers of destinations with direct routing that have the director as their router.
     marks : lines that give packets firewall marks, see :mod:`lbsim.config.marks`.
     start_jiffies : the kernel's tick at time 0 (timers are rounded on absolute ticks).
     lane : how the engine runs.
@@ -126,6 +125,9 @@ class Director:
         profile: str = "linux-6.1.192",
         sysctls: Mapping[str, int] | None = None,
         own: Iterable[str] = (),
+        mtu: Mapping[str, int] | None = None,
+        networks: Iterable[str] | None = None,
+        accept_local: bool = False,
         marks: str | Marks = "",
         start_jiffies: int | None = None,
         lane: Lane | None = None,
@@ -149,6 +151,12 @@ class Director:
         self._marks = read_marks(marks) if isinstance(marks, str) else marks
         for network in self._marks.local:
             self._host.own_network(network)
+        mtus = {ip_network(name): size for name, size in (mtu or {}).items()}
+        reachable = None if networks is None else [ip_network(name) for name in networks]
+        self._host.route(dict.fromkeys(EVERYWHERE, ETHERNET) | mtus, reachable)
+        self._accept_local = accept_local
+        self._fragments = Fragments()
+        self._departures = Departures(self._host, self._own)
         self._packets = self._host.lane.table(Packet, 1)
         self._outcomes = self._host.lane.table(Outcome, 1)
         self.findings: list[Finding] = []
@@ -304,41 +312,71 @@ class Director:
         return CommandAnswer(status, message)
 
     def _receive(self, data: bytes, via: str) -> Answer:
-        headers = _valid_headers(data)
-        self._note(headers, self._direction(headers, via))
+        headers = valid_headers(data)
+        largest = 0
+        if headers is not None and headers.shape == FRAGMENT:
+            direction = self._direction(headers, via)
+            if not self._reassembles(headers):
+                reason = "not_balanced" if direction == OUT else "not_local"
+                passed = Outcome(verdict=Verdict.ROUTE, reason=reason_named(reason).code)
+                return self._answer(Arrived(data, headers, via, direction), passed)
+            datagram = self._fragments.add(data[: headers.length], self._time)
+            if datagram is None:
+                return Answer(Verdict.LOCAL, "fragment_kept", None, ())
+            data, largest = datagram
+            headers = valid_headers(data)
+        p, v = self._packets[0], self._outcomes[0]
+        p.tick = self._host.tick(self._time)
+        if headers is None:
+            p.direction, p.shape = IN, BAD_IP_HEADER
+            self._host.receive_block(self._packets, self._outcomes, 1)
+            return Answer(Verdict(v.verdict), reason_of(v.reason).name, None, ())
+        arrived = self._noted(data, headers, via, largest)
         self._host.receive_block(self._packets, self._outcomes, 1)
-        v = self._outcomes[0]
-        verdict = Verdict(v.verdict)
-        departures = self._departures(verdict, data, headers, v, via) if headers else ()
-        return Answer(verdict, reason_of(v.reason).name, self._dest_name(v.dest), departures)
+        return self._answer(arrived, v)
 
-    def _direction(self, headers: Headers | None, via: str) -> int:
+    def _answer(self, arrived: Arrived, v: Outcome) -> Answer:
+        departures = self._departures.of(arrived, v)
+        return Answer(Verdict(v.verdict), reason_of(v.reason).name, self._dest_name(v.dest), departures)
+
+    def _direction(self, headers: Headers, via: str) -> int:
         """IN also for what a real server sends to an address of the director: there it is a client like any other."""
-        if via == CLIENTS or (headers is not None and self._is_own(headers.dst)):
-            return IN
-        return OUT
+        return IN if via == CLIENTS or self._local(headers.dst) else OUT
 
-    def _is_own(self, address: bytes) -> bool:
-        return bool(self._host.tables.addresses[self._host.intern(ip_address(address))].local)
+    def _local(self, address: bytes) -> int:
+        return int(self._host.tables.addresses[self._host.intern(ip_address(address))].local)
 
-    def _note(self, headers: Headers | None, direction: int) -> None:
+    def _reassembles(self, headers: Headers) -> bool:
+        """Whether the director puts fragments together: all for itself, others if IPVS may look at them."""
+        row = self._host.tables.director[0]
+        if headers.version == IPV4:
+            return bool(self._local(headers.dst)) or (bool(row.services_v4) and headers.proto in REASSEMBLED)
+        return bool(self._local(headers.dst)) or bool(row.services_v6)
+
+    def _is_martian(self, headers: Headers) -> bool:
+        """Whether nobody outside can have sent the packet."""
+        source = ip_address(headers.src)
+        if source.is_loopback or source.is_multicast:
+            return True
+        return headers.version == IPV4 and not self._accept_local and self._local(headers.src) == 1
+
+    def _noted(self, data: bytes, headers: Headers, via: str, largest: int) -> Arrived:
         """Write the engine's row for the packet."""
         p = self._packets[0]
-        p.tick = self._host.tick(self._time)
-        p.direction = direction
-        p.mark = 0
-        if headers is None:
-            p.shape = BAD_IP_HEADER
-            return
-        p.src = self._host.intern(ip_address(headers.src))
-        p.dst = self._host.intern(ip_address(headers.dst))
-        p.tcp_flags = headers.flags
-        for name in ("shape", "proto", "ttl", "sport", "dport", "length"):
-            setattr(p, name, getattr(headers, name))
+        direction = self._direction(headers, via)
+        note(self._host, p, headers, direction)
         dst = ip_address(headers.dst)
         p.mark = self._marks.mark_of(dst, headers.proto, headers.dport) if self._marks.rules else 0
         if p.mark and self._marks.delivers(dst, p.mark):
             self._host.own_network(ip_network(dst), by_routing=True)
+        p.may_split = int(bool(largest) or may_split(data))
+        quote = None
+        if self._is_martian(headers):
+            p.shape = MARTIAN
+        elif headers.shape == ICMP_ERROR:
+            quote = quoted(data, headers, self._host.has_tunnel)
+            p.quote = self._host.note_quote(quote) if quote else 0
+        return Arrived(data, headers, via, direction, quote, largest)
 
     def _dest_name(self, d: int) -> str | None:
         if not d:
@@ -346,74 +384,10 @@ class Director:
         dest = self._host.tables.dests[d]
         return self._host.endpoint(dest.addr, dest.port)
 
-    def _departures(
-        self, verdict: Verdict, data: bytes, headers: Headers, v: Outcome, via: str
-    ) -> tuple[Departure, ...]:
-        match verdict:
-            case Verdict.FORWARD:
-                return (self._forwarded(data, v),)
-            case Verdict.REJECT:
-                return _departure(via, self._rejection(data, headers, v))
-            case Verdict.LOCAL:
-                return _departure(via, _own_stack(data, headers))
-            case Verdict.ROUTE:
-                return self._routed(data, headers, via)
-            case _:
-                return ()
-
-    def _forwarded(self, data: bytes, v: Outcome) -> Departure:
-        src, dst = self._host.address(v.new_src), self._host.address(v.new_dst)
-        to = str(dst) if self._packets[0].direction == IN else CLIENTS
-        return Departure(to, rewrite(data, Rewrite(src, int(v.new_sport), dst, int(v.new_dport))))
-
-    def _rejection(self, data: bytes, headers: Headers, v: Outcome) -> bytes | None:
-        if reason_of(v.reason).name in ("no_dest", "server_refused"):
-            return answers.port_unreachable(data)
-        return self._time_exceeded(data, headers)
-
-    def _time_exceeded(self, data: bytes, headers: Headers) -> bytes | None:
-        """The ICMP error, from the packet's own target if that is the director's, else from its address nearest
-        the sender.
-        """
-        if self._is_own(headers.dst):
-            return answers.time_exceeded(data, source=ip_address(headers.dst))
-        sender = ip_address(headers.src)
-        same_family = [address for address in self._own if address.version == sender.version]
-        if not same_family:
-            return None
-        return answers.time_exceeded(data, source=min(same_family, key=lambda own: int(own) ^ int(sender)))
-
-    def _routed(self, data: bytes, headers: Headers, via: str) -> tuple[Departure, ...]:
-        if headers.ttl <= 1:
-            return _departure(via, self._time_exceeded(data, headers))
-        to = str(ip_address(headers.dst)) if via == CLIENTS else CLIENTS
-        return (Departure(to, rewrite(data, Rewrite())),)
-
 
 def _need_numbers(given: bool) -> None:
     if not given:
         raise ConfigError("a listing with names; lbsim looks no host names up: expected -n with it")
-
-
-def _departure(to: str, packet: bytes | None) -> tuple[Departure, ...]:
-    return (Departure(to, packet),) if packet is not None else ()
-
-
-def _own_stack(data: bytes, headers: Headers) -> bytes | None:
-    """What the director's own stack answers; nobody listens there."""
-    if headers.proto == TCP:
-        return answers.tcp_reset(data)
-    return answers.port_unreachable(data) if headers.proto == UDP else None
-
-
-def _valid_headers(data: bytes) -> Headers | None:
-    """The packet's headers, or None where the kernel's IP layer drops it."""
-    headers = parse_headers(data)
-    if headers is None or headers.length > len(data):
-        return None
-    if headers.version == IPV4 and checksum.full(data[: (data[0] & 15) * 4]) != 0:
-        return None
-    return headers
 
 
 def _values(counters: Counters) -> tuple[int, int, int, int, int]:

@@ -38,6 +38,7 @@ from lbsim.model.result import (
     ResultBlock,
     Series,
     Sink,
+    Ways,
 )
 from lbsim.model.trace import AddressTable, FlowTable, IntColumn, Trace
 from lbsim.own_schedulers import load_schedulers
@@ -386,8 +387,17 @@ class _Run:
             "src": self.ids[block["src"]] if len(block) else empty,
             "dst": self.ids[block["dst"]] if len(block) else empty,
             "tcp_flags": block["flags"],
+            "quote": self._quotes(block),
         } | {name: block[name] for name in _SAME_IN_BOTH}
         self.outputs = {name: np.empty(len(block), dtype="i4") for name in _READ_BACK}
+
+    def _quotes(self, block: Trace) -> IntColumn:
+        """For each packet the engine's row of what it quotes, or 0."""
+        numbers = np.zeros(len(block), dtype="i4")
+        if len(block.quotes):
+            numbers[block.quotes["row"]] = np.arange(1, len(block.quotes) + 1)
+            self.host.note_quotes(block.quotes)
+        return numbers
 
     def _receive(self, stop: int) -> None:
         """Let the director receive the packets of this block up to number ``stop``."""
@@ -427,7 +437,18 @@ class _Run:
             addresses=self.addresses,
             destinations=self.destinations,
             provenance=self.provenance,
+            ways=self._ways(out["method"][:n]),
         )
+
+    def _ways(self, method: IntColumn) -> Ways | None:
+        if not method.any():
+            return None
+        numbers = np.zeros((max(len(self.destinations), 1), len(WAY)), dtype="i4")
+        for d, number in enumerate(self.dest_index.tolist()[1:], start=1):
+            row = self.host.tables.dests[d]
+            numbers[number] = [row.addr - 1, row.port, row.tun_type, row.tun_port, row.tun_flags]
+        keep_df = int(self.host.tables.director[0].pmtu_disc)
+        return Ways(method=method, **dict(zip(WAY, numbers.T, strict=True)), keep_df=keep_df)
 
     def _learn_names(self) -> None:
         """Learn addresses and destinations that were added; ids and rows of the engine's tables keep their meaning."""
@@ -483,7 +504,8 @@ class _Run:
 
 _SAME_IN_BOTH = ("flow", "direction", "shape", "proto", "ttl", "sport", "dport", "length")
 _SENDER = ("src", "sport")
-_OUTCOME = ("verdict", "reason", "dest", "new_src", "new_sport", "new_dst", "new_dport")
+_OUTCOME = ("verdict", "method", "reason", "dest", "new_src", "new_sport", "new_dst", "new_dport")
+WAY = ("addr", "port", "tun_type", "tun_port", "tun_flags")
 _READ_BACK = (*_SENDER, *_OUTCOME)
 
 

@@ -28,8 +28,10 @@ from lbsim.model.config import DeleteService, parse_endpoint
 from lbsim.packet.build import build_packet
 from lbsim.packet.headers import parse as parse_headers
 
+LINKS = {"eth0": ("0.0.0.0/0", "::/0"), "eth1": ("10.0.0.0/24", "fd00::/64")}
 OWN = ("192.168.1.1", "10.0.0.1", "2001:db8:1::1", "fd00::1")
 PROFILES = {"6.1": "linux-6.1.192", "6.12": "linux-6.12.117"}
+OWN_INSIDE = bytes([10, 0, 0, 1])
 FLAGS = {"F": 1, "S": 2, "R": 4, "P": 8, "A": 16, "U": 32}
 
 
@@ -48,6 +50,14 @@ class Case:
     asked: dict[str, Any]
     happened: dict[str, Any]
     profile: str
+
+
+def link_mtu(command: str) -> dict[str, int]:
+    """The MTU of the routes over a link: ``ip link set eth1 mtu 1400``."""
+    *start, link, word, size = command.split()
+    if start != ["ip", "link", "set"] or word != "mtu" or link not in LINKS:
+        raise UnsupportedError(command)
+    return dict.fromkeys(LINKS[link], int(size))
 
 
 def server_address(number: int, version: int) -> str:
@@ -71,6 +81,7 @@ class Replay:
         sysctls: dict[str, int] = {}
         self.commands = []
         marks: list[str] = []
+        mtu: dict[str, int] = {}
         for command, status, _ in case.happened["setup"]:
             word = command.split()[0]
             if word == "sysctl":
@@ -81,6 +92,8 @@ class Replay:
                 sysctls[short] = int(value)
             elif word == "ipvsadm":
                 self.commands.append((command, status))
+            elif command.startswith("ip link set "):
+                mtu |= link_mtu(command)
             elif word in ("nft", "iptables", "ip6tables", "ip"):
                 marks.append(command)
             else:
@@ -96,6 +109,7 @@ class Replay:
             sysctls=sysctls,
             own=[a.split("/")[0] for a in own],
             marks="\n".join(marks),
+            mtu=mtu,
             start_jiffies=PROFILES_BOOT + phase,
         )
         for command, status in self.commands:
@@ -133,8 +147,6 @@ class Replay:
         answer = self.director.receive(data, at=at, via=via)
         if answer.verdict.name == "UNMODELLED":
             raise UnsupportedError(answer.reason)
-        if answer.verdict.name == "LOCAL" and not answer.departures and answer.reason == "other_protocol":
-            raise UnsupportedError("protocols that only the director's own stack answers")
         arrivals = []
         for departure in answer.departures:
             number = server_number(departure.to)
@@ -235,9 +247,16 @@ def blocks(lines: list[str]) -> list[str]:
 
 
 def without_random(data: bytes) -> bytes:
-    """The packet with the IP id (and header checksum) of an ICMP error that a director made itself zeroed."""
+    """The packet without what the kernel picks at random: the IP id (and so the header checksum) or flow label of what
+    a director made itself, an ICMP error or the header of a tunnel; the source port of GUE.
+    """
     headers = parse_headers(data)
-    if headers is None or headers.ttl != 64:
+    if headers is None:
+        return data
+    if headers.proto in (4, 47, 17) and data[12:16] == OWN_INSIDE:
+        gue = b"\0\0" if headers.proto == 17 and headers.sport else b""
+        return data[:4] + b"\0\0" + data[6:10] + b"\0\0" + data[12:20] + gue + data[20 + len(gue) :]
+    if headers.ttl != 64:
         return data
     if headers.version == 4 and headers.proto == 1:
         return data[:4] + b"\0\0" + data[6:10] + b"\0\0" + data[12:]

@@ -215,14 +215,14 @@ def test_a_packet_after_an_invalid_one_is_looked_at_afresh() -> None:
     assert director.receive(request()).reason == "new"
 
 
-def test_fragments_and_icmp_errors_say_that_they_are_not_modelled() -> None:
+def test_a_fragment_waits_for_the_rest() -> None:
     fragment = bytes(IP(src=CLIENT, dst=VIP, flags="MF") / TCP(sport=40001, dport=80))
+    assert Director(CONFIG).receive(fragment) == Answer(Verdict.LOCAL, "fragment_kept", None, ())
+
+
+def test_an_icmp_error_about_no_entry_stays_with_the_director() -> None:
     error = bytes(IP(src=CLIENT, dst=VIP) / ICMP(type=3, code=1) / IP(src=VIP, dst=CLIENT) / TCP(sport=80))
-    answers = [Director(CONFIG).receive(data) for data in (fragment, error)]
-    assert answers == [
-        Answer(Verdict.UNMODELLED, "fragment", None, ()),
-        Answer(Verdict.UNMODELLED, "icmp_error", None, ()),
-    ]
+    assert Director(CONFIG).receive(error) == Answer(Verdict.LOCAL, "icmp_unrelated", None, ())
 
 
 # Scapy packets

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 import lbsim
 from lbsim import ConfigError, Director, parse
 from lbsim.config import parse_command
-from lbsim.engine.records import CUT_HEADER, IN, NO_PORTS, OUT, REPLY, TCP, WHOLE
+from lbsim.engine.records import CUT_HEADER, ICMP_ERROR, IN, NO_PORTS, OUT, REPLY, TCP, WHOLE
 from lbsim.host import EngineHost
 from lbsim.model.config import DirectorConfig, TimedCommand
+from lbsim.model.quotes import QUOTE_TYPES, Quotes
 from lbsim.model.result import RESULT_COLUMNS, Result, ResultBlock
-from lbsim.model.trace import Flow, Trace
+from lbsim.model.trace import AddressTable, Flow, FlowTable, Trace
 from lbsim.model.verdict import Verdict, reason_of
 from lbsim.packet.build import build_packet
 from lbsim.packet.headers import parse as parse_headers
@@ -528,3 +529,39 @@ def test_a_list_of_blocks_is_the_trace(packets: int) -> None:
 
 def test_an_empty_list_of_blocks_is_an_empty_trace() -> None:
     assert len(simulate(parse(config_text(4, "rr")), [])) == 0
+
+
+# ICMP errors of a trace
+
+
+def test_errors_of_a_trace_travel_with_what_they_quote() -> None:
+    vip, client, router = (ip_address(a) for a in ("192.0.2.1", "203.0.113.1", "203.0.113.254"))
+    columns = Trace.empty_columns(4)
+    rows = [
+        {"src": 1, "dst": 0, "sport": 1000, "dport": 80, "proto": 6, "flags": 2, "length": 40},
+        {"src": 2, "dst": 0, "proto": 1, "shape": ICMP_ERROR, "length": 56},  # about an answer
+        {"src": 0, "dst": 1, "proto": 1, "shape": ICMP_ERROR, "length": 56, "direction": REPLY},  # about the request
+        {"src": 2, "dst": 0, "proto": 1, "shape": ICMP_ERROR, "length": 56},  # of which nothing is known
+    ]
+    for i, row in enumerate(rows):
+        for name, value in ({"ttl": 64, "time": i} | row).items():
+            columns[name][i] = value
+    words = {vip: [0, 0, 0, int(vip)], client: [0, 0, 0, int(client)]}
+    quotes = {
+        "row": [1, 2], "kind": [3, 3], "code": [1, 3], "family": [4, 4], "proto": [6, 6],
+        "src": [words[vip], words[client]],
+        "sport": [80, 1000], "dst": [words[client], words[vip]], "dport": [1000, 80], "shape": [0, 0],
+    }  # fmt: skip
+    trace = Trace(
+        columns, AddressTable([vip, client, router]), FlowTable([Flow(6, 1, 1000, 0, 80)]),
+        quotes=Quotes({name: np.array(quotes[name], dtype=kind.lstrip("4")) for name, kind in QUOTE_TYPES.items()}),
+    )  # fmt: skip
+    config = parse("-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.11:8080 -m")
+    result = simulate(config, trace)
+    assert [reason_of(code).name for code in result["reason"].tolist()] == [
+        "new", "icmp_to_dest", "icmp_to_client", "icmp_unrelated",
+    ]  # fmt: skip
+    assert result["new_dport"].tolist()[:2] == [8080, 8080]
+    assert result["new_sport"].tolist()[2] == 80
+    row = result.final.services[0]
+    assert (row.counters.in_packets, row.counters.out_packets) == (2, 1)

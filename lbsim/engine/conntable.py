@@ -18,7 +18,6 @@ from lbsim.engine.records import (
     CONTROLS,
     IN,
     INACTIVE,
-    LOCAL_NODE,
     MASQ,
     NO_OUTPUT,
     ONE_PACKET,
@@ -183,7 +182,7 @@ def bind(t: Tables, c: int, d: int, dport: int, marks: int) -> None:
     conn.state = 0
     conn.timeout = NEWBORN * t.director[0].hz
     conn.marks = marks | INACTIVE | (0 if dest.method == MASQ else NO_OUTPUT)
-    conn.method = LOCAL_NODE if t.addresses[dest.addr].local != 0 else dest.method
+    conn.method = dest.method
     conn.dest = d
     if marks & TEMPLATE != 0:
         dest.persist += 1

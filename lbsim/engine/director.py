@@ -4,8 +4,9 @@ A packet from a client (``request``): find its connection entry, else schedule i
 entry's state, forward it, re-arm the entry's timer. A packet from a real server (``reply``): find its entry, else
 let it pass untranslated. Before each packet the clock moves to its tick and timers that are due fire.
 
-Kernel counterpart: ip_vs_core.c. Modelled: TCP, UDP and SCTP over NAT, requests that arrive at the director, replies
-that it forwards. Not yet: ICMP errors, fragments, local clients and servers.
+Kernel counterpart: ip_vs_core.c. Modelled: TCP, UDP and SCTP with every forwarding method, requests that arrive at the
+director, replies that it forwards or sends itself, ICMP errors about both. Fragments come here reassembled
+(``lbsim.packet.fragments``). Not modelled: clients that run on the director.
 """
 
 from __future__ import annotations
@@ -21,8 +22,17 @@ from lbsim.engine.conntable import (
     put,
     sweep_removed,
 )
-from lbsim.engine.forwarding import decide, masquerade, unmasquerade
-from lbsim.engine.lanes import COMPILED, kernel, prefetch
+from lbsim.engine.forwarding import decide, stopped_back, told_length, transmit, unmasquerade
+from lbsim.engine.icmp import (
+    about_connection,
+    error_to_client,
+    error_to_dest,
+    quoted_entry,
+    swap_ends,
+    tunnel_error,
+    tunnelled_entry,
+)
+from lbsim.engine.lanes import COMPILED, kernel, prefetch, seldom
 from lbsim.engine.persistence import schedule_persistent
 from lbsim.engine.reasons import (
     DEST_REMOVED,
@@ -33,11 +43,14 @@ from lbsim.engine.reasons import (
     FTP_DATA_SOURCE,
     FTP_NO_DEST,
     HEADER_CUT,
-    ICMP_SEEN,
+    ICMP_CHECKSUM,
+    ICMP_UNRELATED,
     INVALID_IP,
     IPVS_OFF,
     KNOWN,
     LOCAL,
+    LOCAL_DEST,
+    MARTIAN_SOURCE,
     NEW,
     NO_CONNECTION,
     NO_DEST,
@@ -54,6 +67,7 @@ from lbsim.engine.reasons import (
     RESCHEDULED,
     ROUTE,
     SERVER_REFUSED,
+    STRAIGHT_REPLY,
     TEMPLATE_ANSWERED,
     TTL_EXCEEDED,
     UNMODELLED,
@@ -66,8 +80,10 @@ from lbsim.engine.records import (
     CUT_HEADER,
     ESP,
     FRAGMENT,
+    ICMP_ERROR,
     IN,
     IPV4,
+    MARTIAN,
     MASQ,
     NO_PORTS,
     ONE_PACKET,
@@ -75,6 +91,7 @@ from lbsim.engine.records import (
     REPLY,
     RST,
     SCTP,
+    STRAIGHT,
     SYN,
     TCP,
     TEMPLATE,
@@ -145,26 +162,70 @@ def receive(t: Tables, p: Packet, v: Outcome) -> None:
     if p.tick > t.director[0].now:
         advance(t, p.tick)
     if p.shape > NO_PORTS:
-        set_aside(p, v)
+        set_aside(t, p, v)
     elif p.direction == IN:
         request(t, p, v)
         if v.verdict == FORWARD:
+            flow = t.flows[p.flow]
+            flow.addr = v.new_dst if v.method == MASQ else STRAIGHT
+            flow.port = v.new_dport
+        elif v.reason == LOCAL_DEST:
             flow = t.flows[p.flow]
             flow.addr = v.new_dst
             flow.port = v.new_dport
     else:
         if p.direction == REPLY:
-            p.src = t.flows[p.flow].addr
-            p.sport = t.flows[p.flow].port
-        if p.src == 0:
-            decide(v, NONE, NO_RESPONDER, 0)
-        else:
+            answer_of_flow(t, p)
+        if p.src > 0:
             reply(t, p, v)
+        else:
+            unsent(t, p, v)
 
 
 @kernel
-def set_aside(p: Packet, v: Outcome) -> None:
-    """The verdict for a packet that the IP layer drops, or whose handling is not modelled.
+def answer_of_flow(t: Tables, p: Packet) -> None:
+    """Let the packet come from whoever got the flow's last IN packet.
+
+    Source
+    ------
+    lbsim's own: the responder is simulated.
+    """
+    flow = t.flows[p.flow]
+    p.src = flow.addr
+    p.sport = flow.port
+
+
+@seldom
+def error_of_flow(t: Tables, p: Packet) -> None:
+    """Let the ICMP error come from whoever got the flow's last IN packet, and be about what that got.
+
+    Source
+    ------
+    lbsim's own: the responder is simulated, so the trace has the virtual end in its place.
+    """
+    answer_of_flow(t, p)
+    if p.quote != 0 and p.src > 0:
+        t.quotes[p.quote].dst = p.src
+        t.quotes[p.quote].dport = p.sport
+    p.sport = 0
+
+
+@seldom
+def unsent(t: Tables, p: Packet, v: Outcome) -> None:
+    """The verdict for an answer that the director never has: nobody sends it, or it goes straight to the client.
+
+    Source
+    ------
+    facts: packet-path.md sections 13.3 to 13.5.
+    """
+    decide(v, NONE, NO_RESPONDER if p.src == 0 else STRAIGHT_REPLY, 0)
+    p.src = 0
+    p.sport = 0
+
+
+@seldom
+def set_aside(t: Tables, p: Packet, v: Outcome) -> None:
+    """The verdict for a packet that is no plain one: an ICMP error, a fragment, or what the IP layer drops.
 
     Source
     ------
@@ -172,10 +233,135 @@ def set_aside(p: Packet, v: Outcome) -> None:
     """
     if p.shape == BAD_IP_HEADER:
         decide(v, DROP, INVALID_IP, 0)
+    elif p.shape == MARTIAN:
+        decide(v, DROP, MARTIAN_SOURCE, 0)
     elif p.shape == FRAGMENT:
         decide(v, UNMODELLED, FRAGMENT_SEEN, 0)
     else:
-        decide(v, UNMODELLED, ICMP_SEEN, 0)
+        if p.direction == REPLY:
+            error_of_flow(t, p)
+        if p.src > 0:
+            icmp_error(t, p, v)
+        else:
+            unsent(t, p, v)
+
+
+@seldom
+def icmp_error(t: Tables, p: Packet, v: Outcome) -> None:
+    """An ICMP error about another packet.
+
+    Source
+    ------
+    facts: packet-path.md sections 12 and 14; ip_vs_core.c ip_vs_in_icmp(), ip_vs_out_icmp(), 6.1 and 6.12.
+    """
+    director = t.director[0]
+    target = t.addresses[p.dst]
+    here = target.local == 1 or (target.local != 0 and p.mark != 0)
+    if not here and stopped_back(t, p, v):
+        return
+    if (director.services_v4 if target.family == IPV4 else director.services_v6) == 0:
+        decide(v, LOCAL if here else ROUTE, IPVS_OFF if here else NOT_BALANCED, 0)
+        return
+    decide(v, LOCAL if here else ROUTE, ICMP_UNRELATED if here else NO_CONNECTION, 0)
+    q = t.quotes[p.quote]
+    if p.quote == 0 or not about_connection(q):
+        return
+    if q.outer != 0:
+        c = tunnelled_entry(t, p) if here else 0
+        if c != 0:
+            error_of_tunnel(t, p, t.conns[c], v)
+        return
+    c = quoted_entry(t, p, False)
+    if c != 0:
+        error_inward(t, p, t.conns[c], v)
+    elif director.schedule_icmp != 0 and open_for_error(t, p, v):
+        return
+    elif not here:
+        c = quoted_entry(t, p, True)
+        if c != 0:
+            error_outward(t, p, t.conns[c], v)
+
+
+@seldom
+def error_inward(t: Tables, p: Packet, conn: Conn, v: Outcome) -> None:
+    """An ICMP error about an answer of the entry.
+
+    Source
+    ------
+    facts: packet-path.md section 14; ip_vs_core.c ip_vs_in_icmp(), 6.1 and 6.12.
+    """
+    if conn.method == MASQ and t.quotes[p.quote].wrong != 0:
+        decide(v, DROP, ICMP_CHECKSUM, conn.dest)
+        return
+    count_in(t, conn.dest, p.length)
+    error_to_dest(t, p, conn, v)
+
+
+@seldom
+def error_outward(t: Tables, p: Packet, conn: Conn, v: Outcome) -> None:
+    """An ICMP error about a client's packet of the entry.
+
+    Source
+    ------
+    facts: packet-path.md section 14; ip_vs_core.c handle_response_icmp(), 6.1 and 6.12.
+    """
+    if t.quotes[p.quote].wrong != 0:
+        decide(v, DROP, ICMP_CHECKSUM, conn.dest)
+        return
+    error_to_client(p, conn, v)
+    count_out(t, conn.dest, p.length)
+
+
+@seldom
+def error_of_tunnel(t: Tables, p: Packet, conn: Conn, v: Outcome) -> None:
+    """An ICMP error about a packet in which one of the entry went.
+
+    What the client is told counts twice: as what is passed on, and as an error that the director makes.
+
+    Source
+    ------
+    facts: packet-path.md section 14; ip_vs_core.c ip_vs_in_icmp(), 6.1 and 6.12.
+    """
+    q = t.quotes[p.quote]
+    if q.wrong != 0:
+        decide(v, DROP, ICMP_CHECKSUM, conn.dest)
+        return
+    tunnel_error(t, q, conn, v)
+    if v.verdict == FORWARD:
+        count_out(t, conn.dest, q.length)
+        count_out(t, conn.dest, told_length(t, p.dst, q.length))
+
+
+@seldom
+def open_for_error(t: Tables, p: Packet, v: Outcome) -> bool:
+    """Whether an ICMP error without entry (schedule_icmp) got a verdict: a new entry or none at all.
+
+    The entry has no state and stays for 3 s.
+
+    Source
+    ------
+    facts: packet-path.md sections 4.1 to 4.3, 5.1 and 14; ip_vs_core.c ip_vs_try_to_schedule(), 6.1 and 6.12.
+    """
+    q = t.quotes[p.quote]
+    swap_ends(p, q)
+    s = find_service(t, p.proto, p.dst, p.dport, p.mark)
+    c = 0
+    if s != 0:
+        if t.director[0].drop_packet == DEFENCE_ON and to_drop(t):
+            decide(v, DROP, DROP_PACKET, 0)
+        elif p.sport != FTP_DATA:
+            c = open_entry(t, s, p)
+            if c == 0 and (t.services[s].port != FTP or p.dport == FTP):
+                decide(v, DROP, NO_DEST_UNTOLD, 0)
+    swap_ends(p, q)
+    if c == 0:
+        return v.verdict == DROP
+    error_inward(t, p, t.conns[c], v)
+    if t.conns[c].marks & ONE_PACKET == 0:
+        put(t, c)
+    else:
+        expire(t, c)
+    return True
 
 
 @kernel
@@ -211,7 +397,9 @@ def request(t: Tables, p: Packet, v: Outcome) -> None:
     count_in(t, conn.dest, p.length)
     if p.shape == WHOLE:
         step_state(t, c, p, IN)
-    masquerade(p, conn, reason, v)
+    transmit(t, p, conn, reason, v)
+    if v.verdict == REJECT and conn.method != MASQ and conn.marks & ONE_PACKET == 0:
+        count_out(t, conn.dest, told_length(t, p.dst, p.length))
     if conn.marks & ONE_PACKET == 0:
         put(t, c)
     else:
@@ -285,7 +473,7 @@ def request_of_ipsec(t: Tables, p: Packet, v: Outcome) -> None:
         decide(v, LOCAL, NO_IKE, 0)
         return
     count_in(t, t.conns[c].dest, p.length)
-    masquerade(p, t.conns[c], KNOWN, v)
+    transmit(t, p, t.conns[c], KNOWN, v)
     put(t, c)
 
 
@@ -333,14 +521,35 @@ def try_schedule(t: Tables, p: Packet, v: Outcome) -> int:
     if p.sport == FTP_DATA:
         decide(v, LOCAL, FTP_DATA_SOURCE, 0)
         return 0
-    service = t.services[s]
-    marks = ONE_PACKET if service.one_packet != 0 and p.proto == UDP else 0
-    c = schedule_persistent(t, s, p, marks) if service.persistent != 0 else schedule_once(t, s, p, marks)
-    if c == 0:
-        return leave(t, s, p, marks, v)
-    t.services[s].conns += 1
-    t.dests[t.conns[c].dest].conns += 1
+    c = open_entry(t, s, p)
+    return c if c != 0 else leave(t, s, p, marks_of(t, s, p), v)
+
+
+@kernel
+def open_entry(t: Tables, s: int, p: Packet) -> int:
+    """A new entry for the packet to service ``s``, counted; 0 if there is no destination.
+
+    Source
+    ------
+    facts: packet-path.md section 4.2; ip_vs_core.c ip_vs_schedule(), 6.1 and 6.12.
+    """
+    marks = marks_of(t, s, p)
+    c = schedule_persistent(t, s, p, marks) if t.services[s].persistent != 0 else schedule_once(t, s, p, marks)
+    if c != 0:
+        t.services[s].conns += 1
+        t.dests[t.conns[c].dest].conns += 1
     return c
+
+
+@kernel
+def marks_of(t: Tables, s: int, p: Packet) -> int:
+    """The marks that an entry of the service has from the beginning.
+
+    Source
+    ------
+    facts: packet-path.md section 4.2; ip_vs_core.c ip_vs_schedule().
+    """
+    return ONE_PACKET if t.services[s].one_packet != 0 and p.proto == UDP else 0
 
 
 @kernel
@@ -443,10 +652,40 @@ def reply(t: Tables, p: Packet, v: Outcome) -> None:
     ------
     facts: packet-path.md section 12; ip_vs_core.c ip_vs_out(), handle_response(), 6.1 and 6.12.
     """
-    director = t.director[0]
+    if p.length > t.director[0].plain_length and stopped_back(t, p, v):
+        return
     if p.ttl <= 1:
         decide(v, REJECT, TTL_EXCEEDED, 0)
         return
+    answer(t, p, v)
+
+
+@seldom
+def answer_itself(t: Tables, p: Packet, v: Outcome) -> None:
+    """A packet that the director itself sends: an answer of one of its sockets, or an ICMP error in place of it.
+
+    Source
+    ------
+    facts: packet-path.md sections 14 and 15; ip_vs_core.c ip_vs_out(), hook LOCAL_OUT, 6.1 and 6.12.
+    """
+    if p.shape != ICMP_ERROR:
+        answer(t, p, v)
+        return
+    decide(v, ROUTE, NO_CONNECTION, 0)
+    c = quoted_entry(t, p, True)
+    if c != 0:
+        error_outward(t, p, t.conns[c], v)
+
+
+@kernel
+def answer(t: Tables, p: Packet, v: Outcome) -> None:
+    """A packet from a real server that the director forwards, or from a socket of the director itself.
+
+    Source
+    ------
+    facts: packet-path.md sections 12 and 15; ip_vs_core.c ip_vs_out(), handle_response(), 6.1 and 6.12.
+    """
+    director = t.director[0]
     hooked = director.services_v4 if t.addresses[p.src].family == IPV4 else director.services_v6
     if hooked == 0 or (p.proto != TCP and p.proto != UDP and p.proto != SCTP):
         if hooked != 0 and (p.proto == AH or p.proto == ESP):

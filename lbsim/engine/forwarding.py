@@ -1,18 +1,53 @@
-"""Forwarding as header changes: what the packet looks like when it leaves.
+"""How packets leave: which way, with which headers, and what keeps them from it.
 
-Kernel counterpart: ip_vs_xmit.c (requests), ip_vs_core.c handle_response() (replies). Only addresses and ports are
-decided here; bytes and checksums are the business of ``lbsim.packet``.
+Kernel counterpart: ip_vs_xmit.c (requests), ip_vs_core.c handle_response() (replies), ip_forward.c. Only addresses
+and ports are decided here; bytes, checksums and the headers of tunnels are the business of ``lbsim.packet``.
 
-Modelled: masquerading (NAT). Not yet: direct routing, tunnels, local destinations (said by their verdict), MTU.
+A packet over NAT that is no longer than ``Director.plain_length`` needs no second look at its way, which is why most
+packets only come to :func:`masquerade` and :func:`unmasquerade`.
 """
 
 from __future__ import annotations
 
-from lbsim.engine.lanes import kernel
-from lbsim.engine.reasons import DROP, FORWARD, HEADER_CUT, METHOD_SEEN, REJECT, TRANSLATED, TTL_EXCEEDED, UNMODELLED
-from lbsim.engine.records import MASQ, WHOLE, Conn, Outcome, Packet
+from lbsim.engine.lanes import kernel, seldom
+from lbsim.engine.reasons import (
+    DROP,
+    FORWARD,
+    HEADER_CUT,
+    LOCAL,
+    LOCAL_DEST,
+    MTU_EXCEEDED,
+    NO_ROUTE,
+    REJECT,
+    TOO_NARROW,
+    TRANSLATED,
+    TTL_EXCEEDED,
+    WRONG_WAY,
+)
+from lbsim.engine.records import (
+    BYPASS,
+    GRE,
+    GUE,
+    ICMP_ERROR,
+    IPV4,
+    MASQ,
+    TUN_CSUM,
+    TUNNEL,
+    WHOLE,
+    Conn,
+    Outcome,
+    Packet,
+    Tables,
+)
 
-__all__ = ["decide", "masquerade", "unmasquerade"]
+__all__ = ["decide", "masquerade", "overhead", "path_limit", "stopped_back", "told_length", "transmit", "unmasquerade"]
+
+LEAST_V4 = 68  # bytes that every IPv4 link carries
+LEAST_V6 = 1280
+QUOTING_V4 = 576  # bytes of the longest ICMP error, and 28 of them are its headers
+QUOTING_V6 = 1280  # likewise, and 48
+LOOPBACK_NET = 0x7F000000
+ENDLESS = 1 << 30
 
 
 @kernel
@@ -26,10 +61,25 @@ def decide(v: Outcome, verdict: int, reason: int, dest: int) -> None:
     v.verdict = verdict
     v.reason = reason
     v.dest = dest
+    v.method = MASQ
     v.new_src = 0
     v.new_sport = 0
     v.new_dst = 0
     v.new_dport = 0
+
+
+@kernel
+def transmit(t: Tables, p: Packet, conn: Conn, reason: int, v: Outcome) -> None:
+    """Send a client's packet to the entry's destination, the way that the entry says.
+
+    Source
+    ------
+    facts: packet-path.md section 13.1; ip_vs_conn.c ip_vs_bind_xmit(), 6.1 and 6.12.
+    """
+    if conn.method == MASQ and p.length <= t.director[0].plain_length:
+        masquerade(p, conn, reason, v)
+    else:
+        send(t, p, conn, reason, v)
 
 
 @kernel
@@ -42,9 +92,7 @@ def masquerade(p: Packet, conn: Conn, reason: int, v: Outcome) -> None:
     ------
     facts: packet-path.md sections 4.4, 13.1 and 13.2; ip_vs_xmit.c ip_vs_nat_xmit(), 6.1 and 6.12.
     """
-    if conn.method != MASQ:
-        decide(v, UNMODELLED, METHOD_SEEN, conn.dest)
-    elif p.ttl <= 1:
+    if p.ttl <= 1:
         decide(v, REJECT, TTL_EXCEEDED, conn.dest)
     elif p.shape != WHOLE:
         decide(v, DROP, HEADER_CUT, conn.dest)
@@ -52,15 +100,177 @@ def masquerade(p: Packet, conn: Conn, reason: int, v: Outcome) -> None:
         v.verdict = FORWARD
         v.reason = reason
         v.dest = conn.dest
+        v.method = MASQ
         v.new_src = p.src
         v.new_sport = p.sport
         v.new_dst = conn.daddr
         v.new_dport = conn.dport
 
 
+@seldom
+def send(t: Tables, p: Packet, conn: Conn, reason: int, v: Outcome) -> None:
+    """Send a client's packet that is not over NAT, or whose way must be looked at.
+
+    With direct routing and tunnels the packet keeps its header, however little of it there is.
+
+    Source
+    ------
+    facts: packet-path.md sections 13.1 to 13.5; ip_vs_xmit.c ip_vs_dr_xmit(), ip_vs_tunnel_xmit(),
+    ip_vs_bypass_xmit() and the same with _v6, 6.1 and 6.12.
+    """
+    target = p.dst if conn.method == BYPASS else conn.daddr
+    if t.addresses[target].local == 1:
+        deliver(t, p, conn, v)
+    elif not stopped(t, p, conn, target, v):
+        if conn.method == MASQ:
+            masquerade(p, conn, reason, v)
+        else:
+            keep_header(p, conn, FORWARD, reason, v)
+
+
+@kernel
+def keep_header(p: Packet, conn: Conn, verdict: int, reason: int, v: Outcome) -> None:
+    """Let a client's packet go on with the header that it has.
+
+    Source
+    ------
+    facts: packet-path.md sections 13.3 to 13.5; ip_vs_xmit.c ip_vs_dr_xmit(), ip_vs_tunnel_xmit(), ip_vs_null_xmit().
+    """
+    v.verdict = verdict
+    v.reason = reason
+    v.dest = conn.dest
+    v.method = conn.method
+    v.new_src = p.src
+    v.new_sport = p.sport
+    v.new_dst = p.dst
+    v.new_dport = p.dport
+
+
+@seldom
+def deliver(t: Tables, p: Packet, conn: Conn, v: Outcome) -> None:
+    """Hand a client's packet to a socket of the director: the entry's destination is an address of its own.
+
+    The TTL does not matter. Only packets over NAT change. 127.0.0.0/8 cannot be reached from outside that way.
+
+    Source
+    ------
+    facts: packet-path.md sections 13.1, 13.2 and 15; ip_vs_xmit.c crosses_local_route_boundary(), ip_vs_nat_xmit().
+    """
+    if conn.method == BYPASS or (conn.method == MASQ and loopback(t, conn.daddr)):
+        decide(v, DROP, WRONG_WAY, conn.dest)
+    elif conn.method != MASQ:
+        keep_header(p, conn, LOCAL, LOCAL_DEST, v)
+    elif p.shape != WHOLE:
+        decide(v, DROP, HEADER_CUT, conn.dest)
+    else:
+        keep_header(p, conn, LOCAL, LOCAL_DEST, v)
+        v.new_dst = conn.daddr
+        v.new_dport = conn.dport
+
+
+@kernel
+def loopback(t: Tables, a: int) -> bool:
+    """Whether it is an address of the loopback device: 127.0.0.0/8 or ::1.
+
+    Source
+    ------
+    facts: packet-path.md sections 13.1 and 15; ip_vs_xmit.c ip_vs_nat_xmit(), ip_vs_nat_xmit_v6().
+    """
+    row = t.addresses[a]
+    if row.family == IPV4:
+        return row.word3 & 0xFF000000 == LOOPBACK_NET
+    return row.word0 == 0 and row.word1 == 0 and row.word2 == 0 and row.word3 == 1
+
+
+@seldom
+def stopped(t: Tables, p: Packet, conn: Conn, target: int, v: Outcome) -> bool:
+    """Whether something keeps a client's packet from going to ``target``; then its verdict is written.
+
+    Source
+    ------
+    facts: packet-path.md sections 13.1 and 13.4; ip_vs_xmit.c __ip_vs_get_out_rt(), decrement_ttl(),
+    ensure_mtu_is_adequate(), 6.1 and 6.12.
+    """
+    limit = path_limit(t, target, conn.dest if conn.method == TUNNEL else 0)
+    least = LEAST_V4 if t.addresses[target].family == IPV4 else LEAST_V6
+    if t.addresses[target].no_route != 0:
+        decide(v, REJECT, NO_ROUTE, conn.dest)
+    elif p.ttl <= 1:
+        decide(v, REJECT, TTL_EXCEEDED, conn.dest)
+    elif conn.method == TUNNEL and limit < least:
+        decide(v, DROP, TOO_NARROW, conn.dest)
+    elif p.length > limit and must_fit(t, p, conn.method):
+        decide(v, REJECT, MTU_EXCEEDED, conn.dest)
+    else:
+        return False
+    v.method = conn.method
+    return True
+
+
+@kernel
+def must_fit(t: Tables, p: Packet, method: int) -> bool:
+    """Whether a client's packet that is too large for its way is refused: else it is sent in fragments.
+
+    Source
+    ------
+    facts: packet-path.md sections 13.1 and 13.4; ip_vs_xmit.c ensure_mtu_is_adequate(), 6.1 and 6.12.
+    """
+    if t.addresses[p.dst].family == IPV4 and (
+        p.shape == ICMP_ERROR or (method == TUNNEL and t.director[0].pmtu_disc == 0)
+    ):
+        return False
+    return p.may_split == 0
+
+
+@seldom
+def path_limit(t: Tables, target: int, tunnel: int) -> int:
+    """The longest packet that fits onto the route to ``target``, inside the tunnel of destination ``tunnel`` (0: none).
+
+    Source
+    ------
+    facts: packet-path.md sections 13.1 and 13.4; ip_vs_xmit.c __ip_vs_get_out_rt(), 6.1 and 6.12.
+    """
+    mtu = t.addresses[target].mtu
+    if mtu == 0:
+        return ENDLESS
+    return mtu - (overhead(t, tunnel) if tunnel != 0 else 0)
+
+
+@seldom
+def overhead(t: Tables, d: int) -> int:
+    """Bytes that the tunnel to destination ``d`` puts in front of a packet.
+
+    Source
+    ------
+    facts: packet-path.md section 13.4; ip_vs_xmit.c ip_vs_tunnel_xmit(), ip_vs_tunnel_xmit_v6(), 6.1 and 6.12.
+    """
+    dest = t.dests[d]
+    outer = 20 if t.addresses[dest.addr].family == IPV4 else 40
+    if dest.tun_type == GUE:
+        return outer + 12
+    if dest.tun_type == GRE:
+        return outer + (8 if dest.tun_flags & TUN_CSUM != 0 else 4)
+    return outer
+
+
+@seldom
+def told_length(t: Tables, target: int, length: int) -> int:
+    """Bytes of the ICMP error about a packet to ``target`` of that length.
+
+    Source
+    ------
+    facts: packet-path.md sections 13.1 and 14; icmp.c icmp_send(), ip6_icmp.c icmp6_send().
+    """
+    if t.addresses[target].family == IPV4:
+        return min(28 + length, QUOTING_V4)
+    return min(48 + length, QUOTING_V6)
+
+
 @kernel
 def unmasquerade(p: Packet, conn: Conn, v: Outcome) -> None:
     """Send a real server's packet to the client: the destination end becomes the virtual end.
+
+    An answer that is not over NAT has the virtual end already.
 
     Source
     ------
@@ -69,7 +279,28 @@ def unmasquerade(p: Packet, conn: Conn, v: Outcome) -> None:
     v.verdict = FORWARD
     v.reason = TRANSLATED
     v.dest = conn.dest
+    v.method = conn.method
     v.new_src = conn.vaddr
     v.new_sport = conn.vport
     v.new_dst = p.dst
     v.new_dport = p.dport
+
+
+@seldom
+def stopped_back(t: Tables, p: Packet, v: Outcome) -> bool:
+    """Whether the director as a router cannot forward a real server's packet; then its verdict is written.
+
+    Source
+    ------
+    facts: packet-path.md section 12; ip_forward.c ip_forward(), ip6_output.c ip6_forward(), 6.1 and 6.12.
+    """
+    route = t.addresses[p.dst]
+    if route.no_route != 0:
+        decide(v, REJECT, NO_ROUTE, 0)
+    elif p.ttl <= 1:
+        decide(v, REJECT, TTL_EXCEEDED, 0)
+    elif p.length > path_limit(t, p.dst, 0) and p.may_split == 0:
+        decide(v, REJECT, MTU_EXCEEDED, 0)
+    else:
+        return False
+    return True

@@ -43,6 +43,7 @@ NO_PORTS = 2  # not even the ports
 FRAGMENT = 3  # part of a fragmented datagram
 ICMP_ERROR = 4  # an ICMP error about another packet
 BAD_IP_HEADER = 5  # not a valid IP packet: the IP layer drops it
+MARTIAN = 6  # from an address that nobody else can have: the IP layer drops it
 
 # TCP flags
 FIN = 1
@@ -83,6 +84,9 @@ CONTROLS = 32  # is the controlling entry of others: Link.controls > 0
 
 # State of a template: an entry that it controls was seen to be answered
 ASSURED = 1
+
+# Flow.addr of those whose answers go straight from the destination to the client
+STRAIGHT = -1
 
 # Address families
 IPV4 = 4
@@ -138,6 +142,7 @@ class Director:
     nat_icmp_send: i4 = 0
     ignore_tunneled: i4 = 0
     pmtu_disc: i4 = 1
+    plain_length: i8 = 0  # over NAT, packets up to this length may leave unasked: no route is narrower, none is missing
     lblc_expiration: i4 = 86400  # seconds
     lblcr_expiration: i4 = 86400
     # Switches of the profile; 0 is how current kernels do it, see profile.py
@@ -159,6 +164,8 @@ class AddressRow:
     word2: u4 = 0
     word3: u4 = 0
     fold: u4 = 0  # xor of the words: what hashing schedulers start from
+    no_route: i1 = 0  # 1: packets to it have nowhere to go
+    mtu: i4 = 0  # of the route to it; 0: no limit is known
     local: i1 = 0  # 1: an address of the director (it is or was a service's); 2: only routing delivers it there
     next_same_hash: i4 = 0
 
@@ -309,7 +316,7 @@ class Timer:
 class Flow:
     """Who answers in a flow of the trace: the end that got its last IN packet."""
 
-    addr: i4 = 0
+    addr: i4 = 0  # STRAIGHT: the answers go past the director
     port: u2 = 0
 
 
@@ -330,11 +337,35 @@ class Packet:
     dport: i4 = 0
     length: i4 = 0
     mark: i8 = 0  # netfilter's mark when IPVS sees the packet, unsigned 32-bit
+    may_split: i1 = 0  # 1: IPv4 without "don't fragment", IPv6 that came in fragments
+    quote: i4 = 0  # ICMP errors: row of the quoted packet; 0: there is none, or it cannot be read
+
+
+@dataclass(slots=True, eq=False)
+class Quote:
+    """What an ICMP error quotes: the packet that it is about, as that was on its way."""
+
+    proto: i2 = 0
+    src: i4 = 0
+    sport: i4 = 0
+    dst: i4 = 0
+    dport: i4 = 0
+    shape: i1 = 0  # NO_PORTS: without ports; FRAGMENT: not the first one
+    wrong: i1 = 0  # 1: the checksum of the ICMP message is wrong
+    outer: i4 = 0  # of an error about a tunnel's packet, to whom that went: the quoted packet is the one inside; else 0
+    limit: i4 = 0  # the MTU that such an error tells; 0: it is about something else
+    may_split: i1 = 0  # likewise: the packet inside may be sent in fragments
+    length: i4 = 0  # likewise: bytes that are quoted of it
 
 
 @dataclass(slots=True, eq=False)
 class Outcome:
-    """What became of one packet. The new header fields are 0 unless it was forwarded.
+    """What became of one packet. The new header fields are 0 unless it was forwarded, or delivered to
+    a local destination.
+
+    Of a forwarded ICMP error the new port that is not 0, and its address, are those of an end of the quoted packet;
+    the quoted packet's other end stays. One that the director makes of an error about a tunnel has the MTU that it
+    tells as ``new_dport``.
 
     With direct routing and tunnels they are those that the packet had: it goes to the destination as it is, or inside
     another packet.
@@ -397,6 +428,7 @@ class Tables:
     links: list[Link]
     timers: list[Timer]
     flows: list[Flow]
+    quotes: list[Quote]
     cached: list[CachedAddress]
     members: list[Member]
     address_heads: list[int]  # bucket -> newest address

@@ -8,14 +8,19 @@ from ipaddress import ip_address
 from lbsim.engine.records import TCP, UDP
 from lbsim.kernel.job import CLIENT
 from lbsim.model.verdict import Rewrite
-from lbsim.packet.headers import parse
+from lbsim.packet.headers import ICMP, ICMPV6, parse
 from lbsim.packet.rewrite import rewrite
 
 __all__ = ["Responders", "sent_by"]
 
+UNKNOWN = "r:?"  # no known server
+
 
 class Responders:
-    """Flow -> the server that got its last request: on which wire it is, and the end that the request was sent to."""
+    """Flow -> the server that got its last request: on which wire it is, and the end that the request was sent to.
+
+    A server that got it with direct routing answers the client itself: the director never has that.
+    """
 
     def __init__(self) -> None:
         self._last: dict[int, tuple[str, bytes, int]] = {}
@@ -23,8 +28,13 @@ class Responders:
     def note(self, flow: int, arrivals: Iterable[tuple[str, bytes]]) -> None:
         """Note where a client's packet arrived: (place, bytes) of everything that left the director because of it."""
         for where, content in arrivals:
-            if where != CLIENT and (headers := parse(content)):
+            headers = parse(content)
+            if where == CLIENT or headers is None or headers.proto in (ICMP, ICMPV6):
+                continue
+            if where in (f"r:{ip_address(headers.dst)}", UNKNOWN):
                 self._last[flow] = where, headers.dst, headers.dport
+            else:
+                self._last.pop(flow, None)
 
     def answer(self, flow: int, reply: bytes) -> tuple[str, bytes] | None:
         """The wire and the bytes of the flow's next reply; None if nobody is there to send it."""

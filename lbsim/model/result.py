@@ -43,6 +43,7 @@ __all__ = [
     "Series",
     "ServiceRow",
     "Sink",
+    "Ways",
 ]
 
 FORMAT = "lbsim-result/1"
@@ -61,7 +62,8 @@ RESULT_COLUMNS: Mapping[str, str] = {
     "verdict": "i1",  # model.verdict.Verdict
     "reason": "i2",  # model.verdict.Reason.code
     "dest": "i4",  # index into Result.destinations, or -1
-    "new_src": "i4",  # after the director, if the verdict is FORWARD; else -1
+    "new_src": "i4",  # after the director, if the verdict is FORWARD (or LOCAL for local_dest); else -1;
+    #                   with direct routing and inside a tunnel as before
     "new_sport": "i4",
     "new_dst": "i4",
     "new_dport": "i4",
@@ -199,6 +201,26 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
+class Ways:
+    """How a block's packets left, of a run in which not all go over NAT.
+
+    Attributes
+    ----------
+    method : of each packet, as ``engine.records`` numbers them.
+    addr, port, tun_type, tun_port, tun_flags, keep_df : of each destination that ``dest`` indexes: where it is, and how
+        packets for it are wrapped. ``addr`` indexes the block's addresses.
+    """
+
+    method: IntColumn
+    addr: IntColumn
+    port: IntColumn
+    tun_type: IntColumn
+    tun_port: IntColumn
+    tun_flags: IntColumn
+    keep_df: int
+
+
+@dataclass(frozen=True, slots=True)
 class ResultBlock:
     """What a run answered to one block of its trace, while it goes on.
 
@@ -209,12 +231,14 @@ class ResultBlock:
         are there never change. Likewise:
     destinations : (service, destination) names that ``dest`` indexes.
     provenance : that of the result.
+    ways : None if all packets of the block went over NAT.
     """
 
     columns: Mapping[str, IntColumn]
     addresses: AddressTable
     destinations: Sequence[tuple[str, str]]
     provenance: Provenance
+    ways: Ways | None = None
 
     def __len__(self) -> int:
         return len(self.columns["time"])

@@ -96,6 +96,24 @@ REASONS: tuple[Reason, ...] = (
         "ip_vs_core.c handle_response()",
     ),
     Reason(
+        code.ICMP_TO_DEST, "icmp_to_dest", Verdict.FORWARD,
+        "An ICMP error (IPv4: unreachable, source quench, time exceeded; ICMPv6: any) about an answer of an "
+        "entry: it goes to the entry's destination, over NAT with the destination end in the quoted packet, too. "
+        "With schedule_icmp the entry may be a new one.",
+        "ip_vs_core.c ip_vs_in_icmp()",
+    ),
+    Reason(
+        code.ICMP_TO_CLIENT, "icmp_to_client", Verdict.FORWARD,
+        "An ICMP error about a client's packet of an entry: it goes to the client, from the virtual address, with "
+        "the virtual end in the quoted packet.",
+        "ip_vs_core.c handle_response_icmp()",
+    ),
+    Reason(
+        code.TUNNEL_ERROR, "tunnel_error", Verdict.FORWARD,
+        "An ICMP error about a tunnel's packet: the director sends the client one about its packet inside.",
+        "ip_vs_core.c ip_vs_in_icmp()",
+    ),
+    Reason(
         code.DEST_REMOVED, "dest_removed", Verdict.DROP,
         "From a client: an entry matched, but its destination was removed and expire_nodest_conn is 0. The entry's "
         "timer is not refreshed, nothing is counted.",
@@ -125,6 +143,35 @@ REASONS: tuple[Reason, ...] = (
         "ip_vs_core.c ip_vs_leave(); icmp.c icmp_send()",
     ),
     Reason(
+        code.WRONG_WAY, "wrong_way", Verdict.DROP,
+        "From a client: the entry's destination is in 127.0.0.0/8 (or ::1) and over NAT, which cannot be reached "
+        "from outside.",
+        "ip_vs_xmit.c ip_vs_nat_xmit()",
+    ),
+    Reason(
+        code.ICMP_CHECKSUM, "icmp_checksum", Verdict.DROP,
+        "An ICMP error about a packet of an entry, and its own checksum is wrong.",
+        "ip_vs_core.c ip_vs_in_icmp(), handle_response_icmp()",
+    ),
+    Reason(
+        code.TOO_NARROW, "too_narrow", Verdict.DROP,
+        "From a client: what the route leaves for packets inside the tunnel is less than every link carries (IPv4 "
+        "68 bytes, IPv6 1280).",
+        "ip_vs_xmit.c __ip_vs_get_out_rt()",
+    ),
+    Reason(
+        code.MARTIAN_SOURCE, "martian_source", Verdict.DROP,
+        "From an address that only the director itself has, or one of the loopback device: the IP layer drops it, "
+        "unless accept_local is on.",
+        "fib_frontend.c fib_validate_source()",
+    ),
+    Reason(
+        code.TUNNEL_NOTED, "tunnel_noted", Verdict.DROP,
+        "An ICMP error about a tunnel's packet that was too large: the route's MTU is noted. The client is not "
+        "told, as its packets may be sent in fragments.",
+        "ip_vs_core.c ip_vs_in_icmp()",
+    ),
+    Reason(
         code.NO_DEST, "no_dest", Verdict.REJECT,
         "From a client: a service matched, but its scheduler has no usable destination. Answered with port "
         "unreachable, also for TCP.",
@@ -139,8 +186,21 @@ REASONS: tuple[Reason, ...] = (
     Reason(
         code.SERVER_REFUSED, "server_refused", Verdict.REJECT,
         "From a real server, whose address and port are those of a destination over NAT: no entry matches and "
-        "nat_icmp_send is 1. Answered with port unreachable; a RST or ABORT is routed.",
+        "nat_icmp_send is 1. A RST or ABORT is routed, all else answered with port unreachable.",
         "ip_vs_core.c ip_vs_out()",
+    ),
+    Reason(
+        code.NO_ROUTE, "no_route", Verdict.REJECT,
+        "There is no route to where the packet goes. From a client: counted and the entry updated all the same; "
+        "answered with host unreachable.",
+        "ip_vs_xmit.c __ip_vs_get_out_rt(); route.c ip_error()",
+    ),
+    Reason(
+        code.MTU_EXCEEDED, "mtu_exceeded", Verdict.REJECT,
+        "The packet is larger than the MTU of its route, for a tunnel less the tunnel's headers, and must not be "
+        "fragmented (IPv6: never). From a client: counted and the entry updated all the same. Answered with "
+        "fragmentation needed (packet too big).",
+        "ip_vs_xmit.c ensure_mtu_is_adequate(); ip_forward.c",
     ),
     Reason(
         code.NO_SERVICE, "no_service", Verdict.LOCAL,
@@ -184,6 +244,24 @@ REASONS: tuple[Reason, ...] = (
         "ip_vs_proto_ah_esp.c ah_esp_conn_schedule()",
     ),
     Reason(
+        code.LOCAL_DEST, "local_dest", Verdict.LOCAL,
+        "From a client: the entry's destination is an address of the director itself. A socket of the director "
+        "gets the packet, over NAT with the destination end; what it answers passes IPVS.",
+        "ip_vs_xmit.c ip_vs_nat_xmit(), ip_vs_dr_xmit()",
+    ),
+    Reason(
+        code.ICMP_UNRELATED, "icmp_unrelated", Verdict.LOCAL,
+        "An ICMP error to an address of the director, about no packet of an entry: the director's own stack takes "
+        "it.",
+        "ip_vs_core.c ip_vs_in_icmp()",
+    ),
+    Reason(
+        code.FRAGMENT_KEPT, "fragment_kept", Verdict.LOCAL,
+        "A fragment: the director keeps it until the packet is complete, at most for 30 s (IPv6: 60 s). The one "
+        "that completes the packet gets the verdict of the whole.",
+        "ip_fragment.c ip_defrag()",
+    ),
+    Reason(
         code.NOT_LOCAL, "not_local", Verdict.ROUTE,
         "From a client, to an address that is not the director's: routed.",
         "ip_vs_core.c, hook LOCAL_IN",
@@ -205,26 +283,22 @@ REASONS: tuple[Reason, ...] = (
         "lbsim: the responder is simulated",
     ),
     Reason(
-        code.FRAGMENT_SEEN, "fragment", Verdict.UNMODELLED,
-        "An IP fragment. The kernel reassembles it first; lbsim does not do that yet.",
-        "packet-path facts, sections 12 and 13.2",
+        code.STRAIGHT_REPLY, "straight_reply", Verdict.NONE,
+        "An answer in the trace whose sender is a destination with direct routing or a tunnel, or one that is "
+        "bypassed: it goes straight to the client, the director never has it.",
+        "packet-path facts, sections 13.3 to 13.5",
     ),
     Reason(
-        code.ICMP_SEEN, "icmp_error", Verdict.UNMODELLED,
-        "An ICMP error about another packet. The kernel translates it; lbsim does not do that yet.",
-        "packet-path facts, section 14",
+        code.FRAGMENT_SEEN, "fragment", Verdict.UNMODELLED,
+        "An IP fragment of a trace. The kernel reassembles it first, which lbsim does for single packets only "
+        "(lbsim.Director).",
+        "packet-path facts, sections 12 and 13.2",
     ),
     Reason(
         code.TEMPLATE_ANSWERED, "template_answered", Verdict.UNMODELLED,
         "From a real server to a client's port 0, where only a persistence template matches: the kernel takes it for a "
         "connection and moves its state, which means something else there.",
         "ip_vs_conn.c ip_vs_conn_out_get()",
-    ),
-    Reason(
-        code.METHOD_SEEN, "forwarding_method", Verdict.UNMODELLED,
-        "From a client, and counted: direct routing, a tunnel, a bypass, or a destination that is an address of the "
-        "director. Their entries and counters are modelled, what leaves the director is not yet.",
-        "packet-path facts, sections 13.3 to 13.5 and 15",
     ),
     *SEEN,
 )  # fmt: skip
@@ -251,7 +325,7 @@ MEANINGS: dict[Verdict, str] = {
     Verdict.LOCAL: "handed to the director's own network stack",
     Verdict.ROUTE: "forwarded like any router would, untouched by IPVS",
     Verdict.UNMODELLED: "lbsim does not model yet what the kernel would do",
-    Verdict.NONE: "the packet never existed: nobody was there to send it",
+    Verdict.NONE: "the director never had the packet: nobody was there to send it, or it went another way",
 }
 
 

@@ -19,13 +19,23 @@ from lbsim.packet import checksum
 from lbsim.packet.build import ip_packet
 from lbsim.packet.headers import ICMP, ICMPV6, Headers, parse
 
-__all__ = ["port_unreachable", "tcp_reset", "time_exceeded"]
+__all__ = [
+    "echo_reply",
+    "error_passed_on",
+    "port_unreachable",
+    "tcp_reset",
+    "time_exceeded",
+    "too_big",
+    "unreachable",
+]
 
 _QUOTE_V4 = 576 - 20 - 8  # an ICMP error fills at most the 576 bytes that every host accepts
 _QUOTE_V6 = 1280 - 40 - 8  # ... and an ICMPv6 error the least MTU of IPv6
 _ERRORS_V4 = frozenset({3, 4, 5, 11, 12})
 _FIRST_INFORMATIONAL_V6 = 128
 _REDIRECT_V6 = 137
+ECHO_V4 = 8
+ECHO_V6 = 128
 _BROADCAST = b"\xff\xff\xff\xff"
 _INTERNETWORK_CONTROL = 0xC0
 
@@ -62,6 +72,56 @@ def time_exceeded(data: bytes, *, source: Address) -> bytes | None:
     return _icmp_error(data, source, v4=(11, 0), v6=(3, 0))
 
 
+def unreachable(data: bytes, *, source: Address, host: bool) -> bytes | None:
+    """The ICMP error 3/1 (ICMPv6 1/3) about the packet ``data``, whose target's ``host`` cannot be reached, or 3/0
+    (1/0): there is no route at all.
+
+    Source: packet-path facts, section 13.1 (ip_vs_xmit.c __ip_vs_get_out_rt(), 6.1 and 6.12).
+    """
+    return _icmp_error(data, source, v4=(3, int(host)), v6=(1, 3 if host else 0))
+
+
+def too_big(data: bytes, *, source: Address, limit: int) -> bytes | None:
+    """The ICMP error 3/4 (ICMPv6 2/0) about the packet ``data``: it must not be longer than ``limit``.
+
+    Source: packet-path facts, section 13.1 (ip_vs_xmit.c ensure_mtu_is_adequate(), 6.1 and 6.12).
+    """
+    return _icmp_error(data, source, v4=(3, 4), v6=(2, 0), rest=limit)
+
+
+def error_passed_on(data: bytes, *, source: Address, kind: int, code: int, limit: int) -> bytes | None:
+    """The ICMP error of this type about ``data``, what is known of an IPv4 packet that went through a tunnel.
+
+    Source: packet-path facts, section 14 (ip_vs_core.c ip_vs_in_icmp(), 6.1 and 6.12).
+    """
+    return _icmp_error(data, source, v4=(kind, code), v6=(kind, code), rest=limit)
+
+
+def echo_reply(data: bytes) -> bytes | None:
+    """The answer to a ping; None to anything else, and to one whose checksum is wrong.
+
+    Source: packet-path facts, section 2 (icmp.c icmp_echo(), ip6_icmp.c icmpv6_echo_reply(); as observed).
+    """
+    headers = parse(data)
+    if headers is None or headers.shape != WHOLE or headers.length - headers.l4 < 8 or not _of_single_hosts(headers):
+        return None
+    content = bytearray(data[headers.l4 : headers.length])
+    request, reply = (ECHO_V4, 0) if headers.version == 4 else (ECHO_V6, ECHO_V6 + 1)
+    if (headers.version, headers.proto, content[0]) not in ((4, ICMP, request), (6, ICMPV6, request)):
+        return None
+    if _icmp_check(headers.version, headers.src, headers.dst, content) != 0:
+        return None
+    content[0] = reply
+    content[2:4] = b"\0\0"
+    content[2:4] = _icmp_check(headers.version, headers.dst, headers.src, content).to_bytes(2, "big")
+    tos = _tos(data, headers)
+    return ip_packet(headers.dst, headers.src, headers.proto, content, tos=tos, dont_fragment=False)
+
+
+def _icmp_check(version: int, src: bytes, dst: bytes, content: bytes | bytearray) -> int:
+    return checksum.full(content) if version == 4 else checksum.transport(src, dst, ICMPV6, content)
+
+
 def tcp_reset(data: bytes) -> bytes | None:
     """The TCP reset for a packet that belongs to no connection of the director's own stack.
 
@@ -96,7 +156,9 @@ def tcp_reset(data: bytes) -> bytes | None:
     return ip_packet(headers.dst, headers.src, TCP, segment, tos=_tos(data, headers) & 0xFC)
 
 
-def _icmp_error(data: bytes, source: Address | None, *, v4: tuple[int, int], v6: tuple[int, int]) -> bytes | None:
+def _icmp_error(
+    data: bytes, source: Address | None, *, v4: tuple[int, int], v6: tuple[int, int], rest: int = 0
+) -> bytes | None:
     headers = parse(data)
     if headers is None or not _of_single_hosts(headers) or _never_reported(data, headers):
         return None
@@ -105,17 +167,17 @@ def _icmp_error(data: bytes, source: Address | None, *, v4: tuple[int, int], v6:
     sender = headers.dst if source is None else source.packed
     quoted = data[: headers.length]
     if headers.version == 4:
-        content = _with_rest_of_header(v4, quoted[:_QUOTE_V4])
+        content = _with_rest_of_header(v4, rest, quoted[:_QUOTE_V4])
         content[2:4] = checksum.full(content).to_bytes(2, "big")
         tos = _INTERNETWORK_CONTROL | data[1] & 0x1E
         return ip_packet(sender, headers.src, ICMP, content, tos=tos, dont_fragment=False)
-    content = _with_rest_of_header(v6, quoted[:_QUOTE_V6])
+    content = _with_rest_of_header(v6, rest, quoted[:_QUOTE_V6])
     content[2:4] = checksum.transport(sender, headers.src, ICMPV6, content).to_bytes(2, "big")
     return ip_packet(sender, headers.src, ICMPV6, content)
 
 
-def _with_rest_of_header(type_and_code: tuple[int, int], quoted: bytes) -> bytearray:
-    return bytearray(struct.pack("!BBHI", *type_and_code, 0, 0)) + quoted
+def _with_rest_of_header(type_and_code: tuple[int, int], rest: int, quoted: bytes) -> bytearray:
+    return bytearray(struct.pack("!BBHI", *type_and_code, 0, rest)) + quoted
 
 
 def _never_reported(data: bytes, headers: Headers) -> bool:

@@ -27,6 +27,7 @@ from lbsim.packet.headers import Bytes, read_headers
 from lbsim.packet.octets import Words, move
 from lbsim.packet.offload import finish_checksum
 from lbsim.packet.rewrite import rewrite_in_place
+from lbsim.packet.tunnel import MOST_OVERHEAD, Wrapping, overhead, put_tunnel
 
 __all__ = [
     "BY_END",
@@ -50,14 +51,16 @@ Column: TypeAlias = Any
 # Where a packet goes
 NOWHERE = 0  # it does not leave the director
 FIRST = 1  # to the first receiver
-BY_END = 2  # to the receiver with the packet's new address and port
+BY_END = 2  # to the receiver with the address and port to which the packet goes
 
 # Why put_records() stopped before its end, in place of a receiver
 UNKNOWN = 0  # the packet's receiver is not known yet
 UNBUILT = -1  # the packet cannot be made
 
 RECORD_HEADER = 16
-MOST_EXTRA = RECORD_HEADER + 20  # bytes of a record besides its packet, and behind it (a header is made, then cut)
+MOST_EXTRA = (
+    RECORD_HEADER + MOST_OVERHEAD + 20
+)  # bytes of a record besides its packet, and behind it (a header is made, then cut)
 SECOND = 1_000_000_000
 
 
@@ -94,6 +97,10 @@ class Block(NamedTuple):
     ----------
     place : where each packet goes.
     first : number of the first packet in the whole traffic.
+    to_addr, to_port : where each packet goes, for BY_END: its new ends, unless it keeps those that it has.
+    tunnel : of each packet the number of its tunnel, or -1.
+    tun_family, tun_addr, tun_type, tun_port, tun_flags : of tunnels by their number.
+    keep_df : the sysctl pmtu_disc.
     raw : captured bytes.
     family, words : the addresses that ``src`` and ``dst`` number.
     new_words : the addresses that ``new_src`` and ``new_dst`` number.
@@ -118,6 +125,15 @@ class Block(NamedTuple):
     new_sport: Column
     new_dst: Column
     new_dport: Column
+    to_addr: Column
+    to_port: Column
+    tunnel: Column
+    tun_family: Column
+    tun_addr: Column
+    tun_type: Column
+    tun_port: Column
+    tun_flags: Column
+    keep_df: int
     first: int
     raw: Bytes
     family: Column
@@ -135,7 +151,7 @@ def put_records(desk: Desk, b: Block, start: int, stop: int) -> tuple[int, int]:
     for i in range(start, stop):
         if b.place[i] == NOWHERE:
             continue
-        r = FIRST if b.place[i] == FIRST else find_receiver(desk.receivers, desk.heads, b.new_dst[i], b.new_dport[i])
+        r = FIRST if b.place[i] == FIRST else find_receiver(desk.receivers, desk.heads, b.to_addr[i], b.to_port[i])
         if r == UNKNOWN:
             return i, UNKNOWN
         receiver = desk.receivers[r]
@@ -144,7 +160,8 @@ def put_records(desk: Desk, b: Block, start: int, stop: int) -> tuple[int, int]:
         if receiver.waiting + most_bytes(b, i) > receiver.room:
             return i, r
         at = receiver.begin + receiver.waiting
-        begin = at + RECORD_HEADER
+        head = _overhead(b, i)
+        begin = at + RECORD_HEADER + head
         captured = b.raw_at[i] >= 0
         if captured:
             end = begin + b.raw_len[i]
@@ -157,9 +174,27 @@ def put_records(desk: Desk, b: Block, start: int, stop: int) -> tuple[int, int]:
             finish_checksum(desk.buffer, begin, end, h)
         new = b.new_words, b.new_src[i], b.new_sport[i], b.new_dst[i], b.new_dport[i]
         end = rewrite_in_place(desk.buffer, begin, end, h, *new, 1)
-        put_record_header(desk.buffer, at, b.time[i], end - begin, max(b.length[i], end - begin))
+        if head != 0:
+            _wrap(desk.buffer, begin - head, begin, end, b, i)
+        put_record_header(desk.buffer, at, b.time[i], end - begin + head, max(b.length[i], end - begin) + head)
         receiver.waiting += end - at
     return stop, 0
+
+
+@kernel
+def _overhead(b: Block, i: int) -> int:
+    """Bytes that are put in front of packet ``i``."""
+    k = b.tunnel[i]
+    return 0 if k < 0 else overhead(b.tun_family[k], b.tun_type[k], b.tun_flags[k])
+
+
+@kernel
+def _wrap(buffer: Bytes, begin: int, inner: int, end: int, b: Block, i: int) -> None:
+    """Write the headers of packet ``i``'s tunnel in front of it: from the virtual address if that is of its family."""
+    k = b.tunnel[i]
+    w = Wrapping(b.tun_family[k], b.tun_type[k], b.tun_port[k], b.tun_flags[k], b.keep_df)
+    src = b.new_dst[i] if b.family[b.dst[i]] == b.tun_family[k] else b.tun_addr[k]
+    put_tunnel(buffer, begin, inner, end, w, b.new_words, src, b.tun_addr[k])
 
 
 @kernel

@@ -18,6 +18,7 @@ from lbsim.engine.records import CUT_HEADER, FRAGMENT, ICMP_ERROR, NO_PORTS, SCT
 from lbsim.engine.sctp import event_of
 
 __all__ = [
+    "FRAGMENT_HEADER",
     "ICMP",
     "ICMPV6",
     "NO_PACKET",
@@ -28,6 +29,7 @@ __all__ = [
     "Headers",
     "double_word",
     "header_fields",
+    "is_extension",
     "parse",
     "read_headers",
     "word",
@@ -168,7 +170,7 @@ def _read_ipv6(data: Bytes, begin: int, end: int) -> FieldsAndEnds:
     stop = min(end, begin + length)
     at = begin + 40
     in_fragment = False
-    while _is_extension(proto) and at + 8 <= stop:
+    while is_extension(proto) and at + 8 <= stop:
         step = 8
         if proto == FRAGMENT_HEADER:
             offset = word(data, at + 2)
@@ -179,7 +181,7 @@ def _read_ipv6(data: Bytes, begin: int, end: int) -> FieldsAndEnds:
             step = 8 + data[at + 1] * 8
         proto = data[at] + 0
         at += step
-    if _is_extension(proto):  # the chain is cut: what would follow is not known
+    if is_extension(proto):  # the chain is cut: what would follow is not known
         return 6, proto, src, dst, 0, 0, 0, 0, 0, length, ttl, FRAGMENT if in_fragment else NO_PORTS, at - begin
     sport, dport, flags, seq, ack, shape = _read_transport(data, 6, proto, at, stop)
     if in_fragment:
@@ -188,7 +190,7 @@ def _read_ipv6(data: Bytes, begin: int, end: int) -> FieldsAndEnds:
 
 
 @kernel
-def _is_extension(proto: int) -> bool:
+def is_extension(proto: int) -> bool:
     """Whether it is an IPv6 extension header that lbsim steps over."""
     return proto in (HOP_BY_HOP, ROUTING, FRAGMENT_HEADER, DESTINATION_OPTIONS)
 

@@ -2,9 +2,9 @@
 
 A folder gets one file per receiver: ``clients.pcap`` and one per destination (``10.0.0.11_80.pcap``,
 ``fd00--11_80.pcap``). A name that ends in ``.pcap`` is one file with everything that left the director, in time order.
-Packets are as they leave: addresses, ports, TTL and checksums changed. Only forwarded ones are there; answers that the
-director's own stack gives are not. A destination of several services has one file. Where a captured packet's checksum
-was left to the sender's network card, it is what the card writes.
+Packets are as they leave: addresses, ports, TTL and checksums changed, or inside a tunnel's headers. Only forwarded
+ones are there; answers that the director's own stack gives are not. A destination of several services has one file.
+Where a captured packet's checksum was left to the sender's network card, it is what the card writes.
 
 Every file is complete or absent. A folder also gets ``captures.json``, which lists the files: of those that the run
 before listed there, a run removes what it does not write anew, if it still has the size with which it was written.
@@ -24,9 +24,9 @@ import numpy as np
 from lbsim import __version__
 from lbsim.engine.lanes import Lane, compiled_lane, interpreted_lane
 from lbsim.engine.reasons import FORWARD
-from lbsim.engine.records import IN
+from lbsim.engine.records import IN, MASQ, TUNNEL
 from lbsim.errors import LbsimError, TraceError
-from lbsim.model.result import RESULT_COLUMNS, ResultBlock
+from lbsim.model.result import RESULT_COLUMNS, ResultBlock, Ways
 from lbsim.model.trace import COLUMN_TYPES, IntColumn, Trace
 from lbsim.packet.build import build
 from lbsim.packet.bulk import BY_END, FIRST, NOWHERE, SECOND, Block
@@ -105,7 +105,7 @@ class CaptureWriter:
         dispatch = self._dispatch or self._begun(lane)
         block = self._block(lane, trace, answers)
         dispatch.write(
-            block, len(trace), meet=partial(self._meet, dispatch, answers), refuse=partial(self._refuse, trace)
+            block, len(trace), meet=partial(self._meet, dispatch, block, answers), refuse=partial(self._refuse, trace)
         )
         self._done += len(trace)
 
@@ -127,7 +127,18 @@ class CaptureWriter:
         inward = FIRST if self._one_file else BY_END
         place = np.where(trace["direction"] == IN, inward, FIRST)
         seen = partial(_seen_by, lane)
+        ways = answers.ways or _all_over_nat(answers)
+        kept = (trace["direction"] == IN) & (ways.method != MASQ) & (answers["dest"] >= 0)
+        dest = np.where(kept, answers["dest"], 0)
+        tunnels = {name: seen(getattr(ways, name), "i4") for name in ("tun_type", "tun_port", "tun_flags")}
         return Block(
+            to_addr=seen(np.where(kept, ways.addr[dest], answers["new_dst"]), "i4"),
+            to_port=seen(np.where(kept, ways.port[dest], answers["new_dport"]), "i4"),
+            tunnel=seen(np.where(kept & (ways.method == TUNNEL), dest, -1), "i4"),
+            tun_addr=seen(ways.addr, "i4"),
+            tun_family=seen(answers.addresses.family[ways.addr] if len(answers.addresses) else ways.addr, "i1"),
+            **tunnels,
+            keep_df=ways.keep_df,
             **{name: seen(trace[name], COLUMN_TYPES[name]) for name in _OF_TRACE},
             **{name: seen(answers[name], RESULT_COLUMNS[name]) for name in _OF_ANSWERS},
             place=seen(np.where(answers["verdict"] == FORWARD, place, NOWHERE), "i1"),
@@ -139,9 +150,9 @@ class CaptureWriter:
             zeros=seen(ZEROS, "u1"),
         )
 
-    def _meet(self, dispatch: Dispatch, answers: ResultBlock, i: int) -> None:
+    def _meet(self, dispatch: Dispatch, block: Block, answers: ResultBlock, i: int) -> None:
         """Make a file for the destination to which packet ``i`` goes."""
-        addr, port = int(answers["new_dst"][i]), int(answers["new_dport"][i])
+        addr, port = int(block.to_addr[i]), int(block.to_port[i])
         address = answers.addresses[addr]
         path = self._target / f"{address}_{port}.pcap".replace(":", "-")
         dispatch.add(path, addr, port)
@@ -183,6 +194,12 @@ class CaptureWriter:
         for folder in self._made:
             with suppress(OSError):  # not empty, or not made after all
                 folder.rmdir()
+
+
+def _all_over_nat(answers: ResultBlock) -> Ways:
+    """The ways of a block of which all packets went over NAT; no destination is looked at."""
+    row = np.zeros(1, dtype="i4")
+    return Ways(np.zeros(len(answers), dtype="i4"), row, row, row, row, row, 1)
 
 
 def _seen_by(lane: Lane, array: np.ndarray[Any, Any], kind: str) -> Any:

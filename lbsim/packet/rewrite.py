@@ -1,7 +1,7 @@
 """What leaves the director: a packet's bytes after a verdict's header changes.
 
 Kernel counterparts: ip_vs_xmit.c (addresses, TTL), ip_vs_proto_tcp.c, ip_vs_proto_udp.c, ip_vs_proto_sctp.c (ports,
-checksums). Not here: ICMP errors, whose quoted packet would have to change too; only their addresses change.
+checksums). ICMP errors: with the packet that they quote.
 
 :func:`rewrite_in_place` does it, for one packet and for millions of them: it runs in both lanes.
 """
@@ -9,16 +9,17 @@ checksums). Not here: ICMP errors, whose quoted packet would have to change too;
 from __future__ import annotations
 
 from lbsim.engine.lanes import kernel
-from lbsim.engine.records import FRAGMENT, IPV4, SCTP, TCP, UDP
+from lbsim.engine.records import FRAGMENT, ICMP_ERROR, IPV4, SCTP, TCP, UDP
 from lbsim.errors import TraceError
 from lbsim.model.config import Address
 from lbsim.model.verdict import Rewrite
 from lbsim.packet.checksum import check_after, check_of, crc32c, sum_of_addresses, sum_of_words
-from lbsim.packet.headers import Bytes, Fields, read_headers, word
+from lbsim.packet.headers import ICMPV6, Bytes, Fields, read_headers, word
 from lbsim.packet.octets import Words, put_address, put_double_word, put_word, words_of
 
 __all__ = ["SAME", "checksum_place", "rewrite", "rewrite_in_place"]
 
+ICMP_HEADER = 8
 SAME = -1  # in place of an address or a port: it stays as it is
 
 
@@ -30,6 +31,8 @@ def rewrite(data: bytes, change: Rewrite) -> bytes:
     * The CRC of SCTP does not cover addresses: it is computed anew if a port changes, else left alone.
     * A UDP checksum of 0 is filled in, if an address or port is given. It stays 0 where it cannot be known:
       in a fragment, and in a packet that was captured only in part.
+    * In an ICMP error a new port that is not 0, and its address, are those of the quoted packet's other end; its
+      header checksum and the error's own are computed anew. The quoted transport checksum stays.
     * Bytes behind the packet's end (Ethernet padding) are cut off.
 
     Of a packet that was captured only in part, what is there changes; bytes that are no IP packet come back
@@ -102,7 +105,10 @@ def rewrite_in_place(
     if dst != SAME:
         put_address(packet, at + size, h.version, words, dst)
     after = sum_of_addresses(packet, begin, h.version)
-    if src != SAME or sport != SAME or dst != SAME or dport != SAME:
+    if h.shape == ICMP_ERROR and h.l4 != 0:
+        if sport > 0 or dport > 0:
+            _rewrite_quoted(packet, begin, end, h, before, words, src, sport, dst, dport)
+    elif src != SAME or sport != SAME or dst != SAME or dport != SAME:
         _rewrite_transport(packet, begin, end, h, before, after, sport, dport)
     ttl = max(h.ttl - ttl_down, 0)
     if h.version == IPV4:
@@ -110,6 +116,52 @@ def rewrite_in_place(
     else:
         packet[begin + 7] = ttl
     return end
+
+
+@kernel
+def _rewrite_quoted(
+    packet: Bytes, begin: int, end: int, h: Fields, ends: int, words: Words, src: int, sport: int, dst: int, dport: int
+) -> None:
+    """Give the packet that an ICMP error quotes the new end as well: where the error goes to, the other came from.
+
+    The checksum of the quoted transport header stays as it was. ``ends`` is the sum over the error's addresses before.
+    """
+    icmp = begin + h.l4
+    inner = icmp + ICMP_HEADER
+    q = read_headers(packet, inner, end)
+    if q.version != h.version or q.l4 == 0:
+        return
+    before = sum_of_words(packet, icmp, end) + (0 if h.version == IPV4 else ends)
+    size = 4 if h.version == IPV4 else 16
+    at = inner + (12 if h.version == IPV4 else 8)
+    ports = inner + q.l4
+    if dport > 0:
+        put_address(packet, at, h.version, words, dst)
+        if ports + 2 <= end:
+            put_word(packet, ports, dport)
+    if sport > 0:
+        put_address(packet, at + size, h.version, words, src)
+        if ports + 4 <= end:
+            put_word(packet, ports + 2, sport)
+    if h.version == IPV4 and ports <= end:
+        put_word(packet, inner + 10, 0)
+        put_word(packet, inner + 10, check_of(sum_of_words(packet, inner, ports)))
+    _finish_icmp(packet, begin, icmp, end, h, before)
+
+
+@kernel
+def _finish_icmp(packet: Bytes, begin: int, icmp: int, end: int, h: Fields, before: int) -> None:
+    """Write the checksum of an ICMP message; ``before`` is the sum over what it covers until then."""
+    old = word(packet, icmp + 2)
+    put_word(packet, icmp + 2, 0)
+    total = sum_of_words(packet, icmp, end) + (0 if h.version == IPV4 else sum_of_addresses(packet, begin, h.version))
+    if end < begin + h.length:  # captured only in part: all that can be done is to follow the changes
+        check = check_after(old, before - old, total)
+    elif h.version == IPV4:
+        check = check_of(total)
+    else:
+        check = check_of(total + ICMPV6 + (end - icmp)) or 0xFFFF
+    put_word(packet, icmp + 2, check)
 
 
 @kernel

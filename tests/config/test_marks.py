@@ -130,12 +130,12 @@ def test_a_bypassing_entry_of_one_packet_is_gone_at_once() -> None:
     config = DirectorConfig((AddService(FWM, "rr", one_packet=True),))
     director = Director(config, marks=marks, sysctls={"cache_bypass": 1})
     data = build_packet(src="203.0.113.1", dst="198.51.100.7", proto=17, sport=40001, dport=80)
-    assert [director.receive(data).reason, director.connections()] == ["forwarding_method", ()]
+    assert [director.receive(data).reason, director.connections()] == ["new", ()]
 
 
 def test_cache_bypass_sends_it_on() -> None:
     director = marked_director(ROUTED, cache_bypass=1)
-    assert seen(director, "198.51.100.7") == "forwarding_method"
+    assert seen(director, "198.51.100.7") == "new"
     (row,) = director.connections()
     assert (row.virtual, row.destination, row.state) == ("198.51.100.7:80", "0.0.0.0:0", "SYN_RECV")
     director.advance(70)

@@ -18,12 +18,12 @@ from lbsim.engine.director import (
     set_aside,
     to_reschedule,
 )
-from lbsim.engine.reasons import DROP, FRAGMENT_SEEN, ICMP_SEEN, INVALID_IP, NO_RESPONDER, NONE, UNMODELLED
+from lbsim.engine.reasons import DROP, FRAGMENT_SEEN, INVALID_IP, MARTIAN_SOURCE, NO_RESPONDER, NONE, UNMODELLED
 from lbsim.engine.records import (
     BAD_IP_HEADER,
     CUT_HEADER,
     FRAGMENT,
-    ICMP_ERROR,
+    MARTIAN,
     REPLY,
     SYN,
     TCP,
@@ -412,20 +412,20 @@ def test_the_clock_does_not_go_back() -> None:
     [
         (BAD_IP_HEADER, DROP, INVALID_IP),
         (FRAGMENT, UNMODELLED, FRAGMENT_SEEN),
-        (ICMP_ERROR, UNMODELLED, ICMP_SEEN),
+        (MARTIAN, DROP, MARTIAN_SOURCE),
     ],
 )
 def test_what_is_not_looked_into_says_so(shape: int, verdict: int, reason: int) -> None:
     outcome = Outcome()
-    set_aside(Packet(shape=shape), outcome)
+    set_aside(EngineHost().tables, Packet(shape=shape), outcome)
     assert (outcome.verdict, outcome.reason, outcome.dest) == (verdict, reason, 0)
 
 
 def test_a_block_sets_aside_what_it_does_not_look_into() -> None:
     host = EngineHost()
     outcomes = [Outcome()]
-    host.receive_block([Packet(shape=ICMP_ERROR, proto=1)], outcomes, 1)
-    assert outcomes[0].reason == ICMP_SEEN
+    host.receive_block([Packet(shape=FRAGMENT, proto=17)], outcomes, 1)
+    assert outcomes[0].reason == FRAGMENT_SEEN
 
 
 def test_an_answer_of_a_flow_that_reached_nobody_never_existed() -> None:

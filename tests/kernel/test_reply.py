@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
-from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.inet import ICMP, IP, TCP, UDP
 
-from lbsim.kernel.reply import sent_by
+from lbsim.kernel.reply import Responders, sent_by
 
 
 def test_a_reply_gets_the_servers_address_and_port_and_keeps_its_ttl() -> None:
@@ -19,3 +19,17 @@ def test_a_udp_checksum_of_zero_stays_zero() -> None:
     reply = bytes(IP(src="192.168.1.10", dst="198.51.100.1") / UDP(sport=53, dport=4000, chksum=0) / b"ab")
     expected = bytes(IP(src="10.0.0.12", dst="198.51.100.1") / UDP(sport=5353, dport=4000, chksum=0) / b"ab")
     assert sent_by(reply, ip_address("10.0.0.12").packed, 5353) == expected
+
+
+def test_who_got_the_last_request_answers_unless_that_went_there_as_it_was() -> None:
+    responders = Responders()
+    reply = bytes(IP(src="192.168.1.10", dst="198.51.100.1") / TCP(sport=80, dport=40001, flags="SA"))
+    over_nat = bytes(IP(src="198.51.100.1", dst="10.0.0.12") / TCP(sport=40001, dport=8080))
+    as_it_was = bytes(IP(src="198.51.100.1", dst="192.168.1.10") / TCP(sport=40001, dport=80))
+    error = bytes(IP(src="198.51.100.1", dst="10.0.0.13") / ICMP(type=3))
+    assert responders.answer(7, reply) is None
+    responders.note(7, [("r:10.0.0.12", over_nat), ("c", b""), ("r:10.0.0.13", error)])
+    expected = sent_by(reply, ip_address("10.0.0.12").packed, 8080)
+    assert responders.answer(7, reply) == ("r:10.0.0.12", expected)
+    responders.note(7, [("r:10.0.0.11", as_it_was)])
+    assert responders.answer(7, reply) is None

@@ -16,13 +16,14 @@ from scapy.layers.inet6 import IPv6
 from scapy.packet import Packet
 from scapy.utils import RawPcapReader
 
-from lbsim import __version__
+from lbsim import Director, __version__
 from lbsim.config import parse
 from lbsim.engine.lanes import Lane, compiled_lane, interpreted_lane
 from lbsim.engine.records import IN, OUT
 from lbsim.errors import LbsimError, TraceError
 from lbsim.model.trace import Trace
 from lbsim.model.verdict import Rewrite
+from lbsim.packet.build import build
 from lbsim.packet.received import LISTING, CaptureWriter
 from lbsim.simulate import simulate
 from lbsim.traffic import script
@@ -385,3 +386,36 @@ def test_the_trace_is_left_as_it_was(tmp_path: Path) -> None:
     before = {name: column.copy() for name, column in trace.columns.items()}
     written(tmp_path, NAT, trace)
     assert all(np.array_equal(before[name], column) for name, column in trace.columns.items())
+
+
+# Direct routing and tunnels
+
+WAYS = """\
+ipvsadm -A -t 192.168.1.10:80 -s rr
+ipvsadm -a -t 192.168.1.10:80 -r 10.0.0.11 -g
+ipvsadm -a -t 192.168.1.10:80 -r 10.0.0.12 -i
+ipvsadm -a -t 192.168.1.10:80 -r 10.0.0.13 -i --tun-type gue --tun-port 6080 --tun-csum
+ipvsadm -a -t 192.168.1.10:80 -r 10.0.0.14 -i --tun-type gre --tun-csum
+ipvsadm -a -t 192.168.1.10:80 -r [fd00::15]:80 -i
+ipvsadm -a -t 192.168.1.10:80 -r 10.0.0.16:8080 -m
+"""
+MANY = "".join(f"{i}s  198.51.100.{i}:1001 > 192.168.1.10:80 tcp S len={i}\n" for i in range(6)) + "".join(
+    f"{6 + i}s  192.168.1.10:80 > 198.51.100.{i}:1001 tcp SA\n" for i in range(6)
+)
+
+
+@pytest.mark.parametrize("lane", [interpreted_lane(), compiled_lane()], ids=lambda lane: lane.name)
+def test_captures_have_what_destinations_receive_by_every_way(tmp_path: Path, lane: Lane) -> None:
+    trace = script.parse(MANY)
+    write(tmp_path, WAYS, trace, lane=lane)
+    got = {path.stem: [data for _, data in packets_in(path)] for path in tmp_path.glob("*.pcap")}
+    assert {name: len(packets) for name, packets in got.items()} == {
+        "clients": 1, "10.0.0.11_80": 1, "10.0.0.12_80": 1, "10.0.0.13_80": 1, "10.0.0.14_80": 1, "fd00--15_80": 1,
+        "10.0.0.16_8080": 1,
+    }  # fmt: skip
+    # the live director is told of every way byte by byte: see tests/test_departures.py
+    live = Director(WAYS)
+    for i in range(6):
+        (departure,) = live.receive(build(trace, i)).departures
+        (name,) = [name for name in got if name.startswith(departure.to.replace(":", "-") + "_")]
+        assert got[name] == [departure.packet], name

@@ -18,14 +18,15 @@ import numpy as np
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
-from scapy.layers.inet import IP, TCP, UDP, IPOption_NOP
-from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt
+from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption_NOP
+from scapy.layers.inet6 import ICMPv6DestUnreach, IPv6, IPv6ExtHdrDestOpt
 from scapy.packet import Packet, Raw
 
 from lbsim.engine.lanes import compiled_lane
 from lbsim.engine.records import FRAGMENT
 from lbsim.errors import TraceError
 from lbsim.model.verdict import Rewrite
+from lbsim.packet import checksum
 from lbsim.packet.headers import parse, read_headers
 from lbsim.packet.octets import words_of
 from lbsim.packet.rewrite import SAME, rewrite, rewrite_in_place
@@ -445,3 +446,59 @@ def test_the_compiled_lane_changes_the_same_bytes_and_no_others(packet: bytes, d
     )
     assert bytes(buffer[6:end]) == rewrite(packet, change)
     assert (bytes(buffer[:6]), bytes(buffer[end:])) == (b"before", packet[end - 6 :] + b"behind")
+
+
+# ICMP errors: with the packet that they quote
+
+
+def icmp_error(version: int, quote: bytes) -> bytes:
+    if version == 4:
+        return bytes(IP(src="198.51.100.254", dst="192.168.1.10") / ICMP(type=3, code=1) / Raw(quote))
+    return bytes(IPv6(src="2001:db8:9::fe", dst="2001:db8:1::10") / ICMPv6DestUnreach(code=1) / Raw(quote))
+
+
+def answer_quoted(version: int) -> bytes:
+    if version == 4:
+        return bytes(IP(src="192.168.1.10", dst="198.51.100.1") / TCP(sport=80, dport=40001) / Raw(b"x" * 9))
+    return bytes(IPv6(src="2001:db8:1::10", dst="2001:db8:9::1") / TCP(sport=80, dport=40001) / Raw(b"x" * 9))
+
+
+TO_SERVER = {
+    4: Rewrite(ip_address("198.51.100.254"), 0, ip_address("10.0.0.11"), 8080),
+    6: Rewrite(ip_address("2001:db8:9::fe"), 0, ip_address("fd00::11"), 8080),
+}
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_new_target_of_an_error_is_whom_it_quotes(version: int) -> None:
+    changed = rewrite(icmp_error(version, answer_quoted(version)), TO_SERVER[version])
+    layer = IP if version == 4 else IPv6
+    quoted = layer(changed[28 if version == 4 else 48 :])
+    assert (quoted.src, quoted[TCP].sport, quoted[TCP].dport) == (str(TO_SERVER[version].dst), 8080, 40001)
+    assert quoted[TCP].chksum == layer(answer_quoted(version))[TCP].chksum
+    assert bytes(layer(changed)) == changed
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("there", range(30, 100))
+def test_of_an_error_that_was_captured_in_part_what_is_there_changes_alike(version: int, there: int) -> None:
+    whole = icmp_error(version, answer_quoted(version))
+    inner = 28 if version == 4 else 48
+    ports = inner + (20 if version == 4 else 40)
+    if ports + 4 <= there <= len(whole):  # else nothing, or not both, of what changes is there
+        assert rewrite(whole[:there], TO_SERVER[version]) == rewrite(whole, TO_SERVER[version])[:there]
+
+
+@pytest.mark.parametrize("cut", [0, 1, 3, 19, 20, 21, 22, 23])
+def test_an_error_may_quote_less_than_the_ports(cut: int) -> None:
+    error = icmp_error(4, answer_quoted(4)[:cut])
+    changed = rewrite(error, TO_SERVER[4])
+    assert len(changed) == len(error)
+    assert IP(changed).dst == "10.0.0.11"
+    assert checksum.full(changed[20:]) == 0
+
+
+def test_without_a_new_port_only_the_outer_header_changes() -> None:
+    error = icmp_error(4, answer_quoted(4))
+    changed = rewrite(error, Rewrite(ip_address("198.51.100.254"), 0, ip_address("10.0.0.11"), 0))
+    assert (changed[20:], IP(changed).dst) == (error[20:], "10.0.0.11")

@@ -1,0 +1,271 @@
+"""What leaves a live director because of a packet: the engine's decision, made into bytes.
+
+Packets that the director itself sends belong here, too: errors, and what its own network stack answers. Nobody
+listens there, so that is resets, port unreachable and answers to pings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any, NamedTuple
+
+from lbsim.engine import reasons
+from lbsim.engine.records import BYPASS, ICMP_ERROR, IN, IPV4, MASQ, OUT, TCP, TUNNEL, UDP, Outcome, Packet
+from lbsim.host import EngineHost
+from lbsim.model.config import Address
+from lbsim.model.verdict import Rewrite, Verdict
+from lbsim.packet import answers, checksum
+from lbsim.packet.fragments import split
+from lbsim.packet.headers import Headers
+from lbsim.packet.headers import parse as parse_headers
+from lbsim.packet.quoted import Quoted, quoted
+from lbsim.packet.rewrite import rewrite
+from lbsim.packet.tunnel import Wrapping, wrap
+
+__all__ = ["CLIENTS", "Arrived", "Departure", "Departures", "may_split", "note", "valid_headers"]
+
+CLIENTS = "clients"
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """A packet that leaves the director: towards ``"clients"`` or the real server with that address.
+
+    With direct routing and tunnels that is the destination's address, and the packet is still for the virtual address.
+    """
+
+    to: str
+    packet: Any  # bytes or a scapy packet, whichever was received
+
+
+class Arrived(NamedTuple):
+    """A packet that was received.
+
+    Attributes
+    ----------
+    direction : as the engine has it.
+    quoted : of an ICMP error.
+    largest : length of the largest fragment that it came in; 0: it came whole.
+    """
+
+    data: bytes
+    headers: Headers
+    via: str
+    direction: int
+    quoted: Quoted | None = None
+    largest: int = 0
+
+
+def valid_headers(data: bytes) -> Headers | None:
+    """The packet's headers, or None where the kernel's IP layer drops it."""
+    headers = parse_headers(data)
+    if headers is None or headers.length > len(data):
+        return None
+    if headers.version == IPV4 and checksum.full(data[: (data[0] & 15) * 4]) != 0:
+        return None
+    return headers
+
+
+def may_split(data: bytes) -> bool:
+    """Whether a router may send the packet in fragments."""
+    return data[0] >> 4 == IPV4 and not data[6] & 0x40
+
+
+def note(host: EngineHost, p: Packet, headers: Headers, direction: int) -> None:
+    """Write what the headers say into the engine's row for the packet."""
+    p.direction = direction
+    p.mark = 0
+    p.quote = 0
+    p.may_split = 0
+    p.src = host.intern(ip_address(headers.src))
+    p.dst = host.intern(ip_address(headers.dst))
+    p.tcp_flags = headers.flags
+    for name in ("shape", "proto", "ttl", "sport", "dport", "length"):
+        setattr(p, name, getattr(headers, name))
+
+
+class Departures:
+    """Makes what leaves a director.
+
+    Parameters
+    ----------
+    own : addresses of the director; one of them is the source of what it sends by itself.
+    """
+
+    def __init__(self, host: EngineHost, own: Sequence[Address]) -> None:
+        self._host = host
+        self._own = own
+        self._packet = host.lane.table(Packet, 1)
+        self._outcome = host.lane.table(Outcome, 1)
+
+    def of(self, arrived: Arrived, v: Outcome) -> tuple[Departure, ...]:
+        """What leaves because of the packet."""
+        match Verdict(v.verdict):
+            case Verdict.FORWARD if v.reason == reasons.TUNNEL_ERROR:
+                return self._passed_on(arrived, v)
+            case Verdict.FORWARD if arrived.direction == IN and v.reason != reasons.ICMP_TO_CLIENT:
+                return self._to_destination(arrived, v)
+            case Verdict.FORWARD:
+                return self._to_client(arrived, v)
+            case Verdict.REJECT:
+                return _one(arrived.via, self._rejection(arrived, v))
+            case Verdict.LOCAL if v.reason == reasons.LOCAL_DEST:
+                return self._of_local_socket(arrived, v)
+            case Verdict.LOCAL if v.reason != reasons.ICMP_UNRELATED:
+                return _one(arrived.via, _own_stack(arrived.data, arrived.headers))
+            case Verdict.ROUTE:
+                return self._routed(arrived)
+            case _:
+                return ()
+
+    # To destinations
+
+    def _to_destination(self, arrived: Arrived, v: Outcome) -> tuple[Departure, ...]:
+        if v.method == MASQ:
+            packet = rewrite(arrived.data, self._change(v))
+            return self._sent(v.new_dst, packet, arrived.largest)
+        packet = rewrite(arrived.data, Rewrite())
+        if v.method == BYPASS:
+            return self._sent(v.new_dst, packet, arrived.largest)
+        addr = int(self._host.tables.dests[v.dest].addr)
+        if v.method == TUNNEL:
+            return self._sent(addr, self._wrapped(packet, v.dest), 0)
+        return self._sent(addr, packet, arrived.largest)
+
+    def _change(self, v: Outcome, ttl_down: int = 1) -> Rewrite:
+        src, dst = self._host.address(v.new_src), self._host.address(v.new_dst)
+        return Rewrite(src, int(v.new_sport), dst, int(v.new_dport), ttl_down)
+
+    def _wrapped(self, packet: bytes, d: int) -> bytes:
+        dest = self._host.tables.dests[d]
+        target = self._host.address(dest.addr)
+        keep_df = int(self._host.tables.director[0].pmtu_disc)
+        wrapping = Wrapping(target.version, int(dest.tun_type), int(dest.tun_port), int(dest.tun_flags), keep_df)
+        return wrap(packet, wrapping, self._nearest(target) or _own_end(packet, target), target)
+
+    def _sent(self, a: int, packet: bytes, largest: int, to: str = "") -> tuple[Departure, ...]:
+        """The packet on its way to an address, in as many pieces as that takes."""
+        limit = self._host.limit(int(a), 0)
+        pieces = split(packet, min(limit, largest) if largest else limit)
+        return tuple(Departure(to or str(self._host.address(a)), piece) for piece in pieces)
+
+    # To clients
+
+    def _to_client(self, arrived: Arrived, v: Outcome) -> tuple[Departure, ...]:
+        return self._sent(v.new_dst, rewrite(arrived.data, self._change(v)), arrived.largest, CLIENTS)
+
+    def _passed_on(self, arrived: Arrived, v: Outcome) -> tuple[Departure, ...]:
+        """The error about a tunnel's packet, as one about the packet inside."""
+        q = arrived.quoted
+        assert q is not None
+        inside = arrived.data[q.at : arrived.headers.length]
+        source = self._host.address(v.new_src)
+        error = answers.error_passed_on(inside, source=source, kind=q.kind, code=q.code, limit=int(v.new_dport))
+        return _one(CLIENTS, error)
+
+    def _of_local_socket(self, arrived: Arrived, v: Outcome) -> tuple[Departure, ...]:
+        """What the director's own stack answers to a packet for a local destination; IPVS sees that, too."""
+        if not v.new_src:  # an ICMP error
+            return ()
+        data = rewrite(arrived.data, self._change(v, ttl_down=0))
+        answer = _own_stack(data, arrived.headers)
+        headers = parse_headers(answer) if answer else None
+        if answer is None or headers is None:
+            return ()
+        return _one(arrived.via, self._sent_by_itself(answer, headers))
+
+    def _sent_by_itself(self, data: bytes, headers: Headers) -> bytes:
+        p = self._packet[0]
+        note(self._host, p, headers, OUT)
+        quote = quoted(data, headers, self._host.has_tunnel) if headers.shape == ICMP_ERROR else None
+        p.quote = self._host.note_quote(quote) if quote else 0
+        self._host.answer(self._packet, self._outcome)
+        v = self._outcome[0]
+        return rewrite(data, self._change(v, ttl_down=0)) if v.verdict == reasons.FORWARD else data
+
+    # Back to the sender
+
+    def _rejection(self, arrived: Arrived, v: Outcome) -> bytes | None:
+        data, headers = arrived.data, arrived.headers
+        if v.reason in (reasons.NO_DEST, reasons.SERVER_REFUSED):
+            return answers.port_unreachable(data)
+        source = self._source_of_errors(headers)
+        if source is None:
+            return None
+        inward = arrived.direction == IN and self._local(headers.dst) == 1
+        if v.reason == reasons.NO_ROUTE:
+            return answers.unreachable(data, source=source, host=inward)
+        if v.reason == reasons.MTU_EXCEEDED:
+            return self._too_big(arrived, v, source, inward)
+        return answers.time_exceeded(data, source=source)
+
+    def _too_big(self, arrived: Arrived, v: Outcome, source: Address, inward: bool) -> bytes | None:
+        """The error about a packet that is too large. IPVS has lowered its TTL before it looks at its length."""
+        if not inward or not v.dest:
+            limit = self._host.limit(self._host.intern(ip_address(arrived.headers.dst)), 0)
+            return answers.too_big(arrived.data, source=source, limit=limit)
+        dest = self._host.tables.dests[v.dest]
+        tunnel = int(v.dest) if v.method == TUNNEL else 0
+        limit = self._host.limit(int(dest.addr), tunnel)
+        return answers.too_big(rewrite(arrived.data, Rewrite()), source=source, limit=limit)
+
+    def _source_of_errors(self, headers: Headers) -> Address | None:
+        """The packet's own target if that is the director's, else its address nearest the sender.
+
+        What only a routing rule brought to the director gets no error: its target is nobody's address here.
+        """
+        match self._local(headers.dst):
+            case 1:
+                return ip_address(headers.dst)
+            case 0:
+                return self._nearest(ip_address(headers.src))
+        return None
+
+    def _local(self, address: bytes) -> int:
+        return int(self._host.tables.addresses[self._host.intern(ip_address(address))].local)
+
+    def _nearest(self, to: Address) -> Address | None:
+        """The director's address that shares most of its first bits with another one."""
+        same_family = [address for address in self._own if address.version == to.version]
+        return min(same_family, key=lambda own: int(own) ^ int(to)) if same_family else None
+
+    def _routed(self, arrived: Arrived) -> tuple[Departure, ...]:
+        """What a router sends: the packet, or an error about it."""
+        data, headers = arrived.data, arrived.headers
+        target = ip_address(headers.dst)
+        a = self._host.intern(target)
+        source = self._source_of_errors(headers)
+        no_route = bool(self._host.tables.addresses[a].no_route)
+        limit = self._host.limit(a, 0)
+        if no_route or headers.ttl <= 1 or (len(data) > limit and not may_split(data)):
+            if source is None:
+                return ()
+            if no_route:
+                return _one(arrived.via, answers.unreachable(data, source=source, host=False))
+            if headers.ttl <= 1:
+                return _one(arrived.via, answers.time_exceeded(data, source=source))
+            return _one(arrived.via, answers.too_big(data, source=source, limit=limit))
+        to = str(target) if arrived.via == CLIENTS else CLIENTS
+        return self._sent(a, rewrite(data, Rewrite()), arrived.largest, to)
+
+
+def _one(to: str, packet: bytes | None) -> tuple[Departure, ...]:
+    return (Departure(to, packet),) if packet is not None else ()
+
+
+def _own_end(packet: bytes, target: Address) -> Address:
+    """The source of a tunnel's packet, if nothing is known of the director but the services: the virtual address, or
+    for the other family the destination's.
+    """
+    headers = parse_headers(packet)
+    virtual = ip_address(headers.dst) if headers else target
+    return virtual if virtual.version == target.version else target
+
+
+def _own_stack(data: bytes, headers: Headers) -> bytes | None:
+    """What the director's own stack answers; nobody listens there."""
+    if headers.proto == TCP:
+        return answers.tcp_reset(data)
+    return answers.port_unreachable(data) if headers.proto == UDP else answers.echo_reply(data)

@@ -1,0 +1,680 @@
+"""What leaves a live director, byte by byte, for every forwarding method and every error: scapy says what is right.
+
+The rules: facts, packet-path.md sections 12 to 17.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet6 import (
+    ICMPv6DestUnreach,
+    ICMPv6EchoReply,
+    ICMPv6EchoRequest,
+    ICMPv6PacketTooBig,
+    ICMPv6TimeExceeded,
+    IPv6,
+)
+from scapy.layers.l2 import GRE
+from scapy.packet import Packet, Raw
+
+from lbsim import Director
+from lbsim.live import Answer, Departure
+from lbsim.packet.fragments import split
+
+NAMES = ("client", "vip", "server", "inside", "router")
+ENDS = {
+    4: dict(zip(NAMES, ["198.51.100.1", "192.168.1.10", "10.0.0.11", "10.0.0.1", "10.0.0.50"], strict=True)),
+    6: dict(zip(NAMES, ["2001:db8:9::1", "2001:db8:1::10", "fd00::11", "fd00::1", "fd00::50"], strict=True)),
+}
+BOTH = pytest.mark.parametrize("version", [4, 6])
+
+
+def end(version: int, name: str) -> str:
+    return ENDS[version][name]
+
+
+def made(version: int, way: str = "-m", proto: str = "tcp", port: int = 8080, **options: Any) -> Director:
+    """A director with one service and one destination."""
+    vip, server = end(version, "vip"), options.pop("server", end(version, "server"))
+    letter, service = ("-t", 80) if proto == "tcp" else ("-u", 53)
+    vip, server = (f"[{vip}]", f"[{server}]") if version == 6 else (vip, server)
+    config = f"-A {letter} {vip}:{service} -s rr\n-a {letter} {vip}:{service} -r {server}:{port} {way}\n"
+    own = [ENDS[version]["inside"], *options.pop("own", [])]
+    return Director(config, own=own, **options)
+
+
+def network(version: int, src: str, dst: str, ttl: int = 64, **fields: Any) -> Packet:
+    src, dst = ENDS[version].get(src, src), ENDS[version].get(dst, dst)
+    if version == 4:
+        return IP(src=src, dst=dst, ttl=ttl, **({"flags": "DF", "id": 7} | fields))
+    return IPv6(src=src, dst=dst, hlim=ttl)
+
+
+def request(version: int, flags: str = "S", size: int = 0, ttl: int = 64, **fields: Any) -> Packet:
+    packet = network(version, "client", "vip", ttl, **fields) / TCP(sport=40001, dport=80, flags=flags)
+    return packet / Raw(bytes(size)) if size else packet
+
+
+def asked(director: Director, packet: Packet | bytes, via: str = "clients") -> Answer:
+    return director.receive(bytes(packet), via=via)
+
+
+def only(answer: Answer) -> Departure:
+    (departure,) = answer.departures
+    return departure
+
+
+def fresh(packet: Packet) -> bytes:
+    """The bytes of a packet with lengths and checksums anew."""
+    again = packet.copy()
+    for layer in again.iterpayloads():
+        for name in ("chksum", "cksum", "len", "plen"):
+            if name in layer.fields:
+                del layer.fields[name]
+    return bytes(again)
+
+
+def may_split(packet: Packet) -> bytes:
+    """The IPv4 packet without "don't fragment"."""
+    packet.flags = 0
+    return fresh(packet)
+
+
+# Direct routing and tunnels
+
+
+@BOTH
+def test_direct_routing_lowers_the_ttl_and_that_is_all(version: int) -> None:
+    answer = asked(made(version, "-g"), request(version))
+    assert (answer.reason, answer.dest) == ("new", f"[{end(6, 'server')}]:80" if version == 6 else "10.0.0.11:80")
+    assert only(answer) == Departure(end(version, "server"), bytes(request(version, ttl=63)))
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("words", "between"),
+    [
+        ("-i", []),
+        ("-i --tun-type gre --tun-nocsum", [GRE()]),
+        ("-i --tun-type gre --tun-csum", [GRE(chksum_present=1)]),
+    ],
+)
+def test_a_tunnel_wraps_the_packet_as_it_leaves(version: int, words: str, between: list[Packet]) -> None:
+    inner = bytes(request(version, ttl=8))
+    proto = 47 if between else 4 if version == 4 else 41
+    outer = IP(src=end(4, "inside"), dst=end(4, "server"), ttl=8, id=0, flags="DF", proto=proto)
+    if version == 6:
+        outer = IPv6(src=end(6, "inside"), dst=end(6, "server"), hlim=8, nh=proto)
+    for layer in between:
+        outer /= layer.__class__(**layer.fields, proto=0x0800 if version == 4 else 0x86DD)
+    answer = asked(made(version, words), request(version, ttl=9))
+    assert only(answer) == Departure(end(version, "server"), bytes(outer / Raw(inner)))
+
+
+def test_a_tunnel_without_an_address_of_the_director_comes_from_the_virtual_one() -> None:
+    director = Director("-A -t 192.168.1.10:80 -s rr\n-a -t 192.168.1.10:80 -r 10.0.0.11 -i")
+    assert IP(only(asked(director, request(4))).packet).src == "192.168.1.10"
+
+
+def test_a_tunnel_over_the_other_family() -> None:
+    director = Director("-A -t 192.168.1.10:80 -s rr\n-a -t 192.168.1.10:80 -r [fd00::11]:80 -i", own=["fd00::1"])
+    outer = IPv6(src="fd00::1", dst="fd00::11", hlim=63, nh=4)
+    assert only(asked(director, request(4))).packet == bytes(outer / Raw(bytes(request(4, ttl=63))))
+    alone = Director("-A -t 192.168.1.10:80 -s rr\n-a -t 192.168.1.10:80 -r [fd00::11]:80 -i")
+    assert IPv6(only(asked(alone, request(4))).packet).src == "fd00::11"
+
+
+@pytest.mark.parametrize(("words", "most"), [("-i", 1480), ("-i --tun-type gue --tun-port 6080", 1468), ("-g", 1500)])
+def test_a_way_takes_the_mtu_less_its_headers(words: str, most: int) -> None:
+    fits, too_large = (request(4, size=most - 40 + more) for more in (0, 1))
+    director = made(4, words)
+    assert asked(director, fits).verdict.name == "FORWARD"
+    answer = asked(director, too_large)
+    assert answer.reason == "mtu_exceeded"
+    quote = bytes(request(4, size=most - 39, ttl=63))[: 576 - 28]
+    error = IP(src=end(4, "vip"), dst=end(4, "client"), id=0, tos=0xC0) / ICMP(type=3, code=4, nexthopmtu=most)
+    assert only(answer) == Departure("clients", bytes(error / Raw(quote)))
+
+
+def test_without_pmtu_disc_a_tunnel_is_cut_into_fragments() -> None:
+    director = made(4, "-i", sysctls={"pmtu_disc": 0})
+    pieces = [departure.packet for departure in asked(director, request(4, size=1460)).departures]
+    assert [len(piece) for piece in pieces] == [1500, 40]
+    assert IP(pieces[0]).flags == "MF"
+
+
+def test_what_may_be_fragmented_is() -> None:
+    director = made(4, "-m", mtu={"10.0.0.0/24": 1400})
+    answer = asked(director, may_split(request(4, size=1460)))
+    assert [len(departure.packet) for departure in answer.departures] == [1396, 124]
+
+
+def test_ipv6_that_is_too_large_is_refused() -> None:
+    director = made(6, "-g", mtu={"fd00::/64": 1400})
+    answer = asked(director, request(6, size=1400))
+    error = IPv6(src=end(6, "vip"), dst=end(6, "client")) / ICMPv6PacketTooBig(mtu=1400)
+    quote = bytes(request(6, size=1400, ttl=63))[: 1280 - 48]
+    assert only(answer) == Departure("clients", bytes(error / Raw(quote)))
+
+
+@pytest.mark.parametrize(("version", "mtu"), [(4, 87), (6, 1319)])
+def test_a_tunnel_needs_room_for_what_every_link_carries(version: int, mtu: int) -> None:
+    director = made(version, "-i", mtu={"10.0.0.0/24": mtu, "fd00::/64": mtu})
+    assert (asked(director, request(version)).reason, director.connections()[0].state) == ("too_narrow", "SYN_RECV")
+
+
+# Errors that the director makes
+
+
+@BOTH
+@pytest.mark.parametrize(("way", "counted"), [("-m", 0), ("-g", 1), ("-i", 1)])
+def test_errors_of_the_director_count_as_answers_unless_over_nat(version: int, way: str, counted: int) -> None:
+    director = made(version, way)
+    error = only(asked(director, request(version, ttl=1))).packet
+    counters = director.services()[0].counters
+    assert (counters.in_packets, counters.out_packets) == (1, counted)
+    assert counters.out_bytes == counted * len(error)
+
+
+@BOTH
+def test_a_destination_without_route_is_unreachable(version: int) -> None:
+    director = made(version, networks=["192.168.1.0/24", "2001:db8::/32", "198.51.100.0/24"])
+    answer = asked(director, request(version))
+    error = network(version, "vip", "client", tos=0xC0, id=0, flags=0)
+    error /= ICMP(type=3, code=1) if version == 4 else ICMPv6DestUnreach(code=3)
+    assert answer.reason == "no_route"
+    assert only(answer) == Departure("clients", bytes(error / Raw(bytes(request(version)))))
+
+
+@BOTH
+def test_an_answer_without_route_or_too_large_is_the_routers_business(version: int) -> None:
+    director = made(version, networks=["10.0.0.0/24", "fd00::/64"], mtu={"10.0.0.0/24": 1280, "fd00::/64": 1280})
+    answer = network(version, "server", "client") / TCP(sport=8080, dport=40001)
+    error = network(version, "inside", "server", tos=0xC0, id=0, flags=0)
+    error /= ICMP(type=3, code=0) if version == 4 else ICMPv6DestUnreach(code=0)
+    got = asked(director, answer, end(version, "server"))
+    assert (got.reason, only(got)) == (
+        "no_route",
+        Departure(end(version, "server"), bytes(error / Raw(bytes(answer)))),
+    )
+
+
+@BOTH
+def test_an_answer_that_is_too_large_is_quoted_as_it_came(version: int) -> None:
+    networks = {"198.51.100.0/24": 1300, "2001:db8:9::/64": 1300}
+    director = made(version, mtu=networks)
+    answer = bytes(network(version, "server", "client") / TCP(sport=8080, dport=40001) / Raw(bytes(1400)))
+    error = network(version, "inside", "server", tos=0xC0, id=0, flags=0)
+    error /= ICMP(type=3, code=4, nexthopmtu=1300) if version == 4 else ICMPv6PacketTooBig(mtu=1300)
+    room = 548 if version == 4 else 1232
+    got = asked(director, answer, end(version, "server"))
+    assert (got.reason, only(got).packet) == ("mtu_exceeded", bytes(error / Raw(answer[:room])))
+
+
+@pytest.mark.parametrize(
+    ("options", "fields", "kind"),
+    [
+        ({"networks": ["198.51.100.0/24"]}, {}, (3, 0)),
+        ({}, {"ttl": 1}, (11, 0)),
+        ({"mtu": {"203.0.113.0/24": 100}}, {}, (3, 4)),
+    ],
+)
+def test_a_packet_to_others_is_routed_or_not(
+    options: dict[str, Any], fields: dict[str, Any], kind: tuple[int, int]
+) -> None:
+    packet = network(4, "client", "203.0.113.9", **fields) / UDP() / Raw(bytes(100))
+    error = IP(only(asked(made(4, own=["198.51.100.254"], **options), packet)).packet)
+    assert (error[ICMP].type, error[ICMP].code, error.src) == (*kind, "198.51.100.254")
+    assert asked(Director(**options), packet).departures == ()
+
+
+# Local destinations
+
+
+@BOTH
+@pytest.mark.parametrize(("way", "port"), [("-m", 8080), ("-g", 80), ("-i", 80)])
+def test_a_local_destination_answers_through_ipvs(version: int, way: str, port: int) -> None:
+    director = made(version, way, port=port, server=end(version, "inside"))
+    answer = asked(director, request(version, ttl=1))
+    assert (answer.verdict.name, answer.reason) == ("LOCAL", "local_dest")
+    reset = network(version, "vip", "client", id=0) / TCP(sport=80, dport=40001, flags="RA", seq=0, ack=1, window=0)
+    assert only(answer) == Departure("clients", bytes(reset))
+    row = director.services()[0]
+    assert (row.counters.in_packets, row.counters.out_packets, director.connections()[0].state) == (1, 1, "CLOSE")
+
+
+@pytest.mark.parametrize(("version", "local"), [(4, "127.0.0.1"), (6, "::1")])
+def test_the_loopback_device_is_reached_by_direct_routing_only(version: int, local: str) -> None:
+    assert asked(made(version, "-g", port=80, server=local), request(version)).reason == "local_dest"
+    assert asked(made(version, "-m", server=local), request(version)) == Answer(
+        asked(made(version, "-m", server=local), request(version)).verdict.DROP, "wrong_way",
+        f"[{local}]:8080" if version == 6 else f"{local}:8080", (),
+    )  # fmt: skip
+
+
+def test_a_local_destination_that_becomes_local_later() -> None:
+    director = Director("-A -t 192.168.1.10:80 -s rr\n-a -t 192.168.1.10:80 -r 192.168.1.11:80 -m")
+    assert asked(director, request(4)).verdict.name == "FORWARD"
+    director.run("ipvsadm -A -t 192.168.1.11:81 -s rr")
+    assert asked(director, request(4)).reason == "local_dest"
+
+
+def test_a_local_udp_socket_is_not_there_either() -> None:
+    director = made(4, "-m", "udp", 5353, server=end(4, "inside"))
+    query = network(4, "client", "vip") / UDP(sport=5000, dport=53) / Raw(b"?")
+    answer = asked(director, query)
+    error = IP(only(answer).packet)
+    quoted = IP(bytes(error[ICMP].payload))
+    assert (error.src, error[ICMP].code) == (end(4, "vip"), 3)  # IPVS translates the director's own errors, too
+    assert (quoted.dst, quoted[UDP].dport) == (end(4, "vip"), 53)
+    assert director.services()[0].counters.out_packets == 1
+
+
+def test_what_the_own_stack_does_not_answer() -> None:
+    director = made(4, "-m", server=end(4, "inside"))
+    assert asked(director, request(4, "S")).departures != ()
+    assert asked(director, request(4, "R")).departures == ()
+
+
+@BOTH
+def test_a_cut_header_cannot_be_translated_for_a_local_destination_either(version: int) -> None:
+    director = made(version, "-m", server=end(version, "inside"))
+    asked(director, request(version))
+    cut = network(version, "client", "vip", **({"proto": 6} if version == 4 else {})) / Raw(
+        bytes(request(version))[-20:-8]
+    )
+    if version == 6:
+        cut[IPv6].nh = 6
+    assert asked(director, cut).reason == "header_cut"
+
+
+# Bypass
+
+
+def bypassing() -> Director:
+    marks = (
+        "iptables -t mangle -A PREROUTING -p tcp --dport 80 -j MARK --set-mark 1\n"
+        "ip rule add fwmark 1 lookup 100\nip route add local 0.0.0.0/0 dev lo table 100\n"
+    )
+    return Director("-A -f 1 -s rr", marks=marks, sysctls={"cache_bypass": 1}, own=["192.168.1.1"])
+
+
+def test_a_bypassed_packet_goes_where_its_sender_wanted_it() -> None:
+    packet = network(4, "client", "203.0.113.9") / TCP(sport=40001, dport=80, flags="S")
+    sent = network(4, "client", "203.0.113.9", 63) / TCP(sport=40001, dport=80, flags="S")
+    answer = asked(bypassing(), packet)
+    assert (answer.reason, answer.dest, only(answer)) == ("new", None, Departure("203.0.113.9", bytes(sent)))
+
+
+def test_of_a_bypassed_packet_nobody_is_told_anything() -> None:
+    packet = network(4, "client", "203.0.113.9") / TCP(sport=40001, dport=80, flags="S")
+    packet.ttl = 1
+    assert asked(bypassing(), packet).reason == "ttl_exceeded"
+    assert asked(bypassing(), packet).departures == ()
+    large = network(4, "client", "203.0.113.9") / TCP(sport=40001, dport=80, flags="S") / Raw(bytes(1461))
+    answer = asked(bypassing(), large)
+    assert (answer.reason, answer.departures) == ("mtu_exceeded", ())
+
+
+# Answers of destinations with direct routing that the director sees
+
+
+def test_a_packet_from_the_directors_own_address_is_a_martian() -> None:
+    director = made(4, "-g")
+    asked(director, request(4))
+    back = network(4, "vip", "client") / TCP(sport=80, dport=40001, flags="SA")
+    assert asked(director, back, end(4, "server")).reason == "martian_source"
+
+
+@pytest.mark.parametrize(("version", "source"), [(4, "127.0.0.1"), (4, "224.0.0.1"), (6, "::1"), (6, "ff02::1")])
+def test_nobody_outside_has_such_an_address(version: int, source: str) -> None:
+    packet = network(version, source, "vip") / TCP(sport=40001, dport=80)
+    assert asked(made(version, accept_local=True), packet).reason == "martian_source"
+
+
+@BOTH
+def test_with_accept_local_answers_are_forwarded_and_counted(version: int) -> None:
+    director = made(version, "-g", accept_local=True)
+    asked(director, request(version))
+    back = network(version, "vip", "client", 64) / TCP(sport=80, dport=40001, flags="SA")
+    answer = asked(director, back, end(version, "server"))
+    forwarded = network(version, "vip", "client", 63) / TCP(sport=80, dport=40001, flags="SA")
+    assert (answer.reason, only(answer)) == ("translated", Departure("clients", bytes(forwarded)))
+    assert director.services()[0].counters.out_packets == 1
+
+
+# ICMP errors
+
+
+def error_about(
+    version: int, packet: bytes, kind: str = "unreachable", src: str = "client", dst: str = "vip"
+) -> Packet:
+    head = network(version, src, dst, 64)
+    v4 = {"unreachable": ICMP(type=3, code=1), "time": ICMP(type=11)}
+    v6 = {"unreachable": ICMPv6DestUnreach(code=1), "time": ICMPv6TimeExceeded()}
+    return head / (v4 if version == 4 else v6)[kind] / Raw(packet)
+
+
+def opened(version: int, way: str = "-m", **options: Any) -> tuple[Director, bytes, bytes]:
+    """A director with a connection; what the server got, and what the client got."""
+    director = made(version, way, **options)
+    inward = only(asked(director, request(version))).packet
+    if way != "-m":
+        return director, inward, bytes(network(version, "vip", "client") / TCP(sport=80, dport=40001, flags="SA"))
+    back = network(version, "server", "client") / TCP(sport=8080, dport=40001, flags="SA")
+    return director, inward, only(asked(director, back, end(version, "server"))).packet
+
+
+@BOTH
+@pytest.mark.parametrize("kind", ["unreachable", "time"])
+def test_an_error_of_the_client_goes_to_the_server_with_its_ends(version: int, kind: str) -> None:
+    director, _, got = opened(version)
+    answer = asked(director, error_about(version, got, kind))
+    was = network(version, "server", "client", 63) / TCP(sport=8080, dport=40001, flags="SA")
+    was[TCP].chksum = (IP if version == 4 else IPv6)(got)[TCP].chksum  # stays
+    expected = error_about(version, bytes(was), kind, dst="server")
+    expected[0].ttl = expected[0].hlim = None
+    expected = network(version, "client", "server", 63) / expected.payload
+    assert (answer.verdict.name, answer.reason) == ("FORWARD", "icmp_to_dest")
+    assert only(answer) == Departure(end(version, "server"), bytes(expected))
+    assert director.services()[0].counters.in_packets == 2
+
+
+@BOTH
+@pytest.mark.parametrize("source", ["server", "router"])
+def test_an_error_about_a_request_goes_to_the_client_from_the_virtual_address(version: int, source: str) -> None:
+    director, got, _ = opened(version)
+    answer = asked(director, error_about(version, got, src=source, dst="client"), end(version, source))
+    was = request(version, ttl=63)
+    was[TCP].chksum = (IP if version == 4 else IPv6)(got)[TCP].chksum  # stays
+    expected = network(version, "vip", "client", 63) / error_about(version, bytes(was)).payload
+    assert (answer.verdict.name, answer.reason) == ("FORWARD", "icmp_to_client")
+    assert only(answer) == Departure("clients", bytes(expected))
+    assert director.services()[0].counters.out_packets == 2
+
+
+@BOTH
+def test_an_error_with_a_wrong_checksum_is_dropped(version: int) -> None:
+    director, inward, outward = opened(version)
+    for quote, src, dst, via in [
+        (outward, "client", "vip", "clients"),
+        (inward, "server", "client", end(version, "server")),
+    ]:
+        broken = bytearray(bytes(error_about(version, quote, src=src, dst=dst)))
+        broken[20 + 2 if version == 4 else 40 + 2] ^= 1
+        assert asked(director, bytes(broken), via).reason == "icmp_checksum"
+
+
+@BOTH
+@pytest.mark.parametrize("way", ["-g", "-i"])
+def test_not_over_nat_an_error_goes_the_way_of_its_packets(version: int, way: str) -> None:
+    director, _, got = opened(version, way)
+    error = error_about(version, got)
+    expected = network(version, "client", "vip", 63) / error.payload
+    answer = asked(director, error)
+    assert (answer.reason, only(answer).to) == ("icmp_to_dest", end(version, "server"))
+    inner = only(answer).packet[0 if way == "-g" else 20 if version == 4 else 40 :]
+    assert inner == bytes(expected)
+
+
+@BOTH
+def test_an_error_to_a_local_destination_stays(version: int) -> None:
+    director = made(version, "-m", server=end(version, "inside"))
+    asked(director, request(version))
+    answer = asked(
+        director, error_about(version, bytes(network(version, "vip", "client") / TCP(sport=80, dport=40001)))
+    )
+    assert (answer.reason, answer.departures) == ("local_dest", ())
+
+
+@BOTH
+def test_an_error_about_nothing_known_stays_or_is_routed(version: int) -> None:
+    director, _, _ = opened(version)
+    other = bytes(network(version, "vip", "client") / TCP(sport=81, dport=1))
+    assert asked(director, error_about(version, other)).reason == "icmp_unrelated"
+    routed = asked(director, error_about(version, other, src="server", dst="client"), end(version, "server"))
+    assert (routed.reason, only(routed).to) == ("no_connection", "clients")
+    lone = Director(own=[end(version, "vip")])
+    assert asked(lone, error_about(version, other)).reason == "ipvs_off"
+    assert asked(lone, error_about(version, other, src="server", dst="client"), "10.0.0.11").reason == "not_balanced"
+
+
+@BOTH
+@pytest.mark.parametrize("quote", [b"", b"\x45\0", b"\x60" + bytes(50), bytes(IP() / UDP())[:20]])
+def test_a_quote_that_says_nothing_is_no_ones(version: int, quote: bytes) -> None:
+    director, _, _ = opened(version)
+    assert asked(director, error_about(version, quote)).reason == "icmp_unrelated"
+
+
+def test_an_error_about_a_later_fragment_is_no_ones() -> None:
+    director, _, _ = opened(4)
+    later = bytes(network(4, "vip", "client", frag=3) / TCP(sport=80, dport=40001))
+    assert asked(director, error_about(4, later)).reason == "icmp_unrelated"
+
+
+def test_an_error_that_is_forwarded_has_a_ttl() -> None:
+    director, got, _ = opened(4)
+    dying = network(4, "server", "client", 1) / ICMP(type=3, code=1) / Raw(got)
+    assert asked(director, dying, end(4, "server")) == Answer(
+        asked(director, dying).verdict.REJECT, "ttl_exceeded", None, ()
+    )
+
+
+@BOTH
+def test_an_error_to_the_virtual_address_may_die_of_its_ttl(version: int) -> None:
+    director, _, got = opened(version)
+    error = network(version, "client", "vip", 1) / error_about(version, got).payload
+    answer = asked(director, error)
+    assert (answer.reason, answer.departures) == ("ttl_exceeded", ())
+
+
+# schedule_icmp
+
+
+def scheduling(config: str, **sysctls: int) -> Director:
+    return Director(config, own=["10.0.0.1"], sysctls={"schedule_icmp": 1} | sysctls)
+
+
+LONE = error_about(4, bytes(network(4, "vip", "client") / TCP(sport=80, dport=40001)))
+
+
+def test_with_schedule_icmp_an_error_opens_a_connection() -> None:
+    director = scheduling("-A -t 192.168.1.10:80 -s rr\n-a -t 192.168.1.10:80 -r 10.0.0.11:8080 -m")
+    assert (asked(director, LONE).reason, director.connections()[0].state) == ("icmp_to_dest", "NONE")
+    assert director.services()[0].counters.connections == 1
+
+
+@pytest.mark.parametrize(
+    ("config", "sysctls", "error", "reason"),
+    [
+        ("-A -t 192.168.1.10:80 -s rr", {}, LONE, "no_dest_untold"),
+        ("-A -t 192.168.1.10:81 -s rr", {}, LONE, "icmp_unrelated"),
+        ("-A -t 192.168.1.10:80 -s rr", {"drop_packet": 3}, LONE, "drop_packet"),
+        ("-A -t 192.168.1.10:21 -s rr -p", {}, LONE, "icmp_unrelated"),
+        (
+            "-A -t 192.168.1.10:80 -s rr\n-a -t 192.168.1.10:80 -r 10.0.0.11 -m",
+            {},
+            error_about(4, bytes(network(4, "vip", "client") / TCP(sport=80, dport=20))),
+            "icmp_unrelated",
+        ),
+        (
+            "-A -t 192.168.1.10:21 -s rr -p",
+            {},
+            error_about(4, bytes(network(4, "vip", "client") / TCP(sport=2000, dport=40001))),
+            "icmp_unrelated",
+        ),
+    ],
+)
+def test_an_error_that_opens_none(config: str, sysctls: dict[str, int], error: Packet, reason: str) -> None:
+    director = scheduling(config, **sysctls)
+    assert (asked(director, error).reason, director.connections()) == (reason, ())
+
+
+def test_an_error_on_a_one_packet_service_leaves_no_entry() -> None:
+    director = scheduling("-A -u 192.168.1.10:53 -s rr -o\n-a -u 192.168.1.10:53 -r 10.0.0.11 -m")
+    error = error_about(4, bytes(network(4, "vip", "client") / UDP(sport=53, dport=5000)))
+    assert (asked(director, error).reason, director.connections()) == ("icmp_to_dest", ())
+
+
+# Errors about tunnels' packets
+
+
+def about_tunnel(way: str, *, df: bool = True, mtu: int = 1300) -> tuple[Director, bytes]:
+    """A director with a connection through a tunnel, and the error of a router on the way about a packet."""
+    director = made(4, way)
+    flags = "DF" if df else 0
+    big = network(4, "client", "vip", flags=flags) / TCP(sport=40001, dport=80, flags="S") / Raw(bytes(1360))
+    wrapped = only(asked(director, big)).packet
+    kind = {"type": 3, "code": 4, "nexthopmtu": mtu} if mtu else {"type": 11}
+    return director, bytes(network(4, "router", "inside") / ICMP(**kind) / Raw(wrapped[:548]))
+
+
+@pytest.mark.parametrize(
+    ("way", "front"),
+    [("-i", 20), ("-i --tun-type gue --tun-port 6080", 32), ("-i --tun-type gre --tun-csum", 28),
+     ("-i --tun-type gre --tun-nocsum", 24)],
+)  # fmt: skip
+def test_a_client_is_told_of_errors_about_its_packet_in_a_tunnel(way: str, front: int) -> None:
+    director, error = about_tunnel(way)
+    answer = asked(director, error)
+    big = bytes(request(4, size=1360, ttl=63))[: 548 - front]
+    told = IP(src=end(4, "vip"), dst=end(4, "client"), id=0, tos=0xC0)
+    told /= ICMP(type=3, code=4, nexthopmtu=1500 - front)  # what was known before
+    assert (answer.verdict.name, answer.reason) == ("FORWARD", "tunnel_error")
+    assert only(answer) == Departure("clients", bytes(told / Raw(big)))
+    counters = director.services()[0].counters  # what is passed on, and what is made
+    assert (counters.out_packets, counters.out_bytes) == (2, len(big) + len(big) + 28)
+    # the route is known to be narrower from now on
+    again = IP(only(asked(director, request(4, "A", size=1360))).packet)
+    assert again[ICMP].nexthopmtu == 1300 - front
+
+
+def test_a_client_whose_packets_may_be_fragmented_is_not_told() -> None:
+    director, error = about_tunnel("-i", df=False)
+    assert (asked(director, error).reason, director.services()[0].counters.out_packets) == ("tunnel_noted", 0)
+
+
+def test_other_errors_about_tunnels_are_passed_on_as_they_are() -> None:
+    director, error = about_tunnel("-i", mtu=0)
+    assert IP(only(asked(director, error)).packet)[ICMP].type == 11
+
+
+def test_an_mtu_that_leaves_nothing_is_told_as_it_is() -> None:
+    director, error = about_tunnel("-i", mtu=80)
+    asked(director, error)
+    assert IP(only(asked(director, error)).packet)[ICMP].nexthopmtu == 80
+
+
+def test_an_error_about_a_tunnel_with_a_wrong_checksum_is_dropped() -> None:
+    director, error = about_tunnel("-i")
+    broken = error[:22] + bytes([error[22] ^ 1]) + error[23:]
+    assert asked(director, broken).reason == "icmp_checksum"
+
+
+def test_an_error_about_an_unknown_tunnel_is_no_ones() -> None:
+    director, error = about_tunnel("-i")
+    assert asked(made(4, "-i"), error).reason == "icmp_unrelated"
+    elsewhere = IP(error)
+    elsewhere.dst = end(4, "client")
+    assert asked(director, fresh(elsewhere), end(4, "server")).reason == "no_connection"
+
+
+@pytest.mark.parametrize(
+    ("at", "value"),
+    [(48 + 8, 0x20), (48 + 9, 0x29), (48 + 2, 0)],
+    ids=["other version", "IPv6 inside", "other port"],
+)
+def test_gue_that_is_no_plain_gue_is_no_ones(at: int, value: int) -> None:
+    director, error = about_tunnel("-i --tun-type gue --tun-port 6080")
+    changed = error[:at] + bytes([value]) + error[at + 1 :]
+    assert asked(director, changed).reason == "icmp_unrelated"
+
+
+def test_gre_that_is_no_plain_gre_is_no_ones() -> None:
+    director, error = about_tunnel("-i --tun-type gre --tun-nocsum")
+    assert asked(director, error[:48] + b"\x20" + error[49:]).reason == "icmp_unrelated"  # with a key
+
+
+def test_a_tunnels_packet_of_which_nothing_inside_is_quoted() -> None:
+    director, error = about_tunnel("-i")
+    short = network(4, "router", "inside") / ICMP(type=11) / Raw(error[28:48])
+    assert asked(director, short).reason == "icmp_unrelated"
+    later = bytearray(error)
+    later[34:36] = b"\0\3"  # a later fragment of the tunnel's packet
+    assert asked(director, bytes(later)).reason == "icmp_unrelated"
+
+
+# Pings
+
+
+@BOTH
+def test_the_director_answers_pings(version: int) -> None:
+    director, _, _ = opened(version)
+    ping = ICMP(id=1, seq=2) if version == 4 else ICMPv6EchoRequest(id=1, seq=2)
+    pong = ICMP(type=0, id=1, seq=2) if version == 4 else ICMPv6EchoReply(id=1, seq=2)
+    answer = asked(director, network(version, "client", "vip") / ping / Raw(b"abcde"))
+    expected = network(version, "vip", "client", id=0, flags=0) / pong / Raw(b"abcde")
+    assert (answer.reason, only(answer)) == ("other_protocol", Departure("clients", bytes(expected)))
+
+
+@BOTH
+def test_the_director_answers_nothing_else(version: int) -> None:
+    director, _, _ = opened(version)
+    ping = bytearray(
+        bytes(network(version, "client", "vip") / (ICMP() if version == 4 else ICMPv6EchoRequest()) / Raw(b"abcd"))
+    )
+    ping[-1] ^= 1
+    assert asked(director, bytes(ping)).departures == ()
+    pong = ICMP(type=0) if version == 4 else ICMPv6EchoReply()
+    assert asked(director, network(version, "client", "vip") / pong).departures == ()
+    assert asked(director, network(version, "client", "vip") / Raw(b"abc")).departures == ()
+
+
+# Fragments
+
+
+@BOTH
+def test_fragments_are_put_together_and_cut_again(version: int) -> None:
+    director = made(version, "-m", "udp", 5353)
+    query = bytes(network(version, "client", "vip", flags=0) / UDP(sport=5000, dport=53) / Raw(bytes(2500)))
+    pieces = split(query, 1300)
+    assert [asked(director, piece).reason for piece in pieces[:-1]] == ["fragment_kept"] * (len(pieces) - 1)
+    answer = asked(director, pieces[-1])
+    expected = network(version, "client", "server", 63, flags=0) / UDP(sport=5000, dport=5353) / Raw(bytes(2500))
+    assert answer.reason == "new"
+    assert [departure.packet for departure in answer.departures] == split(bytes(expected), len(pieces[0]))
+
+
+@BOTH
+def test_fragments_of_answers_are_put_together_too(version: int) -> None:
+    director = made(version, "-m", "udp", 5353)
+    asked(director, network(version, "client", "vip") / UDP(sport=5000, dport=53) / Raw(b"?"))
+    answer = bytes(network(version, "server", "client", flags=0) / UDP(sport=5353, dport=5000) / Raw(bytes(2500)))
+    pieces = split(answer, 1300)
+    answers = [asked(director, piece, end(version, "server")) for piece in pieces]
+    expected = network(version, "vip", "client", 63, flags=0) / UDP(sport=53, dport=5000) / Raw(bytes(2500))
+    assert [departure.packet for departure in answers[-1].departures] == split(bytes(expected), len(pieces[0]))
+
+
+@BOTH
+def test_fragments_for_others_pass_if_ipvs_does_not_look(version: int) -> None:
+    director = Director(own=[end(version, "inside")])
+    piece = split(bytes(network(version, "client", "server", flags=0) / UDP() / Raw(bytes(2500))), 1300)[1]
+    answer = asked(director, piece)
+    assert (answer.reason, only(answer).to) == ("not_local", end(version, "server"))
+    back = asked(
+        director,
+        split(bytes(network(version, "server", "client", flags=0) / UDP() / Raw(bytes(2500))), 1300)[1],
+        "10.0.0.11",
+    )
+    assert (back.reason, only(back).to) == ("not_balanced", "clients")
+
+
+def test_a_datagram_that_is_no_packet_is_dropped() -> None:
+    director = made(4, "-m", "udp")
+    first, last = split(bytes(network(4, "client", "vip", flags=0) / UDP(sport=1, dport=53) / Raw(bytes(1400))), 1300)
+    assert asked(director, first).reason == "fragment_kept"
+    assert asked(director, last).reason == "new"
