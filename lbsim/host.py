@@ -17,8 +17,9 @@ import numpy as np
 from lbsim.config.ipvsadm import ENGINES
 from lbsim.config.options import SCHEDULER_FLAGS
 from lbsim.config.writing import shown_flags
-from lbsim.engine import address_cache, conntable, director, forwarding, icmp, sctp, services, tcp, udp
+from lbsim.engine import address_cache, conntable, director, estimator, forwarding, icmp, sctp, services, tcp, udp
 from lbsim.engine.addresses import intern_address, intern_addresses, rehash_addresses
+from lbsim.engine.estimator import AT_ONCE, NEVER, PERIODIC, start_copies
 from lbsim.engine.lanes import Lane, interpreted_lane, replaced
 from lbsim.engine.profile import PROFILES, SWITCHES, SYSCTLS, Profile, refused_value
 from lbsim.engine.records import (
@@ -42,6 +43,7 @@ from lbsim.engine.records import (
     AddressRow,
     CachedAddress,
     Conn,
+    Copy,
     Dest,
     DestRequest,
     Flow,
@@ -159,6 +161,8 @@ class EngineHost:
     lane : how the engine runs.
     expected_rows : a hint for the size of the service and destination indices.
     seed : of the random numbers that the scheduler twos draws.
+    estimator : listings show the counters that the kernel copied last, as real ones do; otherwise those of the moment.
+    age : ticks for which the director has existed at time 0; the moments of these copies depend on it.
     """
 
     def __init__(
@@ -170,6 +174,8 @@ class EngineHost:
         lane: Lane | None = None,
         expected_rows: int = 64,
         seed: int = 1,
+        estimator: bool = False,
+        age: int = 0,
     ) -> None:
         self.profile = profile_named(profile)
         self.start_jiffies = self.profile.boot_jiffies if start_jiffies is None else start_jiffies
@@ -195,6 +201,9 @@ class EngineHost:
         for name in SWITCHES:
             setattr(row, name, int(name in self.profile.on))
         row.random_state = seed & 0xFFFFFFFF
+        row.copying = _copying(sysctls) if estimator else AT_ONCE
+        row.copy_age = min(age, self.start_jiffies)
+        self._call(start_copies)
 
     def _empty_tables(self, index_size: int) -> Tables:
         lane, hz = self.lane, self.profile.hz
@@ -210,6 +219,7 @@ class EngineHost:
             "quotes": lane.table(Quote, 2),
             "cached": lane.table(CachedAddress, 1),
             "members": lane.table(Member, 1),
+            "copies": lane.table(Copy, 72),
             "address_heads": lane.heads(_ADDRESS_BUCKETS),
             "service_heads": lane.integers([0] * index_size),
             "dest_heads": lane.integers([0] * index_size),
@@ -365,6 +375,7 @@ class EngineHost:
         row = self.tables.director[0]
         self._room("services", row.services_used + 2)
         self._room("dests", row.dests_used + 2)
+        self._room("copies", row.copies_used + 2)
         match command:
             case AddService() | EditService():
                 code = self._put_service(command)
@@ -396,19 +407,10 @@ class EngineHost:
         return code
 
     def _zero(self, service: ServiceId | None) -> int:
-        rows = self._service_rows()
-        if service is not None:
-            s = self._call(services.requested_service, self._service_request(service))
-            rows = [s] if s else []
-        for s in rows:
-            self._zero_row(self.tables.services[s])
-            for d in self._dest_rows(s):
-                self._zero_row(self.tables.dests[d])
-        return 0 if rows or service is None else services.ESRCH
-
-    def _zero_row(self, row: Service | Dest) -> None:
-        """Let what is shown of a row begin anew."""
-        row.conns = row.in_packets = row.out_packets = row.in_bytes = row.out_bytes = 0
+        """Let what is shown of a service, or of all, begin anew."""
+        if service is None:
+            return int(self._call(services.zero_all))
+        return int(self._call(services.zero_service, self._service_request(service)))
 
     def _room_for_scheduler(self, name: str) -> None:
         """Make room for what the scheduler of one more service needs."""
@@ -553,11 +555,12 @@ class EngineHost:
         """A service row as ``tcp 192.168.1.10:80`` or ``fwm 1``."""
         return str(self.service_id(s))
 
-    def services(self) -> tuple[ServiceRow, ...]:
+    def services(self, *, shown: bool = False) -> tuple[ServiceRow, ...]:
         """The services in order of address, protocol and port, their destinations newest first as the kernel
-        has them.
+        has them; with counters as listings show them, or those of the moment.
         """
-        return tuple(self._service_row(s) for s in sorted(self._service_rows(), key=self._service_order))
+        counters = self.shown if shown else self.counters
+        return tuple(self._service_row(s, counters) for s in sorted(self._service_rows(), key=self._service_order))
 
     def _service_rows(self) -> list[int]:
         t = self.tables
@@ -568,7 +571,7 @@ class EngineHost:
         address = int(self.address(row.addr)) if row.addr else 1 << 128  # those by firewall mark come last
         return int(row.family), address, int(row.proto), int(row.port or row.fwmark)
 
-    def _service_row(self, s: int) -> ServiceRow:
+    def _service_row(self, s: int, counters: Callable[[Service | Dest], Counters]) -> ServiceRow:
         t = self.tables
         row = t.services[s]
         dests = []
@@ -576,10 +579,10 @@ class EngineHost:
             dest = t.dests[d]
             name = self.endpoint(dest.addr, dest.port)
             method = _METHOD_NAMES[dest.method]
-            dests.append(DestRow(name, int(dest.weight), *_activity(dest), _counters(dest), method))
+            dests.append(DestRow(name, int(dest.weight), *_activity(dest), counters(dest), method))
         scheduler = _scheduler_name(row)
         flags = shown_flags(scheduler, _flag_names(scheduler, row.sched_flags))
-        return ServiceRow(self.service_name(s), scheduler, flags, _counters(row), tuple(dests))
+        return ServiceRow(self.service_name(s), scheduler, flags, counters(row), tuple(dests))
 
     def _dest_rows(self, s: int) -> list[int]:
         """The destinations of a service, newest first."""
@@ -594,18 +597,32 @@ class EngineHost:
 
     def shown(self, row: Service | Dest) -> Counters:
         """The counters of a row as the tools show them."""
-        return _counters(row)
+        if self.tables.director[0].copying == AT_ONCE:
+            return self.counters(row)
+        copy = self.tables.copies[row.copy_row]
+        return _since_zero(copy, copy)
 
     def rates(self, row: Service | Dest) -> Rates:
         """What there is per second of a row as the tools show it."""
-        return Rates()
+        return _rates(self.tables.copies[row.copy_row])
 
     def total(self) -> tuple[Counters, Rates]:
         """What the tools show of all services together, those that are gone included."""
+        copy = self.tables.copies[estimator.TOTAL]
+        if self.tables.director[0].copying == AT_ONCE:
+            return self.total_counters(), _rates(copy)
+        return _since_zero(copy, copy), _rates(copy)
+
+    def counters(self, row: Service | Dest) -> Counters:
+        """The counters of a row as they are at this moment, since they were zeroed."""
+        return _since_zero(row, self.tables.copies[row.copy_row])
+
+    def total_counters(self) -> Counters:
+        """Likewise of all services together, those that are gone included."""
         t = self.tables
-        rows = [self.shown(t.services[s]) for s in range(1, t.director[0].services_used + 1)]
-        sums = (sum(getattr(row, name) for row in rows) for name in Counters.__slots__)
-        return Counters(*sums), Rates()
+        rows = [_counters(t.services[s]) for s in range(1, t.director[0].services_used + 1)]
+        sums = Counters(*(sum(getattr(row, name) for row in rows) for name in Counters.__slots__))
+        return _less(sums, _zero_point(t.copies[estimator.TOTAL]))
 
     def listed(self) -> tuple[ListedService, ...]:
         """The services as listings have them, in a kernel's order: by address before by mark, newest destination first.
@@ -676,7 +693,7 @@ class EngineHost:
             dest = t.dests[d]
             key = self.service_name(dest.service), self.endpoint(dest.addr, dest.port)
             active, inactive = _activity(dest)
-            this = Destination(*key, bool(dest.available), int(dest.weight), active, inactive, _counters(dest))
+            this = Destination(*key, bool(dest.available), int(dest.weight), active, inactive, self.counters(dest))
             at = found.setdefault(key, len(merged))
             index.append(at)
             if at == len(merged):
@@ -749,7 +766,48 @@ def _activity(dest: Dest) -> tuple[int, int]:
     return int(dest.active), int(max(dest.total - dest.active, 0))
 
 
-def _counters(row: Service | Dest) -> Counters:
+def _copying(sysctls: Mapping[str, int] | None) -> int:
+    """What a kernel's estimator does with these tunables: Director.copying."""
+    run = {name.replace("/", ".").removeprefix("net.ipv4.vs."): value for name, value in (sysctls or {}).items()}
+    return PERIODIC if run.get("run_estimation", SYSCTLS["run_estimation"].default) else NEVER
+
+
+def _since_zero(row: Service | Dest | Copy, copy: Copy) -> Counters:
+    return _less(_counters(row), _zero_point(copy))
+
+
+def _zero_point(copy: Copy) -> Counters:
+    return Counters(
+        int(copy.zero_conns),
+        int(copy.zero_in_packets),
+        int(copy.zero_out_packets),
+        int(copy.zero_in_bytes),
+        int(copy.zero_out_bytes),
+    )
+
+
+def _less(a: Counters, b: Counters) -> Counters:
+    return Counters(
+        a.connections - b.connections,
+        a.in_packets - b.in_packets,
+        a.out_packets - b.out_packets,
+        a.in_bytes - b.in_bytes,
+        a.out_bytes - b.out_bytes,
+    )
+
+
+def _rates(copy: Copy) -> Rates:
+    """A copy's rates; all of them come as 64-bit numbers."""
+    return Rates(
+        estimator.per_second(int(copy.conns_rate)),
+        estimator.per_second(int(copy.in_packets_rate)),
+        estimator.per_second(int(copy.out_packets_rate)),
+        estimator.bytes_per_second(int(copy.in_bytes_rate)),
+        estimator.bytes_per_second(int(copy.out_bytes_rate)),
+    )
+
+
+def _counters(row: Service | Dest | Copy) -> Counters:
     return Counters(int(row.conns), int(row.in_packets), int(row.out_packets), int(row.in_bytes), int(row.out_bytes))
 
 

@@ -29,10 +29,19 @@ from lbsim.departures import CLIENTS, Arrived, Departure, Departures, may_split,
 from lbsim.engine.lanes import Lane
 from lbsim.engine.records import BAD_IP_HEADER, FRAGMENT, ICMP_ERROR, IN, IPV4, MARTIAN, OUT, TCP, UDP, Outcome, Packet
 from lbsim.errors import CommandRefused, ConfigError, LbsimError, expected_one_of
-from lbsim.host import SECOND, EngineHost
+from lbsim.host import SECOND, EngineHost, profile_named
 from lbsim.model.config import AdminCommand, DirectorConfig, Place
 from lbsim.model.finding import Finding
-from lbsim.model.listing import ListConnections, ListTable, ListTimeouts, Request, SaveTable, ShowVersion, as_configured
+from lbsim.model.listing import (
+    ListConnections,
+    ListTable,
+    ListTimeouts,
+    Rates,
+    Request,
+    SaveTable,
+    ShowVersion,
+    as_configured,
+)
 from lbsim.model.result import ConnRow, Counters, ServiceRow
 from lbsim.model.verdict import Verdict, reason_named, reason_of
 from lbsim.own_schedulers import load_schedulers
@@ -43,7 +52,7 @@ from lbsim.packet.quoted import quoted
 if TYPE_CHECKING:
     from scapy.packet import Packet as ScapyPacket
 
-__all__ = ["Answer", "CommandAnswer", "Departure", "Director", "Stats"]
+__all__ = ["Answer", "CommandAnswer", "Departure", "Director", "RateStats", "Stats"]
 
 REASSEMBLED = (TCP, UDP, SCTP, ICMP)
 ETHERNET = 1500  # bytes
@@ -82,11 +91,20 @@ class CommandAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """The counters at this moment: of all services together, by service, and by service and destination."""
+    """Counters: of all services together, by service, and by service and destination."""
 
     total: Counters
     services: Mapping[str, Counters]
     dests: Mapping[tuple[str, str], Counters]
+
+
+@dataclass(frozen=True, slots=True)
+class RateStats:
+    """What there is per second, likewise."""
+
+    total: Rates
+    services: Mapping[str, Rates]
+    dests: Mapping[tuple[str, str], Rates]
 
 
 class Director:
@@ -108,6 +126,9 @@ class Director:
     lane : how the engine runs.
     schedulers : Python files or installed entry points with schedulers of one's own, see ``own_schedulers``.
     seed : of the random numbers that the scheduler twos draws.
+    estimator : listings show counters and rates as the kernel copied them last, up to two seconds ago; otherwise the
+        counters of the moment, and no rates.
+    age : seconds for which the director has existed at time 0 (the moments of these copies depend on it).
 
     Raises
     ------
@@ -133,6 +154,8 @@ class Director:
         lane: Lane | None = None,
         schedulers: Iterable[str | Path] = (),
         seed: int = 1,
+        estimator: bool = True,
+        age: float = 0.0,
     ) -> None:
         load_schedulers(schedulers)
         parsed = parse(config) if isinstance(config, str) else config
@@ -143,6 +166,8 @@ class Director:
             lane=lane,
             expected_rows=len(parsed.commands),
             seed=seed,
+            estimator=estimator,
+            age=round(age * profile_named(profile).hz),
         )
         self._time = 0
         self._own = [ip_address(text) for text in own]
@@ -259,14 +284,27 @@ class Director:
         """The services, each with its destinations, newest first as the kernel keeps them."""
         return self._host.services()
 
-    def stats(self) -> Stats:
-        """The counters. The real tools show a copy that the kernel makes every two seconds; these are up to date."""
-        rows = self.services()
-        total = Counters(*(sum(values) for values in zip(*(_values(row.counters) for row in rows), strict=True)))
+    def stats(self, *, shown: bool = False) -> Stats:
+        """The counters, up to date.
+
+        Parameters
+        ----------
+        shown : as the real tools show them: those of the copy that the kernel makes every two seconds.
+        """
+        rows = self._host.services(shown=shown)
         return Stats(
-            total=total,
+            total=self._host.total()[0] if shown else self._host.total_counters(),
             services={row.service: row.counters for row in rows},
             dests={(row.service, dest.dest): dest.counters for row in rows for dest in row.dests},
+        )
+
+    def rates(self) -> RateStats:
+        """What there is per second, as the real tools show it."""
+        rows = self._host.listed()
+        return RateStats(
+            total=self._host.total()[1],
+            services={str(row.id): row.rates for row in rows},
+            dests={(str(row.id), str(dest.id)): dest.rates for row in rows for dest in row.dests},
         )
 
     # How it is done
@@ -388,13 +426,3 @@ class Director:
 def _need_numbers(given: bool) -> None:
     if not given:
         raise ConfigError("a listing with names; lbsim looks no host names up: expected -n with it")
-
-
-def _values(counters: Counters) -> tuple[int, int, int, int, int]:
-    return (
-        counters.connections,
-        counters.in_packets,
-        counters.out_packets,
-        counters.in_bytes,
-        counters.out_bytes,
-    )

@@ -25,7 +25,7 @@ from lbsim.engine.records import IN, Outcome, Packet
 from lbsim.host import PROTOCOL_NAMES, STATES, EngineHost, state_index
 from lbsim.model.address_text import AddressTexts
 from lbsim.model.aggregates import Aggregates, Aggregator
-from lbsim.model.config import AdminCommand, DirectorConfig, TimedCommand
+from lbsim.model.config import AdminCommand, Clear, DeleteService, DirectorConfig, TimedCommand, Zero
 from lbsim.model.conn_table import CONN_COLUMNS, ConnTable
 from lbsim.model.finding import Finding
 from lbsim.model.joined import JoinedColumns
@@ -112,6 +112,7 @@ def simulate(
         lane=lane,
         expected_rows=len(config.commands),
         seed=seed,
+        estimator=any(isinstance(timed.command, Zero | DeleteService | Clear) for timed in timeline),
     )
     provenance = Provenance(
         lbsim=__version__,

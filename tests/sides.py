@@ -92,8 +92,10 @@ class EngineSide:
         sysctls: Mapping[str, int] | None = None,
         marks: str = MARKS,
         profile: str = "linux-6.1.192",
+        *,
+        estimator: bool = True,
     ) -> None:
-        self.director = Director(lane=lane, sysctls=sysctls, marks=marks, profile=profile)
+        self.director = Director(lane=lane, sysctls=sysctls, marks=marks, profile=profile, estimator=estimator)
 
     def command(self, command: AdminCommand) -> str:
         return self.director.run(command).message

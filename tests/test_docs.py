@@ -149,7 +149,7 @@ def test_the_python_of_the_page_about_results_works(folder: Path, monkeypatch: p
 
 def test_the_python_of_the_page_about_ipvsadm_works() -> None:
     page = str(ROOT / "docs/ipvsadm.md")
-    assert doctest.testfile(page, module_relative=False) == doctest.TestResults(failed=0, attempted=6)
+    assert doctest.testfile(page, module_relative=False) == doctest.TestResults(failed=0, attempted=12)
 
 
 @pytest.mark.parametrize("kernel", ["6.1", "6.12"])

@@ -22,6 +22,7 @@ from lbsim.engine.conntable import (
     put,
     sweep_removed,
 )
+from lbsim.engine.estimator import catch_up
 from lbsim.engine.forwarding import decide, stopped_back, told_length, transmit, unmasquerade
 from lbsim.engine.icmp import (
     about_connection,
@@ -799,13 +800,16 @@ def count_out(t: Tables, d: int, length: int) -> None:
 def advance(t: Tables, tick: int) -> None:
     """Move the clock to ``tick``; every timer that is due until then fires, in the order of ticks.
 
-    Timers of a tick fire before packets of that tick.
+    Timers of a tick fire before packets of that tick. The one that copies counters sees nothing of what the others do:
+    all its runs come first.
 
     Source
     ------
     facts: packet-path.md section 8.3; timer.c run_timer_softirq().
     """
     director = t.director[0]
+    if director.copy_fire != 0 and director.copy_fire <= tick:
+        catch_up(t, tick)
     due = next_event(t)
     while due != 0 and due <= tick:
         if due > director.now:
@@ -851,7 +855,7 @@ def expire_due(t: Tables) -> None:
 
 @kernel
 def next_event(t: Tables) -> int:
-    """The next tick at which a timer may fire; 0 if none is pending.
+    """The next tick at which a timer may fire that changes anything but copies of counters; 0 if none is pending.
 
     Source
     ------

@@ -1,9 +1,9 @@
 """Which kernel is imitated: the set of behaviours that differ between kernels, and the tunables that exist.
 
 Kernel counterpart: the version chapters of the fact sheets (schedulers.md section 7, packet-path.md section 22). A
-difference is a named switch here, never a version comparison in an algorithm. For what is modelled so far 6.1.192
-and 6.12.117 agree. Numbers of inactive connections are listed differently by older kernels, but as long as one packet
-follows the other there is nothing to see of that.
+difference is a named switch here, never a version comparison in an algorithm. What is modelled so far is
+the same in 6.1.192 and 6.12.117 but for when shown counters are copied. Numbers of inactive connections are listed
+differently by older kernels, but as long as one packet follows the other there is nothing to see of that.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Switch:
     older: str
 
 
-#: Field of the engine's Director, name -> what it changes. All are off in current kernels.
+#: Field of the engine's Director, name -> what it changes. All are off in the newest kernel.
 SWITCHES: Mapping[str, Switch] = {
     "load_of_inactive": Switch(
         "lc, wlc, lblc, lblcr, twos: a destination's load is 256 x active + all connections",
@@ -58,6 +58,10 @@ SWITCHES: Mapping[str, Switch] = {
         "a service whose new scheduler cannot start (mh with more than 4093 destinations) keeps its old one",
         "it has no scheduler any more",
     ),
+    "common_copy": Switch(
+        "shown counters: each service, each destination and the total is copied every 2 s, in a turn of its own",
+        "all are copied at once, every 2.016 s at HZ=250",
+    ),
 }
 
 
@@ -82,10 +86,10 @@ class Profile:
 PROFILES: dict[str, Profile] = {
     profile.name: profile
     for profile in (
-        Profile("linux-6.1.192"),
+        Profile("linux-6.1.192", on=frozenset({"common_copy"})),
         Profile("linux-6.12.117"),
         Profile("linux-6.1.0", on=frozenset(SWITCHES)),
-        Profile("linux-6.12.0", on=frozenset(SWITCHES)),
+        Profile("linux-6.12.0", on=frozenset(SWITCHES) - {"common_copy"}),
     )
 }
 
@@ -108,7 +112,6 @@ class Sysctl:
 
 _MEMORY = "1 and 2 are on only when memory runs short, which it never does here (2 then reads back as 1)"
 _SYNC = "none: the connection synchronisation daemon is not modelled, so none runs"
-_COPY = "none: it is about the periodic copy of counters"
 
 #: Name -> tunable. The page docs/sysctls.md is generated from here.
 SYSCTLS: dict[str, Sysctl] = {
@@ -154,7 +157,7 @@ SYSCTLS: dict[str, Sysctl] = {
         switch=True,
     ),
     "pmtu_disc": Sysctl(1, "1: what is too large for a tunnel is refused if it must not be fragmented", switch=True),
-    "run_estimation": Sysctl(1, _COPY),
+    "run_estimation": Sysctl(1, "0: counters in listings stay as they are, and rates; those of results go on"),
     "schedule_icmp": Sysctl(0, "1: ICMP errors may open connections", switch=True),
     "secure_tcp": Sysctl(0, f"3: the stricter state table of TCP. {_MEMORY}", (0, 3), switch=True),
     "sloppy_sctp": Sysctl(0, "1: any SCTP packet but an ABORT may open a connection", switch=True),

@@ -110,6 +110,7 @@ class Director:
     cache_heads_used: i4 = 0
     cached_used: i4 = 0
     members_used: i4 = 0
+    copies_used: i4 = 0
     free_conn: i4 = 0
     free_cached: i4 = 0
     free_member: i4 = 0
@@ -124,6 +125,9 @@ class Director:
     trash_fire: i8 = 0  # when the trash is looked at next; 0: trash is empty
     sweep_fire: i8 = 0  # when connections of removed destinations are deleted; 0: no sweep is due
     scheduler_fire: i8 = 0  # the earliest Service.timer_fire; 0: no scheduler's timer is pending
+    copy_fire: i8 = 0  # the earliest Copy.fire; 0: nothing is copied
+    copy_age: i8 = 0  # ticks for which the director has existed when its clock starts, see estimator.py
+    copying: i1 = 0  # see estimator.py
     random_state: i8 = 1  # what twos draws from; the next number depends on nothing else
     port_0: i4 = 0  # how many services have port 0 (those by firewall mark count, too); likewise below
     port_21: i4 = 0
@@ -152,6 +156,7 @@ class Director:
     endless_cache: i1 = 0
     miscounted_cache: i1 = 0
     loses_scheduler: i1 = 0
+    common_copy: i1 = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -204,6 +209,7 @@ class Service:
     own_2: i8 = 0
     own_3: i8 = 0
     own_4: i8 = 0
+    copy_row: i4 = 0  # in the table of copies
     conns: i8 = 0
     in_packets: i8 = 0
     out_packets: i8 = 0
@@ -239,6 +245,7 @@ class Dest:
     mh_skip: i4 = 0  # ... and how far away the next one is tried
     own: i8 = 0  # for schedulers that do not come with lbsim
     idle_start: i8 = 0  # tick at which the trash first saw it without connections
+    copy_row: i4 = 0  # in the table of copies
     conns: i8 = 0
     in_packets: i8 = 0
     out_packets: i8 = 0
@@ -301,6 +308,30 @@ class Member:
 
     dest: i4 = 0
     next: i4 = 0  # in the set, newest first; in the free list likewise
+
+
+@dataclass(slots=True, eq=False)
+class Copy:
+    """What was copied last of the counters of a service, a destination or (row 1) all services; see estimator.py."""
+
+    service: i4 = 0
+    dest: i4 = 0
+    fire: i8 = 0  # tick at which it is copied next; 0: it is not
+    conns: i8 = 0
+    in_packets: i8 = 0
+    out_packets: i8 = 0
+    in_bytes: i8 = 0
+    out_bytes: i8 = 0
+    zero_conns: i8 = 0  # what is shown is the copy less this
+    zero_in_packets: i8 = 0
+    zero_out_packets: i8 = 0
+    zero_in_bytes: i8 = 0
+    zero_out_bytes: i8 = 0
+    conns_rate: i8 = 0  # per second, in 1/1024
+    in_packets_rate: i8 = 0
+    out_packets_rate: i8 = 0
+    in_bytes_rate: i8 = 0  # in 1/32
+    out_bytes_rate: i8 = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -431,6 +462,7 @@ class Tables:
     quotes: list[Quote]
     cached: list[CachedAddress]
     members: list[Member]
+    copies: list[Copy]
     address_heads: list[int]  # bucket -> newest address
     service_heads: list[int]  # bucket -> newest service
     dest_heads: list[int]  # bucket -> newest destination

@@ -13,6 +13,7 @@ number. The caller has made room for one more row.
 from __future__ import annotations
 
 from lbsim.engine.addresses import unicast
+from lbsim.engine.estimator import TOTAL, new_copy, start_copy, start_total, stop_copy, zero
 from lbsim.engine.hashing import row_bucket
 from lbsim.engine.lanes import kernel, seldom
 from lbsim.engine.records import IPV4, IPV6, TCP, Dest, DestRequest, Service, ServiceRequest, Tables
@@ -36,6 +37,8 @@ __all__ = [
     "find_service",
     "requested_service",
     "set_timeouts",
+    "zero_all",
+    "zero_service",
 ]
 
 ENOENT = -2
@@ -158,6 +161,9 @@ def add_service(t: Tables, u: ServiceRequest) -> int:
     service.family = u.family
     service.scheduler = u.scheduler
     service.exists = 1
+    service.copy_row = new_copy(t, s, 0)
+    start_total(t)
+    start_copy(t, service.copy_row)
     _set_options(service, u)
     bucket = _service_bucket(t, service)
     service.next_same_hash = t.service_heads[bucket]
@@ -278,6 +284,7 @@ def delete_service(t: Tables, u: ServiceRequest) -> int:
             before = t.services[before].next_same_hash
         t.services[before].next_same_hash = service.next_same_hash
     service.exists = 0
+    stop_copy(t, service.copy_row)
     done_service(t, s)
     while service.first != 0:
         d = service.first
@@ -285,6 +292,45 @@ def delete_service(t: Tables, u: ServiceRequest) -> int:
         _to_trash(t, d)
     _count_service(t, service, -1)
     return 0
+
+
+@kernel
+def zero_service(t: Tables, u: ServiceRequest) -> int:
+    """Let what is shown of a service and of its destinations begin anew.
+
+    Source
+    ------
+    facts: schedulers.md section 4.3; ip_vs_ctl.c ip_vs_zero_service(), 6.1 and 6.12.
+    """
+    s = requested_service(t, u)
+    if s == 0:
+        return ESRCH
+    _zero(t, s)
+    return 0
+
+
+@kernel
+def zero_all(t: Tables) -> int:
+    """Likewise for all services, and for what is shown of all of them together.
+
+    Source
+    ------
+    facts: schedulers.md section 4.3; ip_vs_ctl.c ip_vs_zero_all(), 6.1 and 6.12.
+    """
+    for s in range(1, t.director[0].services_used + 1):
+        if t.services[s].exists != 0:
+            _zero(t, s)
+    zero(t, TOTAL)
+    return 0
+
+
+@kernel
+def _zero(t: Tables, s: int) -> None:
+    zero(t, t.services[s].copy_row)
+    d = t.services[s].first
+    while d != 0:
+        zero(t, t.dests[d].copy_row)
+        d = t.dests[d].next
 
 
 @kernel
@@ -340,6 +386,7 @@ def add_dest(t: Tables, s: int, u: DestRequest) -> int:
     dest.last_weight = u.weight
     _set_dest(t, dest, u)
     dest.available = 1
+    start_copy(t, dest.copy_row)
     dest.prev = 0
     dest.next = service.first
     if service.first != 0:
@@ -398,6 +445,7 @@ def _new_dest(t: Tables, s: int, addr: int, port: int) -> int:
     dest.service = s
     dest.addr = addr
     dest.port = port
+    dest.copy_row = new_copy(t, 0, d)
     bucket = row_bucket(addr, port, t.services[s].addr, director.dest_mask)
     dest.next_same_hash = t.dest_heads[bucket]
     t.dest_heads[bucket] = d
@@ -406,7 +454,7 @@ def _new_dest(t: Tables, s: int, addr: int, port: int) -> int:
 
 @kernel
 def _from_trash(t: Tables, s: int, d: int) -> None:
-    """Take a destination out of the trash. Under a new service of the old identity its packet counters begin anew.
+    """Take a destination out of the trash. Under a new service of the old identity what is shown of it begins anew.
 
     Source
     ------
@@ -423,11 +471,7 @@ def _from_trash(t: Tables, s: int, d: int) -> None:
         t.director[0].trash_fire = 0
     if dest.service != s:
         dest.service = s
-        dest.conns = 0
-        dest.in_packets = 0
-        dest.out_packets = 0
-        dest.in_bytes = 0
-        dest.out_bytes = 0
+        zero(t, dest.copy_row)
 
 
 @kernel
@@ -498,6 +542,7 @@ def _to_trash(t: Tables, d: int) -> None:
         director.trash_fire = fire_tick(director.now + TRASH_PERIOD * director.hz, director.now)
     else:
         t.dests[director.trash_first].prev = d
+    stop_copy(t, dest.copy_row)
     dest.idle_start = 0
     dest.prev = 0
     dest.next = director.trash_first

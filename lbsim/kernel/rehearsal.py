@@ -138,6 +138,7 @@ def _director(job: Job, seen: Observation, profile: str, lane: Lane | None = Non
         own=(*OWN_ADDRESSES, *job.vips),
         start_jiffies=seen.jiffies if seen.jiffies >= 0 else None,
         lane=lane,
+        estimator=False,
     )
 
 
