@@ -39,7 +39,7 @@ __all__ = ["Compiled", "cache_folder"]
 F = TypeVar("F")
 
 _LARGE = 1 << 20  # bytes from which on a table has pages of its own
-_ROOM = 16  # so many times as many pages are set aside: a table grows into them without being copied
+_ROOM = 64  # so many times as many pages are set aside: until they are full, a table grows without being copied
 _NO_RESERVE = 0x4000 if sys.platform == "linux" else 0  # set aside only addresses, not memory
 _SOURCES = ("engine", "packet", "traffic")  # the parts of lbsim that mark functions
 _KEPT = 3  # digests whose compiled code stays in the cache

@@ -135,17 +135,19 @@ def a_table() -> Any:
     return table
 
 
-def test_a_large_table_grows_in_place_and_further_rows_are_zeros() -> None:
+# A table of some ten thousand entries becomes one of millions without ever being there twice.
+@pytest.mark.parametrize("times", [3, 60])
+def test_a_large_table_grows_in_place_and_further_rows_are_zeros(times: int) -> None:
     table = a_table()
-    grown = Compiled(checked=False).grown(table, 3 * ROWS)
+    grown = Compiled(checked=False).grown(table, times * ROWS)
     assert np.shares_memory(table, grown)
-    assert (len(grown), grown.dtype, type(grown)) == (3 * ROWS, table.dtype, type(table))
+    assert (len(grown), grown.dtype, type(grown)) == (times * ROWS, table.dtype, type(table))
     assert grown["serial"].nonzero()[0].tolist() == [ROWS - 1]
 
 
 def test_a_table_that_outgrows_its_place_is_copied() -> None:
     table = a_table()
-    grown = Compiled(checked=False).grown(table, 17 * ROWS)
+    grown = Compiled(checked=False).grown(table, 65 * ROWS)
     assert not np.shares_memory(table, grown)
     assert grown["serial"].nonzero()[0].tolist() == [ROWS - 1]
 
