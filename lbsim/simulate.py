@@ -338,8 +338,9 @@ class _Run:
         self.horizon = traffic.duration or 0
         self.fed = 0  # packets of earlier blocks
         self.ids = np.zeros(0, dtype="i4")  # address of the trace -> id
-        self.packets = host.lane.table(Packet, BLOCK)
-        self.outcomes = host.lane.table(Outcome, BLOCK)
+        rows = min(traffic.packets or BLOCK, BLOCK)
+        self.packets = host.lane.table(Packet, rows)
+        self.outcomes = host.lane.table(Outcome, rows)
         self.addresses = AddressTable()
         self.destinations: Sequence[tuple[str, str]] = ()
         self.dest_index = np.array([-1], dtype="i4")  # row of the engine's table -> destination of the result

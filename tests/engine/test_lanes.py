@@ -10,7 +10,7 @@ import pytest
 
 from lbsim.engine import director, hashing
 from lbsim.engine.lanes import Lane, compiled_lane, interpreted_lane, kernel, replaced
-from lbsim.engine.reasons import FRAGMENT_SEEN, NOT_LOCAL
+from lbsim.engine.reasons import FRAGMENT_SEEN, NO_RESPONDER
 from lbsim.engine.records import FRAGMENT, ICMP_ERROR, Flow, Outcome, Packet
 from lbsim.host import EngineHost
 
@@ -109,7 +109,7 @@ def test_a_compiled_block_writes_outcomes() -> None:
     packets, outcomes = lane.table(Packet, 2), lane.table(Outcome, 2)
     packets[0].shape, packets[1].shape = FRAGMENT, ICMP_ERROR
     host.receive_block(packets, outcomes, 2)
-    assert [outcome.reason for outcome in outcomes] == [FRAGMENT_SEEN, NOT_LOCAL]
+    assert [outcome.reason for outcome in outcomes] == [FRAGMENT_SEEN, NO_RESPONDER]
 
 
 def test_only_functions_can_be_marked() -> None:

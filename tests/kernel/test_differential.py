@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from lbsim.engine.director import receive_block, set_aside
+from lbsim.engine.director import receive_block
+from lbsim.engine.forwarding import decide
 from lbsim.engine.lanes import interpreted_lane
+from lbsim.engine.reasons import DROP, INVALID_IP
 from lbsim.kernel.job import CLIENT, REPLY, Command, Event, Job, Observation, Packet, PacketSeen, Seen
 from lbsim.pipeline import job_from
 from lbsim.scenario import load
@@ -202,7 +204,7 @@ class Idle:
         return getattr(interpreted_lane(), name)
 
     def function(self, marked: Callable[..., Any]) -> Callable[..., Any]:
-        return (lambda t, p, v, *_: set_aside(p[0], v[0])) if marked is receive_block else marked
+        return (lambda t, p, v, *_: decide(v[0], DROP, INVALID_IP, 0)) if marked is receive_block else marked
 
 
 def test_a_lane_that_differs_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
