@@ -9,10 +9,11 @@ Everything heavy is imported inside the commands, so that ``lbsim --help`` answe
 from __future__ import annotations
 
 import functools
+import io
 import os
 import sys
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, ParamSpec
 
@@ -40,8 +41,8 @@ def _exits(command: Callable[P, int]) -> Callable[P, NoReturn]:
     def guarded(*args: P.args, **kwargs: P.kwargs) -> NoReturn:
         _replace_closed_streams()
         for stream in (sys.stdout, sys.stderr):
-            with suppress(AttributeError):  # not a text file: a test's, a notebook's
-                stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+            if isinstance(stream, io.TextIOWrapper):  # a test's or a notebook's is none
+                stream.reconfigure(errors="backslashreplace")
         try:
             status = command(*args, **kwargs)
             sys.stdout.flush()

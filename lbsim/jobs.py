@@ -99,7 +99,8 @@ class _Process(Generic[Answer]):
         self._process.join()
         if error is not None:
             raise error
-        return answer  # type: ignore[no-any-return]
+        found: Answer = answer
+        return found
 
     def interrupt(self) -> None:
         with suppress(ProcessLookupError):

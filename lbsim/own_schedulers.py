@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Callable, Iterable
+from functools import partial
 from importlib.metadata import entry_points
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
@@ -39,9 +40,9 @@ def load_schedulers(sources: Iterable[str | Path], folder: Path | None = None) -
     for source in sources:
         path = (folder or Path()) / source
         if path.suffix == ".py":
-            names += _loaded(str(path), lambda path=path: _run(path))  # type: ignore[misc]
+            names += _loaded(str(path), partial(_run, path))
         else:
-            names += _loaded(str(source), lambda source=source: _enter(str(source)))  # type: ignore[misc]
+            names += _loaded(str(source), partial(_enter, str(source)))
     return tuple(names)
 
 

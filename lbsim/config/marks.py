@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import TypeAlias
+from typing import TypeAlias, TypedDict
 
 from lbsim.config.lines import Line, Word, read_lines
 from lbsim.errors import ConfigError
@@ -55,6 +55,15 @@ class MarkRule:
             and self.protocol in (0, proto)
             and (not self.ports or any(first <= dport <= last for first, last in self.ports))
         )
+
+
+class _Given(TypedDict, total=False):
+    """What a rule has said so far."""
+
+    mark: int
+    networks: tuple[Network, ...]
+    protocol: int
+    ports: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +132,7 @@ def _nft_rule(line: Line, words: list[str]) -> MarkRule | None:
     if words[:2] != ["add", "rule"] or len(words) < 5 or words[2] not in ("ip", "ip6", "inet"):
         raise _wrong(line)
     version = 6 if words[2] == "ip6" else 4
-    given: dict[str, object] = {}
+    given: _Given = {}
     left = iter(words[5:])
     for word in left:
         pair = word, next(left, "")
@@ -131,7 +140,8 @@ def _nft_rule(line: Line, words: list[str]) -> MarkRule | None:
             version = 6 if word == "ip6" else 4
             given["networks"] = tuple(_network(line, one) for one in _members(line, left))
         elif word in _PROTOCOLS and pair[1] == "dport":
-            given |= {"protocol": _PROTOCOLS[word], "ports": tuple(_ports(line, o, "-") for o in _members(line, left))}
+            given["protocol"] = _PROTOCOLS[word]
+            given["ports"] = tuple(_ports(line, one, "-") for one in _members(line, left))
         elif pair == ("meta", "l4proto"):
             given["protocol"] = _protocol(line, next(left, ""))
         elif pair == ("meta", "mark") and next(left, "") == "set":
@@ -155,7 +165,7 @@ def _members(line: Line, left: Iterator[str]) -> list[str]:
 
 
 def _iptables_rule(line: Line, version: int) -> MarkRule:
-    given: dict[str, object] = {}
+    given: _Given = {}
     said: dict[str, str] = {}
     left = iter(word.text for word in line.words[1:])
     for word in left:
@@ -177,10 +187,10 @@ def _iptables_rule(line: Line, version: int) -> MarkRule:
     return _made(line, version, given)
 
 
-def _made(line: Line, version: int, given: dict[str, object]) -> MarkRule:
+def _made(line: Line, version: int, given: _Given) -> MarkRule:
     if "mark" not in given or ("ports" in given and "protocol" not in given):
         raise _wrong(line)
-    return MarkRule(version, **given)  # type: ignore[arg-type]
+    return MarkRule(version, **given)
 
 
 def _protocol(line: Line, text: str) -> int:

@@ -28,6 +28,8 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Compiler
 from numba.core.errors import NumbaError
 from numba.core.extending import intrinsic
 
@@ -86,11 +88,11 @@ class Compiled:
 
         Parameters
         ----------
-        entry : Python calls it. Others have no such way in: for a dozen tables that takes longer to compile than
-            what is done with them.
+        entry : Python calls it, and its machine code is kept, that of all it calls included. Others have no such way
+            in: for a dozen tables that takes longer to compile than what is done with them.
         inline : its code is put in place of each call, as passing a dozen tables on would cost more.
         """
-        keep = self.kept_in is not None and Path(function.__code__.co_filename).is_file()
+        keep = entry and self.kept_in is not None and Path(function.__code__.co_filename).is_file()
         decorate = numba.njit(
             _nrt=False,
             forceinline=inline,
@@ -99,8 +101,11 @@ class Compiled:
             cache=keep,
             no_cpython_wrapper=not entry,
             no_cfunc_wrapper=True,
+            pipeline_class=Compiler if entry else _PartCompiler,
         )
-        return _forgiving(decorate(function)) if keep else decorate(function)
+        if entry:
+            return _forgiving(decorate(function)) if keep else decorate(function)
+        return _of_wide_numbers(decorate(function))
 
     def tables(self, parts: dict[str, Any]) -> Tables:
         made: Any = TablesTuple(**parts)
@@ -190,6 +195,54 @@ def _forgiving(twin: Any) -> Any:
 
     twin._cache.save_overload = save_if_possible
     return twin
+
+
+class _Part(JITCodeLibrary):
+    """Code of a twin on its way into entries. It is optimized there, once, and never becomes machine code by itself.
+
+    By itself numba does both to every function, each time with all that is called from it.
+    """
+
+    @property
+    def codegen(self) -> Any:
+        return _NoEnvironments()
+
+    def _optimize_final_module(self) -> None:
+        pass
+
+    def _finalize_final_module(self) -> None:
+        self._finalize_dynamic_globals()
+        self._finalized = True
+
+
+class _NoEnvironments:
+    """For a twin's Python objects, of which it has none, there is no place outside machine code."""
+
+    def set_env(self, name: str, env: Any) -> None:
+        pass
+
+
+class _PartCompiler(Compiler):
+    """Makes parts."""
+
+    def __init__(self, typing: Any, target: Any, library: Any, *others: Any) -> None:
+        super().__init__(typing, target, library or _Part(target.codegen(), "part"), *others)
+
+
+def _of_wide_numbers(twin: Any) -> Any:
+    """The twin, which takes all numbers as 64 bits; numba would make one for each width, and for each constant."""
+    template = twin.get_call_template
+
+    def get_call_template(arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        return template(tuple(map(_wide, arguments)), named)
+
+    twin.get_call_template = get_call_template
+    return twin
+
+
+def _wide(kind: Any) -> Any:
+    plain = getattr(kind, "literal_type", kind)
+    return types.int64 if isinstance(plain, types.Integer) and plain != types.uint64 else plain
 
 
 @cache

@@ -333,7 +333,8 @@ class Result:
             return list(self.summed.first_connections.get(service, ())[:count])
         made = self["dest"][self.connection_packets()]
         own = np.array([row.service == service for row in self.destinations] + [False])  # the last one for -1
-        return made[own[made]][:count].tolist()  # type: ignore[no-any-return]
+        found: list[int] = made[own[made]][:count].tolist()
+        return found
 
     def made_connections(self, service: str) -> int:
         """How many packets of a service made a connection entry."""

@@ -168,7 +168,7 @@ class _Table(Sequence[Row]):
         table._columns, table._length = columns, len(next(iter(columns.values())))
         return table
 
-    def column(self, name: str) -> Any:
+    def column(self, name: str) -> np.ndarray[Any, Any]:
         """One of the columns of ``TYPES`` : read-only."""
         view = self._columns[name][: self._length]
         view.flags.writeable = False
@@ -219,12 +219,12 @@ class AddressTable(_Table[Address]):
     @property
     def family(self) -> IntColumn:
         """4 or 6 : int8[n], read-only."""
-        return self.column("family")  # type: ignore[no-any-return]
+        return self.column("family")
 
     @property
     def words(self) -> Words:
         """The addresses as numbers of 32 bits, highest first : uint32[n, 4], read-only; IPv4 is the last one alone."""
-        return self.column("words")  # type: ignore[no-any-return]
+        return self.column("words")
 
     def extend_columns(self, *, family: ArrayLike, words: ArrayLike) -> None:
         """Add ``words``, integers[k, 4], that are all of one ``family`` or of integers[k]."""
@@ -253,27 +253,27 @@ class FlowTable(_Table[Flow]):
     @property
     def proto(self) -> IntColumn:
         """IP protocol number : int16[n], read-only."""
-        return self.column("proto")  # type: ignore[no-any-return]
+        return self.column("proto")
 
     @property
     def client(self) -> IntColumn:
         """Index into the addresses : int32[n], read-only."""
-        return self.column("client")  # type: ignore[no-any-return]
+        return self.column("client")
 
     @property
     def client_port(self) -> IntColumn:
         """Port : int32[n], read-only."""
-        return self.column("client_port")  # type: ignore[no-any-return]
+        return self.column("client_port")
 
     @property
     def server(self) -> IntColumn:
         """Index into the addresses : int32[n], read-only."""
-        return self.column("server")  # type: ignore[no-any-return]
+        return self.column("server")
 
     @property
     def server_port(self) -> IntColumn:
         """Port : int32[n], read-only."""
-        return self.column("server_port")  # type: ignore[no-any-return]
+        return self.column("server_port")
 
     def extend_columns(
         self, *, proto: ArrayLike, client: ArrayLike, client_port: ArrayLike, server: ArrayLike, server_port: ArrayLike
