@@ -20,6 +20,7 @@ from lbsim.engine.profile import PROFILES
 from lbsim.engine.records import IN, SCTP, TCP, UDP
 from lbsim.errors import LbsimError
 from lbsim.kernel.job import (
+    CLIENT,
     REPLY,
     Arrival,
     Command,
@@ -31,6 +32,7 @@ from lbsim.kernel.job import (
     Show,
     ShowSeen,
 )
+from lbsim.kernel.reply import Responders
 from lbsim.kernel.seen import Listing, listing_of, profile_of
 from lbsim.listing.table import METHODS
 from lbsim.model.config import (
@@ -60,6 +62,7 @@ from lbsim.model.result import (
 from lbsim.model.trace import IntColumn, Trace
 from lbsim.model.verdict import Reason, reason_named
 from lbsim.packet.headers import ICMP, ICMPV6, Headers, parse
+from lbsim.packet.tunnel import unwrap
 from lbsim.simulate import simulate
 
 __all__ = ["commands_of", "engine_result", "result_of"]
@@ -69,7 +72,7 @@ _NUMBERS = {"tcp": TCP, "udp": UDP, "sctp": SCTP, "fwm": TCP}
 _TRANSLATED, _UNTRANSLATED, _ANSWERED_ICMP, _ANSWERED, _NOTHING = map(
     reason_named, ("seen_translated", "seen_untranslated", "seen_icmp", "seen_answer", "seen_nothing")
 )
-_NOT_SENT = reason_named("no_responder")
+_NOT_SENT, _STRAIGHT = reason_named("no_responder"), reason_named("straight_reply")
 _OF_THE_TRACE = ("time", "flow", "direction", "proto", "length", "src", "sport", "dst", "dport")
 _NOWHERE = (-1, 0, -1, 0)
 
@@ -357,12 +360,15 @@ class _Wires:
         self._rows = life.rows()
         self._services = {(protocol, virtual) for protocol, virtual, _ in self._rows}
         self._addresses = addresses
+        self._responders = Responders()
 
     def fate(self, event: Packet, row: PacketSeen) -> _Fate:
         """What became of a packet that was sent."""
         is_reply = event.side == REPLY
         if is_reply and not row.sent:
-            return _Fate(_NOT_SENT, sender=(-1, 0))
+            return _Fate(_STRAIGHT if self._responders.is_straight(event.flow) else _NOT_SENT, sender=(-1, 0))
+        if event.side == CLIENT:
+            self._responders.note(event.flow, ((arrival.where, arrival.content) for arrival in row.arrivals))
         sent = parse(row.sent or event.content)
         assert sent is not None, "a job sends IP packets only"
         fate = self._fate(sent, row.arrivals)
@@ -370,7 +376,8 @@ class _Wires:
 
     def _fate(self, sent: Headers, arrivals: Sequence[Arrival]) -> _Fate:
         """What goes back to the sender is an answer; anything else is the packet itself, sent on."""
-        left = [(arrival.where, headers) for arrival in arrivals if (headers := parse(arrival.content))]
+        contents = [(arrival.where, unwrap(arrival.content) or arrival.content) for arrival in arrivals]
+        left = [(where, headers) for where, content in contents if (headers := parse(content))]
         for where, new in left:
             if new.dst != sent.src:
                 return self._sent_on(sent, where, new)

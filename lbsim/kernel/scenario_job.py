@@ -11,7 +11,7 @@ from lbsim.engine.records import IN, OUT, TCP, UDP, WHOLE
 from lbsim.errors import KernelUnavailable
 from lbsim.kernel.job import CLIENT, REPLY, Command, Event, Job, Packet, Show, server
 from lbsim.kernel.rehearsal import OWN_ADDRESSES
-from lbsim.model.config import AddDest, Address, AddService, AdminCommand, DirectorConfig, EditDest, TimedCommand
+from lbsim.model.config import AddDest, Address, AddService, AdminCommand, DirectorConfig, TimedCommand
 from lbsim.model.trace import Trace
 from lbsim.model.verdict import Rewrite
 from lbsim.model.wording import seconds
@@ -83,8 +83,6 @@ def _refuse_untold(commands: Sequence[AdminCommand]) -> None:
             reason, remedy = "the bench gives packets no firewall marks", "make it a service by address"
         elif isinstance(command, AddService) and command.service.port == 0:
             reason, remedy = "a packet does not tell that it is of this service", "make one service per port"
-        elif isinstance(command, AddDest | EditDest) and command.method == "tunnel":
-            reason, remedy = "the bench does not look into tunnels", "reach the destination with -m or -g"
         else:
             continue
         raise KernelUnavailable(f"replay of {command.text or format_command(command)!r}", reason, remedy)

@@ -142,8 +142,6 @@ def test_a_destination_that_the_bench_cannot_have_is_named(address: str, why: st
     [
         ("ipvsadm -A -f 1 -s rr", "the bench gives packets no firewall marks"),
         (f"ipvsadm -A -t {VIP}:0 -p -s rr", "a packet does not tell that it is of this service"),
-        (f"ipvsadm -a -t {VIP}:80 -r 10.0.0.12 -i", "the bench does not look into tunnels"),
-        (f"ipvsadm -e -t {VIP}:80 -r 10.0.0.11 -i", "the bench does not look into tunnels"),
     ],
 )
 def test_what_the_bench_cannot_replay_is_named(command: str, why: str) -> None:
