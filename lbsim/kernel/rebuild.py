@@ -44,7 +44,7 @@ class Rebuilder:
                 self._tunnels.setdefault(f"r:{command.dest.address}", {})[command.tunnel] = None
             if isinstance(command, AddDest):
                 self._ports.setdefault(f"r:{command.dest.address}", set()).add(command.dest.port)
-            elif isinstance(command, AddService):
+            elif isinstance(command, AddService) and not command.service.fwmark:
                 self._services[command.service.address, command.service.port] = None
 
     def rebuilt(self, event: Packet, sent: bytes, where: str, crc: bytes) -> bytes | None:
@@ -65,13 +65,13 @@ class Rebuilder:
             return
         if where != CLIENT:
             for port in sorted(self._ports.get(where, ())):
-                yield rewrite(sent, Rewrite(dst=ip_address(where.removeprefix("r:")), dport=port))
+                yield rewrite(sent, Rewrite(dst=ip_address(where.removeprefix("r:")), dport=port or headers.dport))
         elif event.side == REPLY:
             yield rewrite(sent, Rewrite(src=ip_address(planned.src), sport=planned.sport))
         elif event.side != CLIENT:
             for address, port in self._services:
                 if address.version == headers.version:
-                    yield rewrite(sent, Rewrite(src=address, sport=port))
+                    yield rewrite(sent, Rewrite(src=address, sport=port or headers.sport))
         yield rewrite(sent, Rewrite())
         if where in self._tunnels:
             yield from self._in_tunnels(rewrite(sent, Rewrite()), where)
