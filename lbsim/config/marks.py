@@ -147,15 +147,20 @@ def format_marks(marks: Marks) -> Iterator[str]:
     for rule in marks.rules:
         program = "iptables" if rule.version == 4 else "ip6tables"
         protocol = f" -p {names[rule.protocol]}" if rule.protocol else ""
-        targets = [f" -d {network}" for network in rule.networks] or [""]
+        targets = [f" -d {_told(network)}" for network in rule.networks] or [""]
         ports = [f" --dport {first}" + (f":{last}" if last != first else "") for first, last in rule.ports] or [""]
         for target, port in product(targets, ports):
             yield f"{program} -t mangle -A PREROUTING{target}{protocol}{port} -j MARK --set-mark {rule.mark}"
     for network in marks.local:
-        yield f"ip route add local {network} dev lo"
+        yield f"ip route add local {_told(network)} dev lo"
     for table, (mark, network) in enumerate(marks.routed, _FIRST_TABLE):
         yield f"ip rule add fwmark {mark} lookup {table}"
-        yield f"ip route add local {network} dev lo table {table}"
+        yield f"ip route add local {_told(network)} dev lo table {table}"
+
+
+def _told(network: Network) -> str:
+    """A network as it is typed; a single address without its length."""
+    return str(network.network_address if network.prefixlen == network.max_prefixlen else network)
 
 
 def _split(words: list[str]) -> list[str]:

@@ -153,8 +153,8 @@ def test_marks_are_written_as_lines_that_make_the_same_marks() -> None:
     )
     lines = list(format_marks(marks))
     assert lines == [
-        "iptables -t mangle -A PREROUTING -d 192.0.2.1/32 -p udp --dport 53 -j MARK --set-mark 7",
-        "iptables -t mangle -A PREROUTING -d 192.0.2.1/32 -p udp --dport 100:110 -j MARK --set-mark 7",
+        "iptables -t mangle -A PREROUTING -d 192.0.2.1 -p udp --dport 53 -j MARK --set-mark 7",
+        "iptables -t mangle -A PREROUTING -d 192.0.2.1 -p udp --dport 100:110 -j MARK --set-mark 7",
         "iptables -t mangle -A PREROUTING -d 192.0.2.128/25 -p udp --dport 53 -j MARK --set-mark 7",
         "iptables -t mangle -A PREROUTING -d 192.0.2.128/25 -p udp --dport 100:110 -j MARK --set-mark 7",
         "ip6tables -t mangle -A PREROUTING -p sctp -j MARK --set-mark 4294967295",

@@ -151,7 +151,7 @@ def test_marks_are_made_before_the_services_and_their_single_addresses_are_the_d
     config = "ipvsadm -A -f 1 -s rr\nipvsadm -a -f 1 -r 10.0.0.11:0 -m -w 1\n"
     made = job(config, marks=read_marks("\n".join(MARKS)))
     setup = [" ".join(argv) for argv in made.setup]
-    assert setup == [MARKS[0].replace("192.168.1.20", "192.168.1.20/32"), *MARKS[1:], *config.splitlines()]
+    assert setup == [*MARKS, *config.splitlines()]
     assert made.vips == ("192.168.1.20",)
     assert marks_of(made) == read_marks("\n".join(MARKS))
 
