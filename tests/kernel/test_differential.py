@@ -205,7 +205,7 @@ class Idle:
         return getattr(interpreted_lane(), name)
 
     def function(self, marked: Callable[..., Any]) -> Callable[..., Any]:
-        return (lambda t, p, v, *_: set_aside(p[0], v[0])) if marked is receive_block else marked
+        return (lambda t, p, v, *_: set_aside(t, p[0], v[0])) if marked is receive_block else marked
 
 
 def test_a_lane_that_differs_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
