@@ -293,7 +293,7 @@ class EngineHost:
         first = first[new > before]
         self._addresses.extend_columns(family=addresses.family[first], words=addresses.words[first])
         for network, local in self._networks:
-            for a in np.unique(found[_inside(network, addresses)]).tolist():
+            for a in np.unique(found[addresses.inside(network)]).tolist():
                 self._make_local(a, local)
         if self._mtus or self._reachable is not None:
             for a in new[new > before].tolist():
@@ -333,6 +333,10 @@ class EngineHost:
         for address, a in self._ids.items():
             if address in network:
                 self._make_local(a, local)
+
+    def deliver(self, a: int) -> None:
+        """Note that a routing rule brings marked packets to this address, given by its id, to the director."""
+        self._make_local(a, 2)
 
     def _make_local(self, a: int, local: int) -> None:
         row = self.tables.addresses[a]
@@ -740,15 +744,6 @@ def _scheduler_name(row: Service) -> str:
 def state_index(proto: Any, state: Any, marks: Any) -> Any:
     """Where the name of an entry's state stands in STATES; of one entry, or of columns of them."""
     return state + _OWN_STATES[proto] * ((marks & TEMPLATE) != 0)
-
-
-def _inside(network: Network, addresses: AddressTable) -> Any:
-    """Which of the addresses are in the network: bool[n]."""
-    inside = addresses.family == network.version
-    first, mask = int(network.network_address), int(network.netmask)
-    for at, shift in enumerate((96, 64, 32, 0)):
-        inside &= (addresses.words[:, at] & (mask >> shift & 0xFFFFFFFF)) == (first >> shift & 0xFFFFFFFF)
-    return inside
 
 
 def _flag_bits(flags: Iterable[str]) -> int:

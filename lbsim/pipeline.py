@@ -267,6 +267,7 @@ class Replay:
             self.seen,
             timeline=self.loaded.timeline,
             sysctls=self.loaded.sysctls,
+            marks=self.loaded.marks,
             **self._origin(),
         )
 
@@ -312,6 +313,7 @@ def job_from(loaded: Loaded, trace: Trace | None = None) -> Job:
             moments=moments_needed(loaded),
             until=loaded.scenario.until,
             sysctls=loaded.sysctls,
+            marks=loaded.marks,
         )
     except LbsimError as error:
         error.file = error.file or str(loaded.path)
@@ -637,7 +639,7 @@ def _captured(loaded: Loaded, item: CaptureTraffic, how: _Reading) -> Blocks:
 
     blocks = read_blocks(
         loaded.file(item.capture),
-        services=loaded.services,
+        services=loaded.called,
         mapping={parse_endpoint(end): service for end, service in (item.services or {}).items()},
         start=item.start,
         lane=how.lane,
@@ -703,6 +705,7 @@ def _simulate(
         "digest": loaded.digest,
         "seed": scenario.seed,
         "schedulers": loaded.schedulers,
+        "marks": loaded.marks,
     }
     if jobs > 1 and lane.name == "interpreted" and isinstance(trace, Trace | list) and not sinks:
         from lbsim.apart import simulate_apart

@@ -20,6 +20,7 @@ import numpy as np
 
 from lbsim import __version__
 from lbsim.config import refusal
+from lbsim.config.marks import Marks
 from lbsim.engine.lanes import Lane
 from lbsim.engine.records import IN, Outcome, Packet
 from lbsim.host import PROTOCOL_NAMES, STATES, EngineHost, state_index
@@ -42,12 +43,14 @@ from lbsim.model.result import (
 )
 from lbsim.model.trace import AddressTable, FlowTable, IntColumn, Trace
 from lbsim.own_schedulers import load_schedulers
+from lbsim.traffic.marked import Marker
 
 __all__ = ["KEPT_PACKETS", "MANY_ENTRIES", "simulate"]
 
 #: Up to so many packets, a result keeps its per-packet columns unless it is told what to do.
 KEPT_PACKETS = 2_000_000
 
+NO_MARKS = Marks()
 BLOCK = 8192  # packets between two looks at room, progress and interrupts
 TRACE_BLOCK = 16 * BLOCK  # packets of a whole trace that are dealt with as one block
 MANY_ENTRIES = 10_000  # longer connection tables are kept as columns
@@ -80,6 +83,7 @@ def simulate(
     progress: Callable[[int, int], None] | None = None,
     lane: Lane | None = None,
     schedulers: Sequence[str | Path] = (),
+    marks: Marks = NO_MARKS,
 ) -> Result:
     """What the kernel would do with the trace, packet by packet, and its tables at the asked moments.
 
@@ -99,6 +103,7 @@ def simulate(
     progress : called with (packets done, packets in all; 0 if nobody knows) now and then.
     seed : of the traffic, for the result's provenance; also of the random numbers that the scheduler twos draws.
     schedulers : Python files or installed entry points with schedulers of one's own, see ``own_schedulers``.
+    marks : rules that give packets firewall marks; the single addresses that they name are the director's.
 
     Returns
     -------
@@ -127,6 +132,7 @@ def simulate(
     )
     run = _Run(host, _Traffic(trace), _Taken(columns, first, sinks), provenance, progress)
     run.many_entries = MANY_ENTRIES if many_entries is None else many_entries
+    run.give_marks(marks)
     run.begin(config)
     agenda = _agenda(timeline, moments, until)
     sampler = _sampler(config, samples, run.traffic.duration, agenda, until)
@@ -337,6 +343,7 @@ class _Run:
         self.findings: list[Finding] = []
         self.horizon = traffic.duration or 0
         self.fed = 0  # packets of earlier blocks
+        self.marker = Marker(NO_MARKS)
         self.ids = np.zeros(0, dtype="i4")  # address of the trace -> id
         rows = min(traffic.packets or BLOCK, BLOCK)
         self.packets = host.lane.table(Packet, rows)
@@ -344,6 +351,14 @@ class _Run:
         self.addresses = AddressTable()
         self.destinations: Sequence[tuple[str, str]] = ()
         self.dest_index = np.array([-1], dtype="i4")  # row of the engine's table -> destination of the result
+
+    def give_marks(self, marks: Marks) -> None:
+        """Let packets have firewall marks."""
+        self.marker = Marker(marks)
+        for address in marks.hosts:
+            self.host.own(address)
+        for network in marks.local:
+            self.host.own_network(network)
 
     def begin(self, config: DirectorConfig) -> None:
         """Configure the director and take the first block of the traffic."""
@@ -391,7 +406,15 @@ class _Run:
             "tcp_flags": block["flags"],
             "quote": self._quotes(block),
         } | {name: block[name] for name in _SAME_IN_BOTH}
+        if self.marker.marks.rules:
+            self.inputs["mark"] = self._marks(block)
         self.outputs = {name: np.empty(len(block), dtype="i4") for name in _READ_BACK}
+
+    def _marks(self, block: Trace) -> IntColumn:
+        marks = self.marker.column(block)
+        for number in self.marker.brought(block, marks):
+            self.host.deliver(int(self.ids[number]))
+        return marks
 
     def _quotes(self, block: Trace) -> IntColumn:
         """For each packet the engine's row of what it quotes, or 0."""

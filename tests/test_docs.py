@@ -29,7 +29,8 @@ PAGE = (ROOT / "docs/scenarios.md").read_text(encoding="utf-8")
 OWN = (ROOT / "docs/own-schedulers.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"(?:<!-- complete: (\S+) -->\n)?```yaml\n(.*?)```", PAGE, re.DOTALL)
 COMPLETE = {name: text for name, text in BLOCKS if name}
-FRAGMENTS = [text for name, text in BLOCKS if not name]
+MARKS = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/marks.md").read_text(encoding="utf-8"), re.DOTALL)
+FRAGMENTS = [text for name, text in BLOCKS if not name] + MARKS
 COMMANDS = "".join(re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL))
 SHOWN = re.findall(r"<!-- output: (\S+) -->\n```text\n(.*?)```", PAGE, re.DOTALL)
 SYN, ACK = 2, 16
@@ -179,7 +180,7 @@ def keys_of(schema: object) -> Iterator[str]:
 
 @pytest.mark.parametrize("key", sorted(set(keys_of(Scenario.model_json_schema()))))
 def test_every_key_has_an_example(key: str) -> None:
-    blocks = [text for _, text in BLOCKS] + re.findall(r"```yaml\n(.*?)```", OWN, re.DOTALL)
+    blocks = [text for _, text in BLOCKS] + MARKS + re.findall(r"```yaml\n(.*?)```", OWN, re.DOTALL)
     assert any(re.search(rf"^[^#\n]*\b{key}:", text, re.MULTILINE) for text in blocks)
 
 

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 import lbsim
 from lbsim import ConfigError, Director, parse
 from lbsim.config import parse_command
+from lbsim.config.marks import read_marks
+from lbsim.engine.lanes import Lane
 from lbsim.engine.records import CUT_HEADER, ICMP_ERROR, IN, NO_PORTS, OUT, REPLY, TCP, WHOLE
 from lbsim.host import EngineHost
 from lbsim.model.config import DirectorConfig, TimedCommand
@@ -25,6 +27,7 @@ from lbsim.model.verdict import Verdict, reason_of
 from lbsim.packet.build import build_packet
 from lbsim.packet.headers import parse as parse_headers
 from lbsim.simulate import BLOCK, _ticks, simulate
+from lbsim.traffic import script
 from tests.engine.test_both_lanes import digest
 from tests.traces import EVERY_SHAPE, config_text, in_blocks, random_trace
 
@@ -565,3 +568,36 @@ def test_errors_of_a_trace_travel_with_what_they_quote() -> None:
     assert result["new_sport"].tolist()[2] == 80
     row = result.final.services[0]
     assert (row.counters.in_packets, row.counters.out_packets) == (2, 1)
+
+
+MARKED = """\
+ipvsadm -A -f 7 -s rr
+ipvsadm -a -f 7 -r 10.0.0.11:0 -m
+"""
+ROUTED = """\
+iptables -t mangle -A PREROUTING -d 192.168.1.10 -p tcp --dport 80 -j MARK --set-mark 7
+iptables -t mangle -A PREROUTING -p udp --dport 53 -j MARK --set-mark 7
+iptables -t mangle -A PREROUTING -d 198.18.2.0/24 -j MARK --set-mark 7
+ip route add local 198.18.2.0/24 dev lo
+ip rule add fwmark 7 lookup 100
+ip route add local 198.18.0.0/24 dev lo table 100
+"""
+
+
+# A single address that a rule names is the director's; a network only by a route, which may ask for the mark.
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        ("192.168.1.10:80 tcp S", "new"),
+        ("192.168.1.10:81 tcp S", "no_service"),
+        ("198.18.2.5:99 tcp S", "new"),
+        ("198.18.0.5:53 udp", "new"),
+        ("198.18.0.5:54 udp", "not_local"),
+        ("198.18.1.5:53 udp", "not_local"),
+    ],
+)
+@pytest.mark.parametrize("before", ["", "0s 203.0.113.9:9 > 198.18.0.9:53 udp\n"])
+def test_marks_make_packets_those_of_a_service_by_mark(end: str, reason: str, before: str, lane: Lane) -> None:
+    trace = script.parse(f"{before}1s 203.0.113.1:1001 > {end}\n")
+    result = simulate(parse(MARKED), trace, marks=read_marks(ROUTED), lane=lane)
+    assert reason_of(int(result["reason"][-1])).name == reason

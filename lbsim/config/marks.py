@@ -12,26 +12,29 @@ added and change nothing. Any other line raises: a mark that is not there sends 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from itertools import product
 from typing import TypeAlias, TypedDict
 
 from lbsim.config.lines import Line, Word, read_lines
 from lbsim.errors import ConfigError
-from lbsim.model.config import Address, Place
+from lbsim.model.config import Address, Place, Protocol, ServiceId
 
-__all__ = ["MarkRule", "Marks", "Network", "read_marks"]
+__all__ = ["MarkRule", "Marks", "Network", "format_marks", "read_marks"]
 
 Network: TypeAlias = IPv4Network | IPv6Network
 
-_PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
+_PROTOCOLS: Mapping[Protocol, int] = {"tcp": 6, "udp": 17, "sctp": 132}
 _ACCEPTED = (
     "expected one of: nft add rule ip TABLE CHAIN ip daddr ADDRESSES tcp dport PORTS meta mark set MARK; "
     "iptables -t mangle -A PREROUTING -d NETWORK -p tcp --dport PORTS -j MARK --set-mark MARK; "
     "ip rule add fwmark MARK lookup TABLE; ip route add local NETWORK dev lo [table TABLE]"
 )
 _MOST = 0xFFFFFFFF
+_MOST_PORTS = 1000  # of a rule, to be told one by one
+_FIRST_TABLE = 100  # of routes; any but those of the kernel's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +84,39 @@ class Marks:
         """The mark of a packet; 0 if no rule matches."""
         return next((rule.mark for rule in reversed(self.rules) if rule.matches(dst, proto, dport)), 0)
 
+    @property
+    def hosts(self) -> tuple[Address, ...]:
+        """The single addresses that rules name and no routing line brings to the director: whoever marks packets to
+        them has them.
+        """
+        named = [network for rule in self.rules for network in rule.networks]
+        alone = [network.network_address for network in named if network.prefixlen == network.max_prefixlen]
+        brought = [*self.local, *(network for _, network in self.routed)]
+        return tuple(dict.fromkeys(one for one in alone if not any(one in network for network in brought)))
+
+    def ends(self) -> Iterator[tuple[int, ServiceId]]:
+        """Marks, and the ends of single addresses that get them, as services by address; port 0: every port.
+
+        An end may be named more than once.
+        """
+        for rule in self.rules:
+            for network, protocol in product(rule.networks, _PROTOCOLS):
+                if network.prefixlen == network.max_prefixlen and rule.protocol in (0, _PROTOCOLS[protocol]):
+                    for port in _each(rule.ports):
+                        yield rule.mark, ServiceId(protocol, network.network_address, port)
+
     def delivers(self, dst: Address, mark: int) -> bool:
         """Whether a routing rule brings a packet with this mark to the director."""
         return any(mark == wanted and dst in network for wanted, network in self.routed)
+
+
+def _each(ranges: tuple[tuple[int, int], ...]) -> Iterator[int]:
+    """Every port of the ranges; 0 for any port, and for more than can be told one by one."""
+    if not ranges or sum(last - first + 1 for first, last in ranges) > _MOST_PORTS:
+        yield 0
+        return
+    for first, last in ranges:
+        yield from range(first, last + 1)
 
 
 def read_marks(text: str, *, file: str | None = None, first_line: int = 1) -> Marks:
@@ -117,6 +150,28 @@ def read_marks(text: str, *, file: str | None = None, first_line: int = 1) -> Ma
     return Marks(tuple(rules), tuple(local), tuple(routed))
 
 
+def format_marks(marks: Marks) -> Iterator[str]:
+    """The lines of ``iptables`` and ``ip`` that make these marks; one for each network and range of ports."""
+    names = {number: name for name, number in _PROTOCOLS.items()}
+    for rule in marks.rules:
+        program = "iptables" if rule.version == 4 else "ip6tables"
+        protocol = f" -p {names[rule.protocol]}" if rule.protocol else ""
+        targets = [f" -d {_told(network)}" for network in rule.networks] or [""]
+        ports = [f" --dport {first}" + (f":{last}" if last != first else "") for first, last in rule.ports] or [""]
+        for target, port in product(targets, ports):
+            yield f"{program} -t mangle -A PREROUTING{target}{protocol}{port} -j MARK --set-mark {rule.mark}"
+    for network in marks.local:
+        yield f"ip route add local {_told(network)} dev lo"
+    for table, (mark, network) in enumerate(marks.routed, _FIRST_TABLE):
+        yield f"ip rule add fwmark {mark} lookup {table}"
+        yield f"ip route add local {_told(network)} dev lo table {table}"
+
+
+def _told(network: Network) -> str:
+    """A network as it is typed; a single address without its length."""
+    return str(network.network_address if network.prefixlen == network.max_prefixlen else network)
+
+
 def _split(words: list[str]) -> list[str]:
     """The words of an nft command, also if it was one quoted word; braces and commas are words."""
     text = " ".join(words)
@@ -140,7 +195,7 @@ def _nft_rule(line: Line, words: list[str]) -> MarkRule | None:
             version = 6 if word == "ip6" else 4
             given["networks"] = tuple(_network(line, one) for one in _members(line, left))
         elif word in _PROTOCOLS and pair[1] == "dport":
-            given["protocol"] = _PROTOCOLS[word]
+            given["protocol"] = _protocol(line, word)
             given["ports"] = tuple(_ports(line, one, "-") for one in _members(line, left))
         elif pair == ("meta", "l4proto"):
             given["protocol"] = _protocol(line, next(left, ""))
@@ -194,9 +249,10 @@ def _made(line: Line, version: int, given: _Given) -> MarkRule:
 
 
 def _protocol(line: Line, text: str) -> int:
-    if text not in _PROTOCOLS:
+    number = next((number for name, number in _PROTOCOLS.items() if name == text), 0)
+    if not number:
         raise _wrong(line, f"{text!r} is no protocol that is modelled: expected one of: {', '.join(_PROTOCOLS)}")
-    return _PROTOCOLS[text]
+    return number
 
 
 def _mark(line: Line, text: str) -> int:

@@ -14,6 +14,7 @@ import os
 import platform
 import re
 import signal
+import socket
 import subprocess
 import sys
 import termios
@@ -61,11 +62,11 @@ _MODULES = Path("/lib/lbsim")
 _RESULTS = "/dev/ttyS1"
 _ALWAYS = ("veth", "bridge", "ip_vs")
 _FOR_RULES = (
-    "nf_tables", "nft_compat", "nft_chain_nat", "xt_MASQUERADE", "xt_mark", "xt_tcpudp",
+    "nf_tables", "nft_compat", "nft_chain_nat", "xt_MASQUERADE", "xt_mark", "xt_tcpudp", "xt_sctp",
     "iptable_filter", "iptable_nat", "iptable_mangle", "ip6table_filter", "ip6table_nat", "ip6table_mangle",
 )  # fmt: skip
 _DEFAULT_SCHEDULER = "wlc"
-_HOST_PROGRAMS = ("ipvsadm", "iptables", "ip6tables", "sysctl")
+_HOST_PROGRAMS = ("ipvsadm", "iptables", "ip6tables", "sysctl", "ip")
 _QUIET = 0.001  # a packet that has not come out after this many seconds does not come out
 _LEAD = 2_000_000  # nanoseconds between the end of the set-up and time 0, at least
 _TICKS_ALIGNED = 4096  # timers of up to 1048 s expire on multiples of this many ticks
@@ -73,6 +74,7 @@ _PROGRESS_EVERY = 2000  # events
 _LIFE_SIGN_EVERY = 40_000_000_000  # nanoseconds of waiting
 _PR_SET_PDEATHSIG, _PR_SET_TIMERSLACK = 1, 29
 _FINIT_MODULE = 313
+_LOCAL_TABLE, _SCOPE_HOST = 255, 254
 _CLOCK_MONOTONIC_COARSE = 6
 _RB_AUTOBOOT = 0x01234567
 _NOW = re.compile(r"now at (\d+) nsecs")
@@ -275,6 +277,8 @@ def _packet(event: Packet, bench: Bench, start: int, now: int, responders: Respo
 def _command(command: Command, now: int) -> CommandSeen:
     if command.argv[0] == "sysctl":
         return _sysctl(command, now)
+    if command.argv[0] == "ip":
+        return _routing(command, now)
     try:
         done = subprocess.run(
             command.argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
@@ -292,6 +296,21 @@ def _sysctl(command: Command, now: int) -> CommandSeen:
                 set_sysctl(name.strip(), value.strip())
     except OSError as error:
         return CommandSeen(now, command.argv, 255, f"sysctl: {setting}: {os.strerror(error.errno or 0)}")
+    return CommandSeen(now, command.argv, 0, "")
+
+
+def _routing(command: Command, now: int) -> CommandSeen:
+    """The lines of ``ip`` that bring packets to the director; the program itself is not needed for them."""
+    with ip_route() as ip:
+        match command.argv[1:]:
+            case ["rule", "add", "fwmark", mark, "lookup", table]:
+                for family in (socket.AF_INET, socket.AF_INET6):
+                    ip.rule("add", family=family, fwmark=int(mark), table=int(table))
+            case ["route", "add", "local", network, "dev", "lo", *table]:
+                place = {"table": int(table[1])} if table else {"table": _LOCAL_TABLE}
+                ip.route("add", dst=network, type="local", scope=_SCOPE_HOST, oif=socket.if_nametoindex("lo"), **place)
+            case _:
+                return CommandSeen(now, command.argv, 255, f"ip: not understood: {' '.join(command.argv[1:])}")
     return CommandSeen(now, command.argv, 0, "")
 
 

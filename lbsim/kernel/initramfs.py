@@ -42,10 +42,12 @@ _FOLDERS = ("dev", "proc", "sys", "run", "tmp", "var", "etc")
 _WANTED = (
     "ip_vs", "ip_vs_*", "veth", "bridge",
     "iptable_filter", "iptable_nat", "iptable_mangle", "ip6table_filter", "ip6table_nat", "ip6table_mangle",
-    "xt_MASQUERADE", "xt_conntrack", "xt_mark", "xt_tcpudp", "nf_tables", "nft_compat", "nft_chain_nat", "nft_masq",
+    "xt_MASQUERADE", "xt_conntrack", "xt_mark", "xt_tcpudp", "xt_sctp",
+    "nf_tables", "nft_compat", "nft_chain_nat", "nft_masq",
 )  # fmt: skip
 _XTABLES = (
-    "libxt_standard", "libxt_MASQUERADE", "libipt_MASQUERADE", "libxt_tcp", "libxt_udp", "libxt_MARK", "libxt_mark",
+    "libxt_standard", "libxt_MASQUERADE", "libipt_MASQUERADE", "libxt_tcp", "libxt_udp", "libxt_sctp",
+    "libxt_MARK", "libxt_mark",
 )  # fmt: skip
 _Entry = cpio.File | cpio.Link | cpio.Device
 # In the fresh interpreter: import the agent, then tell what has been loaded.

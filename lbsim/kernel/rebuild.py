@@ -9,16 +9,19 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from ipaddress import ip_address
+from itertools import product
 
+from lbsim.host import CHECKSUMS, TUNNELS
 from lbsim.kernel.job import CLIENT, REPLY, Arrival, Job, Packet
 from lbsim.kernel.rehearsal import OWN_ADDRESSES
 from lbsim.kernel.result import commands_of
 from lbsim.kernel.seen import comparable
-from lbsim.model.config import AddDest, Address, AddService
+from lbsim.model.config import AddDest, Address, AddService, EditDest, Tunnel
 from lbsim.model.verdict import Rewrite
 from lbsim.packet import answers
 from lbsim.packet.headers import parse
 from lbsim.packet.rewrite import rewrite
+from lbsim.packet.tunnel import Wrapping, wrap
 
 __all__ = ["Rebuilder", "crc_of"]
 
@@ -35,10 +38,13 @@ class Rebuilder:
         self._ports: dict[str, set[int]] = {}
         self._services: dict[tuple[Address, int], None] = {}
         self._own = [ip_address(address) for address in dict.fromkeys((*OWN_ADDRESSES, *job.vips))]
+        self._tunnels: dict[str, dict[Tunnel, None]] = {}
         for command in commands_of(job):
+            if isinstance(command, AddDest | EditDest) and command.method == "tunnel":
+                self._tunnels.setdefault(f"r:{command.dest.address}", {})[command.tunnel] = None
             if isinstance(command, AddDest):
                 self._ports.setdefault(f"r:{command.dest.address}", set()).add(command.dest.port)
-            elif isinstance(command, AddService):
+            elif isinstance(command, AddService) and not command.service.fwmark:
                 self._services[command.service.address, command.service.port] = None
 
     def rebuilt(self, event: Packet, sent: bytes, where: str, crc: bytes) -> bytes | None:
@@ -59,16 +65,27 @@ class Rebuilder:
             return
         if where != CLIENT:
             for port in sorted(self._ports.get(where, ())):
-                yield rewrite(sent, Rewrite(dst=ip_address(where.removeprefix("r:")), dport=port))
+                yield rewrite(sent, Rewrite(dst=ip_address(where.removeprefix("r:")), dport=port or headers.dport))
         elif event.side == REPLY:
             yield rewrite(sent, Rewrite(src=ip_address(planned.src), sport=planned.sport))
         elif event.side != CLIENT:
             for address, port in self._services:
                 if address.version == headers.version:
-                    yield rewrite(sent, Rewrite(src=address, sport=port))
+                    yield rewrite(sent, Rewrite(src=address, sport=port or headers.sport))
         yield rewrite(sent, Rewrite())
+        if where in self._tunnels:
+            yield from self._in_tunnels(rewrite(sent, Rewrite()), where)
         own = [address for address in self._own if address.version == headers.version]
         made = [answers.tcp_reset(sent), answers.port_unreachable(sent)]
         made += [answers.time_exceeded(sent, source=address) for address in own]
         yield from (one for one in made if one is not None)
         yield from (rewrite(sent, Rewrite(src=address)) for address in own)  # masqueraded
+
+    def _in_tunnels(self, packet: bytes, where: str) -> Iterator[bytes]:
+        target = ip_address(where.removeprefix("r:"))
+        for tunnel, keep_df in product(self._tunnels[where], (1, 0)):
+            kind, flags = TUNNELS[tunnel.type], CHECKSUMS[tunnel.checksum]
+            wrapping = Wrapping(target.version, kind, tunnel.port, flags, keep_df)
+            for source in self._own:
+                if source.version == target.version:
+                    yield wrap(packet, wrapping, source, target)

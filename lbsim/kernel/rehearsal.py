@@ -11,6 +11,7 @@ from operator import add, sub
 from lbsim.config import parse_command
 from lbsim.engine.lanes import Lane
 from lbsim.kernel.job import CLIENT, REPLY, Arrival, Command, Job, Observation, Packet, Seen, Show, ShowSeen, server
+from lbsim.kernel.job_marks import marks_of
 from lbsim.kernel.reply import Responders
 from lbsim.kernel.seen import Listing, Step, comparable, listed
 from lbsim.live import Director
@@ -134,7 +135,7 @@ def _director(job: Job, seen: Observation, profile: str, lane: Lane | None = Non
     return Director(
         profile=profile,
         sysctls={name: int(value) for name, value in job.sysctls},
-        marks="\n".join(" ".join(argv) for argv in job.setup if "MARK" in argv),
+        marks=marks_of(job),
         own=(*OWN_ADDRESSES, *job.vips),
         start_jiffies=seen.jiffies if seen.jiffies >= 0 else None,
         lane=lane,

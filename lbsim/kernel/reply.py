@@ -10,6 +10,7 @@ from lbsim.kernel.job import CLIENT
 from lbsim.model.verdict import Rewrite
 from lbsim.packet.headers import ICMP, ICMPV6, parse
 from lbsim.packet.rewrite import rewrite
+from lbsim.packet.tunnel import unwrap
 
 __all__ = ["Responders", "sent_by"]
 
@@ -19,11 +20,13 @@ UNKNOWN = "r:?"  # no known server
 class Responders:
     """Flow -> the server that got its last request: on which wire it is, and the end that the request was sent to.
 
-    A server that got it with direct routing answers the client itself: the director never has that.
+    A server that got it with direct routing or through a tunnel answers the client itself: the director never has
+    that.
     """
 
     def __init__(self) -> None:
         self._last: dict[int, tuple[str, bytes, int]] = {}
+        self._straight: set[int] = set()
 
     def note(self, flow: int, arrivals: Iterable[tuple[str, bytes]]) -> None:
         """Note where a client's packet arrived: (place, bytes) of everything that left the director because of it."""
@@ -31,10 +34,16 @@ class Responders:
             headers = parse(content)
             if where == CLIENT or headers is None or headers.proto in (ICMP, ICMPV6):
                 continue
-            if where in (f"r:{ip_address(headers.dst)}", UNKNOWN):
+            if where in (f"r:{ip_address(headers.dst)}", UNKNOWN) and unwrap(content) is None:
                 self._last[flow] = where, headers.dst, headers.dport
+                self._straight.discard(flow)
             else:
                 self._last.pop(flow, None)
+                self._straight.add(flow)
+
+    def is_straight(self, flow: int) -> bool:
+        """Whether the flow's next reply goes straight to the client."""
+        return flow in self._straight
 
     def answer(self, flow: int, reply: bytes) -> tuple[str, bytes] | None:
         """The wire and the bytes of the flow's next reply; None if nobody is there to send it."""

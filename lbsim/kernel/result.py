@@ -16,10 +16,12 @@ import numpy as np
 
 from lbsim import __version__
 from lbsim.config import parse_command
+from lbsim.config.marks import Marks
 from lbsim.engine.profile import PROFILES
 from lbsim.engine.records import IN, SCTP, TCP, UDP
 from lbsim.errors import LbsimError
 from lbsim.kernel.job import (
+    CLIENT,
     REPLY,
     Arrival,
     Command,
@@ -31,6 +33,8 @@ from lbsim.kernel.job import (
     Show,
     ShowSeen,
 )
+from lbsim.kernel.job_marks import marks_of
+from lbsim.kernel.reply import Responders
 from lbsim.kernel.seen import Listing, listing_of, profile_of
 from lbsim.listing.table import METHODS
 from lbsim.model.config import (
@@ -42,6 +46,7 @@ from lbsim.model.config import (
     DestId,
     DirectorConfig,
     EditDest,
+    Protocol,
     ServiceId,
     TimedCommand,
 )
@@ -60,16 +65,19 @@ from lbsim.model.result import (
 from lbsim.model.trace import IntColumn, Trace
 from lbsim.model.verdict import Reason, reason_named
 from lbsim.packet.headers import ICMP, ICMPV6, Headers, parse
+from lbsim.packet.tunnel import unwrap
 from lbsim.simulate import simulate
 
 __all__ = ["commands_of", "engine_result", "result_of"]
 
+NO_MARKS = Marks()
 _METHODS = {shown: method for method, shown in METHODS.items()}
 _NUMBERS = {"tcp": TCP, "udp": UDP, "sctp": SCTP, "fwm": TCP}
+_BY_NUMBER: dict[int, Protocol] = {TCP: "tcp", UDP: "udp", SCTP: "sctp"}
 _TRANSLATED, _UNTRANSLATED, _ANSWERED_ICMP, _ANSWERED, _NOTHING = map(
     reason_named, ("seen_translated", "seen_untranslated", "seen_icmp", "seen_answer", "seen_nothing")
 )
-_NOT_SENT = reason_named("no_responder")
+_NOT_SENT, _STRAIGHT = reason_named("no_responder"), reason_named("straight_reply")
 _OF_THE_TRACE = ("time", "flow", "direction", "proto", "length", "src", "sport", "dst", "dport")
 _NOWHERE = (-1, 0, -1, 0)
 
@@ -147,6 +155,7 @@ def engine_result(
     timeline: Sequence[TimedCommand] = (),
     moments: Collection[int] = (),
     sysctls: Mapping[str, int] | None = None,
+    marks: Marks = NO_MARKS,
     scenario: str = "",
     digest: str = "",
     seed: int = 0,
@@ -171,6 +180,7 @@ def engine_result(
         until=end,
         profile=profile_of(seen.release),
         sysctls=sysctls,
+        marks=marks,
         start_jiffies=seen.jiffies,
         scenario=scenario,
         digest=digest,
@@ -252,13 +262,6 @@ class _Life:
                     pass
         life.removed.update(life.renewed)
         return life
-
-    def rows(self) -> dict[tuple[int, _End, _End], int]:
-        """(protocol, virtual end, destination's end) -> row in ``Result.destinations``."""
-        return {
-            (_NUMBERS[s.protocol], (s.address.packed, s.port), (d.address.packed, d.port)): i
-            for i, (s, d) in enumerate(self.weights)
-        }
 
 
 # Tables
@@ -354,15 +357,19 @@ class _Wires:
     def __init__(self, job: Job, life: _Life, addresses: dict[bytes, int]) -> None:
         self._places = {f"r:{address}": ip_address(address).packed for address in job.servers}
         self._vips = {ip_address(address).packed for address in job.vips}
-        self._rows = life.rows()
-        self._services = {(protocol, virtual) for protocol, virtual, _ in self._rows}
+        self._rows = {key: i for i, key in enumerate(life.weights)}
+        self._services = {service for service, _ in self._rows}
+        self._marks = marks_of(job)
         self._addresses = addresses
+        self._responders = Responders()
 
     def fate(self, event: Packet, row: PacketSeen) -> _Fate:
         """What became of a packet that was sent."""
         is_reply = event.side == REPLY
         if is_reply and not row.sent:
-            return _Fate(_NOT_SENT, sender=(-1, 0))
+            return _Fate(_STRAIGHT if self._responders.is_straight(event.flow) else _NOT_SENT, sender=(-1, 0))
+        if event.side == CLIENT:
+            self._responders.note(event.flow, ((arrival.where, arrival.content) for arrival in row.arrivals))
         sent = parse(row.sent or event.content)
         assert sent is not None, "a job sends IP packets only"
         fate = self._fate(sent, row.arrivals)
@@ -370,7 +377,8 @@ class _Wires:
 
     def _fate(self, sent: Headers, arrivals: Sequence[Arrival]) -> _Fate:
         """What goes back to the sender is an answer; anything else is the packet itself, sent on."""
-        left = [(arrival.where, headers) for arrival in arrivals if (headers := parse(arrival.content))]
+        contents = [(arrival.where, unwrap(arrival.content) or arrival.content) for arrival in arrivals]
+        left = [(where, headers) for where, content in contents if (headers := parse(content))]
         for where, new in left:
             if new.dst != sent.src:
                 return self._sent_on(sent, where, new)
@@ -379,14 +387,40 @@ class _Wires:
         return _Fate(_ANSWERED_ICMP if left[0][1].proto in (ICMP, ICMPV6) else _ANSWERED)
 
     def _sent_on(self, sent: Headers, where: str, new: Headers) -> _Fate:
-        if sent.dst in self._vips:
-            virtual, dest = (sent.dst, sent.dport), (self._places.get(where, new.dst), new.dport)
-        elif new.src != sent.src and (sent.proto, (new.src, new.sport)) in self._services:
-            virtual, dest = (new.src, new.sport), (sent.src, sent.sport)
+        if self._is_virtual(sent):
+            service = self._service(sent.proto, sent.dst, sent.dport)
+            dest = self._row(service, self._places.get(where, new.dst), new.dport)
         else:
-            return _Fate(_UNTRANSLATED)
+            service = self._service(sent.proto, new.src, new.sport) if new.src != sent.src else None
+            if service is None:
+                return _Fate(_UNTRANSLATED)
+            dest = self._row(service, sent.src, sent.sport)
         ends = self._number(new.src), new.sport, self._number(new.dst), new.dport
-        return _Fate(_TRANSLATED, self._rows.get((sent.proto, virtual, dest), -1), ends)
+        return _Fate(_TRANSLATED, dest, ends)
+
+    def _is_virtual(self, sent: Headers) -> bool:
+        if sent.dst in self._vips:
+            return True
+        target = ip_address(sent.dst)
+        mark = self._marks.mark_of(target, sent.proto, sent.dport)
+        return any(target in network for network in self._marks.local) or self._marks.delivers(target, mark)
+
+    def _service(self, proto: int, address: bytes, port: int) -> ServiceId | None:
+        """The service that packets to this end are for: by their mark, else by address and port, else by address."""
+        end, protocol = ip_address(address), _BY_NUMBER.get(proto)
+        if protocol is None:
+            return None
+        mark = self._marks.mark_of(end, proto, port)
+        names = [ServiceId.marked(mark, end.version)] if mark else []
+        names += [ServiceId(protocol, end, port), ServiceId(protocol, end, 0)]
+        return next((name for name in names if name in self._services), None)
+
+    def _row(self, service: ServiceId | None, address: bytes, port: int) -> int:
+        """The row of a destination, -1 if there is none; one of port 0 has every port."""
+        if service is None:
+            return -1
+        rows = (self._rows.get((service, DestId(ip_address(address), number)), -1) for number in (port, 0))
+        return max(rows)
 
     def _number(self, address: bytes) -> int:
         return self._addresses.setdefault(address, len(self._addresses))

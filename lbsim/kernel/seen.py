@@ -13,6 +13,7 @@ from lbsim.kernel.job import Arrival, CommandSeen, Observation, PacketSeen, Show
 from lbsim.model.config import Address, ServiceId, format_endpoint
 from lbsim.model.result import ConnRow, Counters
 from lbsim.packet.headers import ICMP, parse
+from lbsim.packet.tunnel import without_chance
 
 __all__ = [
     "Listing",
@@ -81,14 +82,15 @@ def steps_of(observation: Observation) -> list[Step]:
 
 
 def comparable(arrival: Arrival) -> tuple[str, bytes]:
-    """Where it arrived, and its bytes without what the director picks at random in an error of its own.
+    """Where it arrived, and its bytes without what the director picks at random in what it makes itself.
 
-    That is the IP id of ICMP errors (and with it the header checksum), and the flow label over IPv6.
+    Of its own errors that is the IP id of ICMP (and with it the header checksum), and the flow label over IPv6; of the
+    headers of a tunnel the IP id and the source port.
     """
     data = arrival.content
     headers = parse(data)
     if headers is None or headers.ttl != OWN_TTL:
-        return arrival.where, data
+        return arrival.where, without_chance(data)
     if headers.version == 4 and headers.proto == ICMP:
         data = data[:4] + b"\0\0" + data[6:10] + b"\0\0" + data[12:]
     elif headers.version == 6:

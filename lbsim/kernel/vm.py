@@ -62,7 +62,7 @@ def run(
     what = f"the kernel {image.release} under QEMU"
     if qemu is None:
         raise KernelUnavailable(what, f"no {QEMU} on PATH", "apt install qemu-system-x86")
-    archive = initramfs.base(image, programs={argv[0] for job in jobs for argv in job.commands()})
+    archive = initramfs.base(image, programs={argv[0] for job in jobs for argv in job.commands()} - {"ip"})
     lines = b"".join(job.to_json().encode() + b"\n" for job in jobs)
     with cache.scratch() as scratch:
         console, errors, initrd = scratch / "console", scratch / "errors", scratch / "initrd"

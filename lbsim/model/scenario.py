@@ -248,6 +248,7 @@ class SyntheticTraffic(_Model):
     """Made-up connections of a population of clients to one service."""
 
     service: ServiceText
+    """The protocol, address and port that clients call. Of a service of port 0 or by firewall mark: any that is its."""
     connections: Annotated[int, Field(ge=1, le=100_000_000)]
     clients: Clients
     arrivals: Arrivals
@@ -415,6 +416,9 @@ class Scenario(_Model):
     """Schedulers of one's own: Python files, which are run, or installed entry points."""
     config: str | FileReference
     """The director's config: ``ipvsadm`` commands or a saved dump, and the router's iptables lines."""
+    marks: str | FileReference | None = None
+    """Which packets get which firewall mark: iptables or nft lines, and routing rules about marks; for services by mark
+    (``ipvsadm -A -f 1``). The single addresses in them are the director's."""
     sysctls: dict[str, int] = Field(default_factory=dict)
     """``net.ipv4.vs.conn_reuse_mode: 1``; the prefix may be left out."""
     traffic: list[Traffic] = Field(default_factory=list)

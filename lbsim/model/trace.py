@@ -25,7 +25,7 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from itertools import islice
 from operator import index
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, TypeVar, overload
@@ -43,6 +43,7 @@ __all__ = [
     "COLUMN_TYPES",
     "AddressTable",
     "Blocks",
+    "BoolColumn",
     "Flow",
     "FlowTable",
     "IntColumn",
@@ -51,6 +52,7 @@ __all__ = [
 ]
 
 IntColumn: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.signedinteger]]"
+BoolColumn: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.bool_]]"
 Words: TypeAlias = "np.ndarray[tuple[int, int], np.dtype[np.uint32]]"
 Blocks: TypeAlias = "Iterator[Trace]"
 
@@ -225,6 +227,14 @@ class AddressTable(_Table[Address]):
     def words(self) -> Words:
         """The addresses as numbers of 32 bits, highest first : uint32[n, 4], read-only; IPv4 is the last one alone."""
         return self.column("words")
+
+    def inside(self, network: IPv4Network | IPv6Network) -> BoolColumn:
+        """Which of the addresses are in the network : bool[n]."""
+        inside: BoolColumn = self.family == network.version
+        first, mask = int(network.network_address), int(network.netmask)
+        for at, shift in enumerate((96, 64, 32, 0)):
+            inside &= (self.words[:, at] & (mask >> shift & 0xFFFFFFFF)) == (first >> shift & 0xFFFFFFFF)
+        return inside
 
     def extend_columns(self, *, family: ArrayLike, words: ArrayLike) -> None:
         """Add ``words``, integers[k, 4], that are all of one ``family`` or of integers[k]."""

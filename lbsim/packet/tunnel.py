@@ -14,16 +14,18 @@ from lbsim.engine.lanes import kernel
 from lbsim.engine.records import GRE, GUE, IPV4, TUN_CSUM, UDP
 from lbsim.model.config import Address
 from lbsim.packet.build import DONT_FRAGMENT, header_size, put_ip_header
-from lbsim.packet.checksum import check_of, sum_of_addresses, sum_of_words
-from lbsim.packet.headers import Bytes, read_headers, word
+from lbsim.packet.checksum import check_after, check_of, sum_of_addresses, sum_of_words
+from lbsim.packet.headers import Bytes, Headers, parse, read_headers, word
 from lbsim.packet.octets import Words, put_word, words_of
 
-__all__ = ["MOST_OVERHEAD", "Wrapping", "overhead", "put_tunnel", "wrap"]
+__all__ = ["MOST_OVERHEAD", "Wrapping", "overhead", "put_tunnel", "unwrap", "without_chance", "wrap"]
 
 MOST_OVERHEAD = 40 + 12
 IPIP_PROTO = 4
 IPV6_PROTO = 41
 GRE_PROTO = 47
+IPV4_IN_GRE = 0x0800
+IPV6_IN_GRE = 0x86DD
 FIRST_PORT = 32768  # of those that the kernel takes for sources
 PORTS = 28232
 
@@ -50,6 +52,55 @@ def wrap(data: bytes, w: Wrapping, src: Address, dst: Address) -> bytes:
     packet = bytearray(inner) + data
     put_tunnel(packet, 0, inner, len(packet), w, words_of(src) + words_of(dst), 0, 1)
     return bytes(packet)
+
+
+def unwrap(data: bytes) -> bytes | None:
+    """The packet inside a tunnel's packet, as whoever is at its end takes it out; None: this is no tunnel's packet.
+
+    It is told by the bytes alone: what is inside has to be an IP packet that ends where the tunnel's does.
+    """
+    headers = parse(data)
+    at = _inner_at(data, headers) if headers is not None and headers.length == len(data) else 0
+    inside = parse(data[at:]) if at else None
+    return data[at:] if inside is not None and inside.length == len(data) - at else None
+
+
+def without_chance(data: bytes) -> bytes:
+    """A tunnel's packet without what the kernel leaves to chance: 0 is the IPv4 id, and the source port of GUE.
+
+    Its checksums are right by as much as they were before. Any other packet stays as it is.
+    """
+    headers = parse(data)
+    if headers is None or unwrap(data) is None:
+        return data
+    changed = bytearray(data)
+    if headers.version == IPV4:
+        _zero(changed, 4, 10)
+    if headers.proto == UDP:
+        _zero(changed, headers.l4, headers.l4 + 6 if word(data, headers.l4 + 6) else 0)
+    return bytes(changed)
+
+
+def _zero(packet: bytearray, at: int, check: int) -> None:
+    """Make a word 0, and a checksum that covers it fit; a checksum at 0 is none."""
+    before = word(packet, at)
+    put_word(packet, at, 0)
+    if check:
+        put_word(packet, check, check_after(word(packet, check), before, 0))
+
+
+def _inner_at(data: bytes, h: Headers) -> int:
+    """Where the packet inside begins, if there is one; 0: this cannot be a tunnel's packet."""
+    at = h.l4
+    if at and h.proto in (IPIP_PROTO, IPV6_PROTO):
+        return at
+    if at and h.proto == UDP and len(data) >= at + 12:
+        plain = data[at + 8] & 0xE0 == 0 and data[at + 9] in (IPIP_PROTO, IPV6_PROTO)  # version 0, data
+        return at + 12 + (data[at + 8] & 0x1F) * 4 if plain else 0
+    if at and h.proto == GRE_PROTO and len(data) >= at + 4:
+        plain = word(data, at) & 0x7FFF == 0 and word(data, at + 2) in (IPV4_IN_GRE, IPV6_IN_GRE)
+        return at + (8 if data[at] & 0x80 else 4) if plain else 0
+    return 0
 
 
 @kernel
@@ -114,7 +165,7 @@ def _put_gue(buffer: Bytes, begin: int, l4: int, end: int, w: Wrapping, proto: i
 def _put_gre(buffer: Bytes, l4: int, end: int, w: Wrapping, proto: int) -> None:
     """Write a GRE header."""
     put_word(buffer, l4, 0x8000 if w.flags & TUN_CSUM else 0)
-    put_word(buffer, l4 + 2, 0x0800 if proto == IPIP_PROTO else 0x86DD)
+    put_word(buffer, l4 + 2, IPV4_IN_GRE if proto == IPIP_PROTO else IPV6_IN_GRE)
     if w.flags & TUN_CSUM:
         put_word(buffer, l4 + 4, 0)
         put_word(buffer, l4 + 6, 0)

@@ -6,10 +6,14 @@ something that never exists: that is a typing mistake, and the run would pass ov
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import chain
 from typing import TypeAlias
 
+from lbsim.config.marks import Marks
 from lbsim.engine.profile import PROFILES, SYSCTLS, refused_value
+from lbsim.engine.records import SCTP, TCP, UDP
 from lbsim.errors import expected_one_of
 from lbsim.model.config import DestId, ServiceId, parse_endpoint
 from lbsim.model.scenario import (
@@ -30,6 +34,8 @@ from lbsim.scenario.yaml_text import Document, KeyPath
 __all__ = ["contradictions", "sysctl_name"]
 
 _PREFIX = "net.ipv4.vs."
+_NO_MARKS = Marks()
+_PROTOCOLS = {"tcp": TCP, "udp": UDP, "sctp": SCTP}
 _INT_RANGE = range(-(2**31), 2**31)
 _OfService: TypeAlias = SequenceExpectation | ShareExpectation | TotalsExpectation
 _Made: TypeAlias = Mapping[ServiceId, tuple[DestId, ...]]
@@ -41,19 +47,19 @@ def sysctl_name(name: str) -> str:
     return name.removeprefix(_PREFIX)
 
 
-def contradictions(scenario: Scenario, made: _Made, document: Document) -> list[Problem]:
+def contradictions(scenario: Scenario, made: _Made, document: Document, marks: Marks = _NO_MARKS) -> list[Problem]:
     """Everything in the scenario that speaks of something that does not exist.
 
     Parameters
     ----------
     made : every service that exists at some time of the run, and every destination that it gets.
+    marks : the rules that give packets firewall marks.
     """
-    checks: tuple[Callable[[Scenario, _Made], _Finds], ...] = (_kernel, _traffic, _expectations, _moments)
-    found = [find for check in checks for find in check(scenario, made)]
+    found = chain(_kernel(scenario), _traffic(scenario, made, marks), _expectations(scenario, made), _moments(scenario))
     return [Problem(path, document.key_spot(path), message) for path, message in found]
 
 
-def _kernel(scenario: Scenario, made: _Made) -> _Finds:
+def _kernel(scenario: Scenario) -> _Finds:
     if scenario.profile not in PROFILES:
         yield ("profile",), expected_one_of(scenario.profile, tuple(PROFILES), "profile")
     seen: set[str] = set()
@@ -71,11 +77,11 @@ def _kernel(scenario: Scenario, made: _Made) -> _Finds:
         seen.add(name)
 
 
-def _traffic(scenario: Scenario, made: _Made) -> _Finds:
+def _traffic(scenario: Scenario, made: _Made, marks: Marks) -> _Finds:
     for at, item in enumerate(scenario.traffic):
         path: KeyPath = ("traffic", at)
         if isinstance(item, SyntheticTraffic):
-            yield from _unknown_service(item.service, made, (*path, "service"))
+            yield from _nobodys(item.service, made, marks, (*path, "service"))
             yield from _no_traffic_for(item.service, (*path, "service"))
         if isinstance(item, CaptureTraffic):
             for end, service in (item.services or {}).items():
@@ -83,10 +89,20 @@ def _traffic(scenario: Scenario, made: _Made) -> _Finds:
                     parse_endpoint(end)
                 except ValueError as error:
                     yield (*path, "services", end), f"{where(path)}.services: {error}"
-                yield from _unknown_service(service, made, (*path, "services", end))
+                yield from _nobodys(service, made, marks, (*path, "services", end))
                 if service.protocol == "fwm":
                     message = f"{service} has no address that {end} could stand for; expected a service by address"
                     yield (*path, "services", end), f"{where(path)}.services: {message}"
+
+
+def _nobodys(end: ServiceId, made: _Made, marks: Marks, path: KeyPath) -> _Finds:
+    """An end whose packets are no service's: not by its address and port, nor by its address alone, nor by a mark."""
+    if end.protocol != "fwm" and replace(end, port=0) in made:
+        return
+    number = _PROTOCOLS.get(end.protocol, 0)
+    mark = marks.mark_of(end.address, number, end.port)
+    if not mark or ServiceId.marked(mark, end.address.version) not in made:
+        yield from _unknown_service(end, made, path)
 
 
 def _no_traffic_for(service: ServiceId, path: KeyPath) -> _Finds:
@@ -149,7 +165,7 @@ def _rows(expected: TableExpectation, path: KeyPath) -> _Finds:
             yield (*path, "rows", at), f"{where(path)}: {error}"
 
 
-def _moments(scenario: Scenario, made: _Made) -> _Finds:
+def _moments(scenario: Scenario) -> _Finds:
     if scenario.until is None:
         return
     moments: list[tuple[KeyPath, int]] = [(("show", at), moment) for at, moment in enumerate(scenario.show)]

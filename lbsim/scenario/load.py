@@ -18,6 +18,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from lbsim.config import parse, parse_command
+from lbsim.config.marks import Marks, format_marks, read_marks
 from lbsim.engine.profile import SYSCTLS
 from lbsim.engine.schedulers import BUILT_IN
 from lbsim.errors import LbsimError, ScenarioError
@@ -84,6 +85,8 @@ class Loaded:
     document: Document = field(repr=False)
     packets: Mapping[int, SourceText] = field(repr=False)
     """Index into ``scenario.traffic`` -> the packet script there."""
+    marks: Marks = field(default=Marks(), repr=False)
+    """Which packets get which firewall mark."""
 
     def line_of(self, path: KeyPath) -> int:
         """Line of ``("expect", 0)``, counted from 1; of a path that is not there, its nearest ancestor's."""
@@ -125,6 +128,12 @@ class Loaded:
         """Every service that exists at some time of the run, and every destination that it gets."""
         return _ever_made((*self.config.commands, *(timed.command for timed in self.timeline)))
 
+    @property
+    def called(self) -> list[ServiceId]:
+        """The services, and the ends whose packets firewall marks make those of a service."""
+        made = self.services
+        return [*made, *(end for mark, end in self.marks.ends() if ServiceId.marked(mark, end.address.version) in made)]
+
 
 def load(path: Path) -> Loaded:
     """The scenario in a file (``*.lbsim.yaml``), with its config and commands parsed and its names checked.
@@ -142,7 +151,8 @@ def load(path: Path) -> Loaded:
         config = parse(source.text, file=source.file, first_line=source.first_line)
     timeline = _timeline(scenario, document, path)
     commands = (*config.commands, *(timed.command for timed in timeline))
-    raise_first(contradictions(scenario, _ever_made(commands), document), document.file)
+    marks = _marks(scenario, document, path)
+    raise_first(contradictions(scenario, _ever_made(commands), document, marks), document.file)
     packets = {
         at: _source_text(item.packets, ("traffic", at, "packets"), document, path)
         for at, item in enumerate(scenario.traffic)
@@ -151,8 +161,9 @@ def load(path: Path) -> Loaded:
     files: dict[KeyPath, str] = {
         ("traffic", at, "packets"): _without_comments(source.text) for at, source in packets.items()
     }
-    digest = _digest(scenario, config, timeline, files | _capture_digests(scenario, document, path), schedulers)
-    return Loaded(scenario, path, config, timeline, digest, document, packets)
+    files |= _capture_digests(scenario, document, path)
+    digest = _digest(scenario, config, timeline, files, schedulers, marks)
+    return Loaded(scenario, path, config, timeline, digest, document, packets, marks)
 
 
 def _validate(document: Document) -> Scenario:
@@ -226,6 +237,14 @@ def _opened(target: Path, name: str, at: KeyPath, document: Document) -> Iterato
     raise ScenarioError(message, file=document.file, line=spot.line, column=spot.column)
 
 
+def _marks(scenario: Scenario, document: Document, path: Path) -> Marks:
+    if scenario.marks is None:
+        return Marks()
+    source = _source_text(scenario.marks, ("marks",), document, path)
+    with source.located():
+        return read_marks(source.text, file=source.file, first_line=source.first_line)
+
+
 def _timeline(scenario: Scenario, document: Document, path: Path) -> tuple[TimedCommand, ...]:
     timed = []
     for at, command in enumerate(scenario.timeline):
@@ -254,9 +273,12 @@ def _digest(
     timeline: tuple[TimedCommand, ...],
     files: Mapping[KeyPath, str],
     schedulers: Sequence[str],
+    marks: Marks,
 ) -> str:
     """SHA-256 over the scenario as canonical JSON, contents of files in place of their names."""
-    meaning = scenario.model_dump(mode="json", exclude={"name", "description", "schedulers"})
+    meaning = scenario.model_dump(mode="json", exclude={"name", "description", "schedulers", "marks"})
+    if marks != Marks():
+        meaning["marks"] = list(format_marks(marks))
     if schedulers:
         meaning["schedulers"] = schedulers
     meaning["config"] = [[_meaning(command) for command in config.commands], asdict(config.router)]

@@ -51,6 +51,7 @@ OTHER_PROTOCOL = 4
 NO_SERVICE = 5
 NOT_CAPTURED = 6
 
+EVERY_PORT = 0  # an end of a service that has all ports
 ANY_PORT = 1 << 16  # an end for packets of which address and protocol decide
 PORT_MASK = 0x3FF
 MOST_PAIRS = 0xFFFF  # so that a pair and a port are 32 bits
@@ -142,7 +143,7 @@ class ServiceEnds:
     def _add(self, address: Address, port: int, service: ServiceId) -> None:
         proto = _PROTOCOLS[service.protocol]
         pair = self._pair(proto, service.address)
-        self._ends.setdefault((address, port, proto), (pair, service.port))
+        self._ends.setdefault((address, port, proto), (pair, service.port or SAME_PORT))
         self._ends.setdefault((address, ANY_PORT, proto), (pair, SAME_PORT))
         icmp = _ICMP_OF_VERSION[address.version]
         self._ends.setdefault((address, ANY_PORT, icmp), (self._pair(icmp, service.address), SAME_PORT))
@@ -170,6 +171,8 @@ class ServiceEnds:
         may_be = [0] * (PORT_MASK + 1)
         for port in ports:
             may_be[port & PORT_MASK] = 1
+        if EVERY_PORT in ports:
+            may_be = [1] * len(may_be)
         columns["next_same_hash"] = next_same_hash
         return _table(lane, End, columns), lane.integers(heads), lane.integers(may_be)
 
@@ -195,9 +198,12 @@ def _table(lane: Lane, record: type[Any], columns: Mapping[str, Sequence[int]]) 
 def end_at(raw: Bytes, at: int, version: int, proto: int, word3: int, port: int, shape: int, book: Book) -> int:
     """The end with the address at ``at``, whose last 32 bits are ``word3``, and this port; 0: none.
 
-    Of a packet whose shape does not say its ports for sure, the address alone decides if no end has this port.
+    Where no end has this port, one of a service of port 0 has it. Of a packet whose shape does not say its ports for
+    sure, the address alone decides then.
     """
     end = find_end(raw, at, version, proto, word3, port, book)
+    if end == 0:
+        end = find_end(raw, at, version, proto, word3, EVERY_PORT, book)
     if end == 0 and shape > CUT_HEADER:
         return find_end(raw, at, version, proto, word3, ANY_PORT, book)
     return end

@@ -7,7 +7,7 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from lbsim import Director
-from lbsim.config.marks import MarkRule, Marks, read_marks
+from lbsim.config.marks import MarkRule, Marks, format_marks, read_marks
 from lbsim.errors import ConfigError
 from lbsim.model.config import AddDest, AddService, DestId, DirectorConfig, ServiceId
 from lbsim.packet.build import build_packet
@@ -140,3 +140,54 @@ def test_cache_bypass_sends_it_on() -> None:
     assert (row.virtual, row.destination, row.state) == ("198.51.100.7:80", "0.0.0.0:0", "SYN_RECV")
     director.advance(70)
     assert director.connections() == ()
+
+
+def test_marks_are_written_as_lines_that_make_the_same_marks() -> None:
+    marks = read_marks(
+        "nft add rule ip m pre ip daddr { 192.0.2.1, 192.0.2.128/25 } udp dport { 53, 100-110 } meta mark set 7\n"
+        "ip6tables -t mangle -A PREROUTING -p sctp -j MARK --set-mark 0xFFFFFFFF\n"
+        "nft add rule ip m pre meta mark set 3\n"
+        "ip route add local 198.51.100.0/24 dev lo\n"
+        "ip rule add fwmark 7 lookup shop\n"
+        "ip route add local 0.0.0.0/0 dev lo table shop\n"
+    )
+    lines = list(format_marks(marks))
+    assert lines == [
+        "iptables -t mangle -A PREROUTING -d 192.0.2.1 -p udp --dport 53 -j MARK --set-mark 7",
+        "iptables -t mangle -A PREROUTING -d 192.0.2.1 -p udp --dport 100:110 -j MARK --set-mark 7",
+        "iptables -t mangle -A PREROUTING -d 192.0.2.128/25 -p udp --dport 53 -j MARK --set-mark 7",
+        "iptables -t mangle -A PREROUTING -d 192.0.2.128/25 -p udp --dport 100:110 -j MARK --set-mark 7",
+        "ip6tables -t mangle -A PREROUTING -p sctp -j MARK --set-mark 4294967295",
+        "iptables -t mangle -A PREROUTING -j MARK --set-mark 3",
+        "ip route add local 198.51.100.0/24 dev lo",
+        "ip rule add fwmark 7 lookup 100",
+        "ip route add local 0.0.0.0/0 dev lo table 100",
+    ]
+    again = read_marks("\n".join(lines))
+    assert (again.local, again.routed, list(format_marks(again))) == (marks.local, marks.routed, lines)
+
+
+def test_single_addresses_are_the_directors_unless_they_are_brought_to_it_otherwise() -> None:
+    rule = "iptables -t mangle -A PREROUTING -d {} -p tcp --dport 80:81 -j MARK --set-mark 1\n"
+    marks = read_marks("".join(map(rule.format, ("192.0.2.1", "192.0.2.0/24", "198.51.100.1", "192.0.2.1"))))
+    assert [str(address) for address in marks.hosts] == ["192.0.2.1", "198.51.100.1"]
+    local = "ip route add local 198.51.100.0/24 dev lo\n"
+    assert read_marks(rule.format("198.51.100.1") + local).hosts == ()
+    routed = "ip rule add fwmark 1 lookup 9\nip route add local 192.0.2.1 dev lo table 9\n"
+    assert read_marks(rule.format("192.0.2.1") + routed).hosts == ()
+
+
+def test_the_ends_that_get_a_mark_are_services_by_address() -> None:
+    marks = read_marks(
+        "iptables -t mangle -A PREROUTING -d 192.0.2.1,198.51.100.0/24 -p tcp --dport 80:81 -j MARK --set-mark 1\n"
+        "iptables -t mangle -A PREROUTING -d 192.0.2.2 -p udp --dport 1:5000 -j MARK --set-mark 2\n"
+        "ip6tables -t mangle -A PREROUTING -d 2001:db8::1 -j MARK --set-mark 3\n"
+    )
+    assert [(mark, str(end)) for mark, end in marks.ends()] == [
+        (1, "tcp 192.0.2.1:80"),
+        (1, "tcp 192.0.2.1:81"),
+        (2, "udp 192.0.2.2:0"),
+        (3, "tcp [2001:db8::1]:0"),
+        (3, "udp [2001:db8::1]:0"),
+        (3, "sctp [2001:db8::1]:0"),
+    ]

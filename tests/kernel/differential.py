@@ -72,7 +72,9 @@ def shrunk(job: Job, ask: Ask) -> Job:
 def as_scenario(job: Job) -> str:
     """The job as a scenario file; a reply of a flow that nobody began, which nobody sends, is left out."""
     lines = [f"name: {job.name.lower()}", "description: found by the differential run", "config: |"]
-    lines += [f"  {' '.join(argv)}" for argv in job.setup]
+    lines += [f"  {' '.join(argv)}" for argv in job.setup if "MARK" not in argv]
+    marks = [f"  {' '.join(argv)}" for argv in job.setup if "MARK" in argv]
+    lines += ["marks: |", *marks] if marks else []
     if job.sysctls:
         lines += ["sysctls:", *(f"  {name}: {value}" for name, value in job.sysctls)]
     lines += ["traffic:", "  - packets: |", *(f"      {_script(e)}" for e in _sent(job.events))]

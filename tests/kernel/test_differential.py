@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,12 @@ def as_job(text: str, folder: Path) -> Job:
     return job_from(load(folder / "x.lbsim.yaml"))
 
 
-@pytest.mark.parametrize("scheduler", ["rr", "lc", "sh"])
-def test_a_saved_job_is_the_same_job_again(scheduler: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "make", [partial(random_job, "rr"), partial(random_job, "sh"), partial(random_feature_job, "mark")]
+)
+def test_a_saved_job_is_the_same_job_again(make: Callable[[int], Job], tmp_path: Path) -> None:
     for seed in range(5):
-        job = random_job(scheduler, seed)
+        job = make(seed)
         again = as_job(as_scenario(job), tmp_path)
         assert list(map(without_id, again.events)) == list(map(without_id, job.events))
         assert (again.setup, again.sysctls, again.vips) == (job.setup, job.sysctls, job.vips)

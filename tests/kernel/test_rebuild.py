@@ -127,3 +127,15 @@ def test_an_icmpv6_error_is_found_but_for_its_random_flow_label() -> None:
 
 def test_of_bytes_that_are_no_packet_nothing_is_found() -> None:
     assert Rebuilder(JOB).rebuilt(Packet(0, 0, CLIENT, b"x"), b"x", CLIENT, crc_of(b"x")) is None
+
+
+@pytest.mark.parametrize("df", ["DF", 0])
+def test_a_request_inside_a_tunnel_is_found_but_for_what_is_left_to_chance(df: str | int) -> None:
+    setup = (("ipvsadm", "-A", "-t", f"{VIP}:80"), tuple(f"ipvsadm -a -t {VIP}:80 -r 10.0.0.12 -i".split()))
+    job = Job("j", (VIP,), ("10.0.0.12",), setup)
+    inside = IP(src=GUEST, dst=VIP, id=5, ttl=63, flags=df) / SYN
+    left = bytes(IP(src="10.0.0.1", dst="10.0.0.12", id=0 if df else 4711, ttl=63, flags=df) / inside)
+    sent = bytes(IP(src=GUEST, dst=VIP, id=5, flags=df) / SYN)
+    where, content = comparable(Arrival(server("10.0.0.12"), left, 0))
+    assert Rebuilder(job).rebuilt(Packet(0, 0, CLIENT, sent), sent, where, crc_of(content)) == content
+    assert Rebuilder(JOB).rebuilt(Packet(0, 0, CLIENT, sent), sent, where, crc_of(content)) is None

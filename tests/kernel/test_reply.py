@@ -33,3 +33,15 @@ def test_who_got_the_last_request_answers_unless_that_went_there_as_it_was() -> 
     assert responders.answer(7, reply) == ("r:10.0.0.12", expected)
     responders.note(7, [("r:10.0.0.11", as_it_was)])
     assert responders.answer(7, reply) is None
+
+
+def test_who_got_it_through_a_tunnel_answers_the_client_itself() -> None:
+    responders = Responders()
+    reply = bytes(IP(src="192.168.1.10", dst="198.51.100.1") / TCP(sport=80, dport=40001, flags="SA"))
+    request = IP(src="198.51.100.1", dst="192.168.1.10") / TCP(sport=40001, dport=80)
+    over_nat = bytes(IP(src="198.51.100.1", dst="10.0.0.12") / TCP(sport=40001, dport=8080))
+    assert not responders.is_straight(7)
+    responders.note(7, [("r:10.0.0.12", bytes(IP(src="10.0.0.1", dst="10.0.0.12") / request))])
+    assert (responders.answer(7, reply), responders.is_straight(7)) == (None, True)
+    responders.note(7, [("r:10.0.0.12", over_nat)])
+    assert (responders.answer(7, reply) is None, responders.is_straight(7)) == (False, False)

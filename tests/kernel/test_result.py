@@ -494,3 +494,16 @@ def test_the_engine_knows_the_sysctls_and_where_the_question_comes_from() -> Non
 def test_the_engine_sends_no_more_than_the_kernel_was_sent() -> None:
     trace, job = asked(REPLIED, until=5_000_000)
     assert len(beside(job, trace, played(job))) == 1
+
+
+@pytest.mark.parametrize("how", ["-g", "-i"])
+def test_what_goes_on_as_it_was_is_read_also_inside_a_tunnel_and_answered_straight(how: str) -> None:
+    trace, job = asked(REPLIED, CONFIG.replace(f"{A}:8080 -m", f"{A}:80 {how}"))
+    request = IP(src=GUEST, dst=VIP, ttl=63) / SYN
+    left = request if how == "-g" else IP(src="10.0.0.1", dst=A) / request
+    seen = answered(job, PacketSeen(0, (Arrival(server(A), bytes(left), 0),)), PacketSeen(0, (), b""))
+    result = result_of(trace, job, seen)
+    assert [reason_of(int(code)).name for code in result["reason"]] == ["seen_translated", "straight_reply"]
+    first = int(result["dest"][0])
+    assert (result.destinations[first].service, result.destinations[first].dest) == (HTTP, f"{A}:80")
+    assert result.endpoint(int(result["new_dst"][0]), int(result["new_dport"][0])) == f"{VIP}:80"

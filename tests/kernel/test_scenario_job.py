@@ -13,8 +13,10 @@ from scapy.packet import Packet as ScapyPacket
 from scapy.packet import Raw
 
 from lbsim.config import parse, parse_command
+from lbsim.config.marks import read_marks
 from lbsim.errors import KernelUnavailable
 from lbsim.kernel.job import CLIENT, REPLY, Command, Job, Packet, Show, server
+from lbsim.kernel.job_marks import marks_of
 from lbsim.kernel.scenario_job import COUNTERS_SETTLE, job_of
 from lbsim.model.config import TimedCommand
 from lbsim.model.trace import Trace
@@ -137,19 +139,21 @@ def test_a_destination_that_the_bench_cannot_have_is_named(address: str, why: st
     assert str(caught.value).endswith("give destinations addresses in 10.0.0.0/24 or fd00::/64")
 
 
-@pytest.mark.parametrize(
-    ("command", "why"),
-    [
-        ("ipvsadm -A -f 1 -s rr", "the bench gives packets no firewall marks"),
-        (f"ipvsadm -A -t {VIP}:0 -p -s rr", "a packet does not tell that it is of this service"),
-        (f"ipvsadm -a -t {VIP}:80 -r 10.0.0.12 -i", "the bench does not look into tunnels"),
-        (f"ipvsadm -e -t {VIP}:80 -r 10.0.0.11 -i", "the bench does not look into tunnels"),
-    ],
+MARKS = (
+    "iptables -t mangle -A PREROUTING -d 192.168.1.20 -p tcp --dport 80 -j MARK --set-mark 1",
+    "ip route add local 198.18.0.0/24 dev lo",
+    "ip rule add fwmark 1 lookup 100",
+    "ip route add local 198.18.1.0/24 dev lo table 100",
 )
-def test_what_the_bench_cannot_replay_is_named(command: str, why: str) -> None:
-    with pytest.raises(KernelUnavailable) as caught:
-        job(f"{CONFIG}{command}\n")
-    assert str(caught.value).startswith(f"replay of {command!r}: {why}; ")
+
+
+def test_marks_are_made_before_the_services_and_their_single_addresses_are_the_directors() -> None:
+    config = "ipvsadm -A -f 1 -s rr\nipvsadm -a -f 1 -r 10.0.0.11:0 -m -w 1\n"
+    made = job(config, marks=read_marks("\n".join(MARKS)))
+    setup = [" ".join(argv) for argv in made.setup]
+    assert setup == [*MARKS, *config.splitlines()]
+    assert made.vips == ("192.168.1.20",)
+    assert marks_of(made) == read_marks("\n".join(MARKS))
 
 
 def test_other_methods_and_options_are_set_up_as_they_were_given() -> None:

@@ -216,3 +216,10 @@ def test_a_listing_tells_options_methods_and_marks() -> None:
         "fwm 4294967295 ipv6": "ops",
         "fwm 7": "",
     }
+
+
+def test_what_a_kernel_leaves_to_chance_in_a_tunnels_headers_is_not_compared() -> None:
+    request = IP(src="198.51.100.1", dst="192.168.1.10", ttl=63) / TCP(sport=40001, dport=80)
+    sent = Arrival("r:10.0.0.12", bytes(IP(src="10.0.0.1", dst="10.0.0.12", id=4711, ttl=63) / request), 0)
+    plain = bytes(IP(src="10.0.0.1", dst="10.0.0.12", id=0, ttl=63) / request)
+    assert comparable(sent) == ("r:10.0.0.12", plain)

@@ -11,7 +11,7 @@ from scapy.layers.l2 import GRE
 from scapy.packet import Packet, Raw
 
 from lbsim.engine import records
-from lbsim.packet.tunnel import MOST_OVERHEAD, Wrapping, overhead, wrap
+from lbsim.packet.tunnel import MOST_OVERHEAD, Wrapping, overhead, unwrap, without_chance, wrap
 
 NEAR = {4: "10.0.0.1", 6: "fd00::1"}
 FAR = {4: "10.0.0.12", 6: "fd00::12"}
@@ -112,3 +112,58 @@ def test_what_a_kernel_sent_by_gue() -> None:
 def test_the_overhead_is_what_is_put_in_front(version: int, kind: int, flags: int, size: int) -> None:
     assert overhead(version, kind, flags) == size <= MOST_OVERHEAD
     assert len(wrapped(inside(4), kind, version, flags=flags)) == size + len(inside(4))
+
+
+@pytest.mark.parametrize("outer", [4, 6])
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize(
+    ("kind", "flags"),
+    [
+        (records.IPIP, NO_FLAGS),
+        *((records.GUE, flags) for flags in (NO_FLAGS, CSUM, REMCSUM)),
+        *((records.GRE, flags) for flags in (NO_FLAGS, CSUM)),
+    ],
+)
+def test_at_the_tunnels_end_the_packet_comes_out_as_it_went_in(version: int, outer: int, kind: int, flags: int) -> None:
+    packet = bytes(inside(version))
+    assert unwrap(wrapped(inside(version), kind, outer, flags=flags)) == packet
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        inside(4),
+        IP(src=NEAR[4], dst=FAR[4]) / UDP(sport=5, dport=53) / Raw(b"\0\4\0\0no packet"),
+        IP(src=NEAR[4], dst=FAR[4]) / UDP(sport=5, dport=53) / Raw(b"\0\4\0\0" + bytes(inside(4)) + b"behind"),
+        IP(src=NEAR[4], dst=FAR[4]) / UDP(sport=5, dport=53) / Raw(b"\0\5\0\0" + bytes(inside(4))),
+        IP(src=NEAR[4], dst=FAR[4], proto=4) / Raw(bytes(inside(4))[:-1]),
+        IP(src=NEAR[4], dst=FAR[4]) / GRE(proto=0x88BE) / Raw(bytes(inside(4))),
+        IP(src=NEAR[4], dst=FAR[4], proto=47) / Raw(b"ab"),
+    ],
+)
+def test_what_only_looks_like_a_tunnel_is_none(packet: Packet) -> None:
+    assert unwrap(bytes(packet)) is None
+    assert without_chance(bytes(packet)) == bytes(packet)
+
+
+def test_bytes_that_are_no_packet_are_no_tunnel() -> None:
+    assert unwrap(b"") is None
+    assert without_chance(b"nothing") == b"nothing"
+
+
+# scapy computes the checksums of the same packet with an id and a port of 0
+@pytest.mark.parametrize("checksum", [None, 0])
+def test_chance_is_taken_out_and_checksums_fit(checksum: int | None) -> None:
+    gue = Raw(b"\0\4\0\0" + bytes(inside(4)))
+    sent = IP(src=NEAR[4], dst=FAR[4], id=4711, ttl=63) / UDP(sport=41222, dport=6080, chksum=checksum) / gue
+    plain = IP(src=NEAR[4], dst=FAR[4], id=0, ttl=63) / UDP(sport=0, dport=6080, chksum=checksum) / gue
+    assert without_chance(bytes(sent)) == bytes(plain)
+
+
+def test_a_wrong_checksum_stays_wrong() -> None:
+    sent = bytearray(bytes(IP(src=NEAR[4], dst=FAR[4], id=4711, proto=4) / Raw(bytes(inside(4)))))
+    sent[11] ^= 1
+    plain = bytes(IP(src=NEAR[4], dst=FAR[4], id=0, proto=4) / Raw(bytes(inside(4))))
+    left = without_chance(bytes(sent))
+    assert (left[:10], left[12:]) == (plain[:10], plain[12:])
+    assert left[10:12] != plain[10:12]

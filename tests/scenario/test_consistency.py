@@ -143,3 +143,43 @@ traffic:
     with pytest.raises(ScenarioError) as caught:
         load(write(tmp_path, text))
     assert "fwm 1 has no address that 10.0.0.1:80 could stand for; expected a service by address" in str(caught.value)
+
+
+BY_MARK = changed("-A -t 192.168.1.10:80", "-A -f 1").replace("-a -t 192.168.1.10:80", "-a -f 1")
+MARKS = "marks: |\n  iptables -t mangle -A PREROUTING -d 192.168.1.10 -p tcp --dport 80:81 -j MARK --set-mark 1\n"
+
+
+def with_marks(marks: str = MARKS, text: str = BY_MARK) -> str:
+    return changed("sysctls:", f"{marks}sysctls:", text)
+
+
+@pytest.mark.parametrize("port", [80, 81])
+def test_traffic_may_call_whatever_a_mark_makes_a_services(tmp_path: Path, port: int) -> None:
+    text = changed("service: tcp 192.168.1.10:80", f"service: tcp 192.168.1.10:{port}", with_marks())
+    loaded = load(write(tmp_path, text))
+    assert list(map(str, loaded.called)) == ["fwm 1", "tcp 192.168.1.10:80", "tcp 192.168.1.10:81"]
+
+
+def test_traffic_may_call_any_port_of_a_service_of_port_0(tmp_path: Path) -> None:
+    text = changed("-A -t 192.168.1.10:80 -s rr", "-A -t 192.168.1.10:0 -s rr -p").replace(
+        "-a -t 192.168.1.10:80", "-a -t 192.168.1.10:0"
+    )
+    assert load(write(tmp_path, text)).scenario.traffic
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (changed("service: tcp 192.168.1.10:80", "service: tcp 192.168.1.10:82", with_marks()),
+         "traffic[0].service: unknown service 'tcp 192.168.1.10:82'"),
+        (changed("service: tcp 192.168.1.10:80", "service: udp 192.168.1.10:80", with_marks()),
+         "traffic[0].service: unknown service 'udp 192.168.1.10:80'"),
+        (with_marks(MARKS.replace("mark 1", "mark 2")), "traffic[0].service: unknown service 'tcp 192.168.1.10:80'"),
+        (changed("service: tcp 192.168.1.10:80", "service: fwm 1", with_marks()),
+         "traffic[0].service: fwm 1 has no address and port that clients could call"),
+    ],
+)  # fmt: skip
+def test_traffic_that_no_mark_makes_a_services_is_refused(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        load(write(tmp_path, text))
+    assert says in str(caught.value)

@@ -246,3 +246,27 @@ def test_lines_are_found_by_path(tmp_path: Path) -> None:
 def test_sysctls_lose_their_prefix(tmp_path: Path) -> None:
     text = changed("{conn_reuse_mode: 1}", "{net.ipv4.vs.sloppy_tcp: 1, conn_reuse_mode: 0}")
     assert load(write(tmp_path, text)).sysctls == {"sloppy_tcp": 1, "conn_reuse_mode": 0}
+
+
+MARK_LINE = "iptables -t mangle -A PREROUTING -d 192.168.1.10 -p tcp --dport 80 -j MARK --set-mark 1"
+
+
+def test_a_mistake_in_the_marks_has_its_line_and_column_in_the_yaml(tmp_path: Path) -> None:
+    text = changed("sysctls:", f"marks: |\n  {MARK_LINE}\n  iptables -F\nsysctls:")
+    with pytest.raises(ConfigError) as caught:
+        load(write(tmp_path, text))
+    assert (caught.value.line, caught.value.column) == (line_with("iptables -F", text), 3)
+    assert "this line of marks is not modelled: expected one of: nft add rule" in str(caught.value)
+
+
+def test_marks_may_be_a_file_and_count_by_what_they_say(tmp_path: Path) -> None:
+    (tmp_path / "marks.txt").write_text(f"# the shop\n{MARK_LINE}\n")
+    inside = load(write(tmp_path, changed("sysctls:", f"marks: |\n  {MARK_LINE}\nsysctls:")))
+    beside = load(write(tmp_path, changed("sysctls:", "marks: {file: marks.txt}\nsysctls:"), "beside.lbsim.yaml"))
+    without = load(write(tmp_path))
+    assert inside.marks == beside.marks
+    assert inside.digest == beside.digest != without.digest
+    (tmp_path / "marks.txt").write_text("nonsense\n")
+    with pytest.raises(ConfigError) as caught:
+        load(beside.path)
+    assert (caught.value.file, caught.value.line) == (str(tmp_path / "marks.txt"), 1)

@@ -38,10 +38,15 @@ class Oracle:
         self.rows: list[Any] = []
 
     def packet(self, protocol: str, src: Any, sport: int, dst: Any, dport: int) -> None:
-        if to := self.ends.get((protocol, dst, dport)):
+        if to := self.end(protocol, dst, dport):
             self.row(protocol, IN, (src, sport), to)
-        elif to := self.ends.get((protocol, src, sport)):
+        elif to := self.end(protocol, src, sport):
             self.row(protocol, REPLY, (dst, dport), to)
+
+    def end(self, protocol: str, address: Any, port: int) -> Any:
+        """The virtual end; an end of port 0 has every port that no other has, and a service of port 0 keeps it."""
+        found = self.ends.get((protocol, address, port)) or self.ends.get((protocol, address, 0))
+        return found and (found[0], found[1] or port)
 
     def row(self, protocol: str, direction: int, client: Any, virtual: Any) -> None:
         near, far = (self.addresses.setdefault(end[0], len(self.addresses)) for end in (client, virtual))
@@ -157,3 +162,18 @@ def test_the_order_of_addresses_is_that_of_the_rows_client_first(read, version):
     end = ServiceId("tcp", ip_address(virtual), 80)
     trace = read(pcap_file(*frames), str(end))
     assert [str(address) for address in trace.addresses] == [clients[0], virtual, clients[1]]
+
+
+def test_a_service_of_port_0_has_every_port_of_its_address(read: Reader) -> None:
+    client, server = "203.0.113.1", "192.0.2.80"
+    packets = [
+        ip(tcp(1001, 80), client, server),
+        ip(tcp(1002, 4711), client, server),
+        ip(tcp(4711, 1002), server, client),
+        ip(udp(1001, 53), client, server, proto=17),
+        ip(tcp(1001, 80), client, "192.0.2.81"),
+    ]
+    trace = read(pcap_file(*map(ethernet, packets)), "tcp 192.0.2.80:0", "tcp 192.0.2.80:80")
+    assert [(flow.client_port, flow.server_port) for flow in trace.flows] == [(1001, 80), (1002, 4711)]
+    assert trace["direction"].tolist() == [IN, IN, REPLY]
+    assert trace.left_out == {"no_service": 2}

@@ -1,0 +1,21 @@
+"""Firewall marks in a job: its set-up makes them, and from there they are read again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lbsim.config.marks import Marks, format_marks, read_marks
+from lbsim.kernel.job import Job
+
+__all__ = ["commands_for", "marks_of"]
+
+
+def commands_for(marks: Marks) -> Iterator[tuple[str, ...]]:
+    """The commands of the set-up that make the marks."""
+    return (tuple(line.split()) for line in format_marks(marks))
+
+
+def marks_of(job: Job) -> Marks:
+    """The marks that the job's set-up makes."""
+    lines = [" ".join(argv) for argv in job.setup if "MARK" in argv or argv[0] == "ip"]
+    return read_marks("\n".join(lines))
