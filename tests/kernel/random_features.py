@@ -55,6 +55,7 @@ class Kind:
     proto: int = TCP
     service: Callable[[random.Random], str] = lambda rng: ""
     dest: Callable[[random.Random], str] = lambda rng: ""
+    method: Callable[[random.Random], str] = lambda rng: "-m"
     marked: bool = False
     port: int = 80  # of the services
     ports: tuple[int, ...] = (80,)  # that clients call
@@ -75,6 +76,17 @@ def thresholds(rng: random.Random) -> str:
     return (f" -x {upper}" if upper else "") + (f" -y {lower}" if lower and upper else "")
 
 
+def any_method(rng: random.Random) -> str:
+    return rng.choice(("-g", "-g", "-m", tunnel(rng)))
+
+
+def tunnel(rng: random.Random) -> str:
+    """Every kind of tunnel, with what ipvsadm lets each of them say."""
+    kind = rng.choice(("", " --tun-type ipip", " --tun-type gre", " --tun-type gue --tun-port 6080"))
+    checks = ("", " --tun-nocsum", " --tun-csum") if "gre" in kind else ("", " --tun-csum", " --tun-remcsum")
+    return f"-i{kind}{rng.choice(checks) if 'gre' in kind or 'gue' in kind else ''}"
+
+
 _TEMPLATES = (("expire_quiescent_template", ("0", "1")), ("expire_nodest_conn", ("0", "1")))
 
 KINDS: dict[str, Kind] = {
@@ -87,7 +99,13 @@ KINDS: dict[str, Kind] = {
     "udp-persistent": Kind(proto=UDP, service=persistence, sysctls=_TEMPLATES),
     "mark": Kind(marked=True, ports=(80, 443)),
     "mark-persistent": Kind(marked=True, service=persistence, ports=(80, 443), sysctls=_TEMPLATES),
+    "direct-routing": Kind(method=lambda rng: "-g"),
+    "tunnel": Kind(method=tunnel),
+    "any-method": Kind(method=any_method, service=lambda rng: rng.choice(("", " -p 30"))),
+    "udp-any-method": Kind(proto=UDP, method=any_method),
+    "mark-any-method": Kind(marked=True, method=any_method, ports=(80, 443)),
     "ipv6": Kind(version=6),
+    "ipv6-any-method": Kind(version=6, method=any_method),
     "ipv6-persistent": Kind(version=6, service=persistence_v6, sysctls=_TEMPLATES),
     "switches": Kind(
         sysctls=(
@@ -113,6 +131,7 @@ class _Writer:
     events: list[Event] = field(default_factory=list)
     flows: list[tuple[str, int, str, int]] = field(default_factory=list)  # client end, virtual end
     decisions: int = 0
+    methods: dict[str, str] = field(default_factory=dict)  # destination -> how it is reached
 
     @property
     def net(self) -> Net:
@@ -146,7 +165,9 @@ class _Writer:
         ends = f"{service} -r {self.net.end(server, port)}"
         if letter == "-d":
             return f"-d {ends}"
-        return f"{letter} {ends} -m -w {self.rng.choice(WEIGHTS)}{self.kind.dest(self.rng)}"
+        if ends not in self.methods:
+            self.methods[ends] = self.kind.method(self.rng)
+        return f"{letter} {ends} {self.methods[ends]} -w {self.rng.choice(WEIGHTS)}{self.kind.dest(self.rng)}"
 
     def setup(self) -> list[str]:
         lines = self.marks()
