@@ -176,7 +176,12 @@ def event_of(chunk: int, second: int) -> int:
 
 @kernel
 def chunk_of(event: int) -> int:
-    """The type of the chunk that makes a packet this event; of several the plainest."""
+    """The type of the chunk that makes a packet this event; of several the plainest.
+
+    Source
+    ------
+    facts: packet-path.md section 7.3; ip_vs_proto_sctp.c set_sctp_state(), 6.1 and 6.12, the other way round.
+    """
     if event in (INIT, INIT + 1):  # INIT, INIT-ACK
         return event - 1
     if event in (4, 5):  # COOKIE-ECHO, COOKIE-ACK
