@@ -12,7 +12,7 @@ from lbsim.engine.lanes import kernel
 from lbsim.engine.records import CONTROLLED, Tables
 from lbsim.engine.tcp import count_active, viewed
 
-__all__ = ["EVENTS", "STATES", "TRANSITIONS", "event_of", "next_states", "step_sctp", "timeouts"]
+__all__ = ["EVENTS", "STATES", "TRANSITIONS", "chunk_of", "event_of", "next_states", "step_sctp", "timeouts"]
 
 #: State number -> name, as listings print it.
 STATES = (
@@ -172,6 +172,29 @@ def event_of(chunk: int, second: int) -> int:
     if chunk == 9:  # ERROR
         return 9
     return ABORT if chunk == 6 else DATA
+
+
+@kernel
+def chunk_of(event: int) -> int:
+    """The type of the chunk that makes a packet this event; of several the plainest.
+
+    Source
+    ------
+    facts: packet-path.md section 7.3; ip_vs_proto_sctp.c set_sctp_state(), 6.1 and 6.12, the other way round.
+    """
+    if event in (INIT, INIT + 1):  # INIT, INIT-ACK
+        return event - 1
+    if event in (4, 5):  # COOKIE-ECHO, COOKIE-ACK
+        return event + 6
+    if event in (6, 7):  # SHUTDOWN, SHUTDOWN-ACK
+        return event + 1
+    if event == 8:  # SHUTDOWN-COMPLETE
+        return 14
+    if event == 9:  # ERROR
+        return 9
+    if event == ABORT:
+        return 6
+    return 10 if event == COOKIE_ABORT else 0
 
 
 @kernel

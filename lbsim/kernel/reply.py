@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from ipaddress import ip_address
 
-from lbsim.engine.records import TCP, UDP
+from lbsim.engine.records import SCTP, TCP, UDP
 from lbsim.kernel.job import CLIENT
 from lbsim.model.verdict import Rewrite
 from lbsim.packet.headers import ICMP, ICMPV6, parse
@@ -59,7 +59,7 @@ def sent_by(reply: bytes, address: bytes, port: int) -> bytes:
     headers = parse(reply)
     if headers is None:
         return reply
-    ports = headers.proto in (TCP, UDP)
+    ports = headers.proto in (TCP, UDP, SCTP)
     changed = rewrite(reply, Rewrite(src=ip_address(address), sport=port if ports else None, ttl_down=0))
     at = headers.l4 + 6
     if headers.proto == UDP and headers.l4 and reply[at : at + 2] == b"\0\0":

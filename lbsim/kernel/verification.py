@@ -8,6 +8,8 @@ from dataclasses import asdict, astuple, dataclass, replace
 from ipaddress import ip_address
 from typing import Any
 
+from lbsim.engine.records import SCTP
+from lbsim.engine.sctp import EVENTS
 from lbsim.kernel.job import CLIENT, Command, Event, Job, Observation, Packet, Show
 from lbsim.kernel.rehearsal import rehearse, setup_answers
 from lbsim.kernel.seen import Listing, Step, steps_of
@@ -244,7 +246,9 @@ def _packet(data: bytes) -> str:
     headers = parse(data)
     if headers is None:
         return data.hex()
-    protocol = {6: "tcp", 17: "udp", 1: "icmp", 58: "icmpv6"}.get(headers.proto, str(headers.proto))
+    protocol = {6: "tcp", 17: "udp", 132: "sctp", 1: "icmp", 58: "icmpv6"}.get(headers.proto, str(headers.proto))
     flags = "".join(letter for bit, letter in enumerate("FSRPAU") if headers.flags >> bit & 1)
+    if headers.proto == SCTP:
+        flags = EVENTS[headers.flags]
     ends = f"{ip_address(headers.src)}:{headers.sport} > {ip_address(headers.dst)}:{headers.dport}"
     return f"{ends} {protocol} {flags} length {headers.length}".replace("  ", " ")

@@ -41,6 +41,7 @@ __all__ = [
     "PacketTraffic",
     "ReasonsExpectation",
     "Scenario",
+    "SctpScript",
     "SequenceExpectation",
     "ShareExpectation",
     "SyntheticTraffic",
@@ -244,6 +245,21 @@ class UdpScript(_Model):
     rtt: Time = 20_000_000
 
 
+class SctpScript(_Model):
+    """What an SCTP association does."""
+
+    requests: NonNegativeInt = 1
+    """Requests, each followed by an answer; spread evenly over the association's lifetime."""
+    request_bytes: Annotated[int, Field(ge=1, le=1_000_000)] = 200
+    answer_bytes: Annotated[int, Field(ge=1, le=10_000_000)] = 1000
+    """Cut into chunks of at most 1452 bytes (1432 for IPv6)."""
+    close: Literal["client", "server", "client_abort", "server_abort", "never"] = "client"
+    """Who ends it: by SHUTDOWN, or at once by ABORT. ``never``: it stays open and silent."""
+    half_open: bool = False
+    """Only INIT and INIT-ACK: the client never answers, nothing else of the script happens."""
+    rtt: Time = 20_000_000
+
+
 class SyntheticTraffic(_Model):
     """Made-up connections of a population of clients to one service."""
 
@@ -257,11 +273,12 @@ class SyntheticTraffic(_Model):
     start: Time = 0
     tcp: TcpScript | None = None
     udp: UdpScript | None = None
+    sctp: SctpScript | None = None
 
     @model_validator(mode="after")
     def _script_fits_service(self) -> Self:
-        wrong = self.udp if self.service.protocol == "tcp" else self.tcp
-        if wrong is not None:
+        scripts = {"tcp": self.tcp, "udp": self.udp, "sctp": self.sctp}
+        if any(script is not None for name, script in scripts.items() if name != self.service.protocol):
             raise ValueError(f"the service is {self.service.protocol}; expected a '{self.service.protocol}:' script")
         if self.udp and self.service.address.version == 6 and max(self.udp.query_bytes, self.udp.answer_bytes) > 1452:
             raise ValueError("a UDP packet over IPv6 carries at most 1452 bytes (an MTU of 1500 without the headers)")

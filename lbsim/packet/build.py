@@ -1,4 +1,4 @@
-"""Bytes for packets that exist only as columns or as single values: IP, then TCP or UDP, then zeros.
+"""Bytes for packets that exist only as columns or as single values: IP, then TCP, UDP or SCTP, then zeros.
 
 The functions marked ``@kernel`` run in both lanes; they make one packet as they make millions (``packet.bulk``).
 """
@@ -9,11 +9,12 @@ from ipaddress import ip_address
 from typing import NamedTuple
 
 from lbsim.engine.lanes import kernel
-from lbsim.engine.records import IPV4, TCP, UDP
+from lbsim.engine.records import IPV4, SCTP, TCP, UDP
+from lbsim.engine.sctp import ABORT, COOKIE_ABORT, NO_CHUNK, chunk_of
 from lbsim.errors import TraceError
 from lbsim.model.config import Address
 from lbsim.model.trace import Trace
-from lbsim.packet.checksum import check_of, sum_of_addresses, sum_of_words
+from lbsim.packet.checksum import check_of, crc32c, sum_of_addresses, sum_of_words
 from lbsim.packet.headers import Bytes
 from lbsim.packet.octets import Words, put_address, put_double_word, put_word, words_of
 
@@ -33,10 +34,14 @@ __all__ = [
 
 DONT_FRAGMENT = 0x4000
 WINDOW = 65535
+COMMON = 12  # bytes of the header that all SCTP packets have
 
 
 class Segment(NamedTuple):
-    """What a transport header is made of; of other protocols than TCP and UDP none is."""
+    """What a transport header is made of; of other protocols than TCP, UDP and SCTP none is.
+
+    ``flags`` is of SCTP the number of the event that its chunk is (``engine.sctp.EVENTS``).
+    """
 
     proto: int
     sport: int
@@ -92,13 +97,15 @@ def build_packet(
     ttl: int = 64,
     identification: int = 0,
 ) -> bytes:
-    """An IPv4 or IPv6 packet with correct checksums: TCP (window 65535, no options), UDP or another protocol.
+    """An IPv4 or IPv6 packet with correct checksums: TCP (window 65535, no options), UDP, SCTP or another
+    protocol.
 
     Parameters
     ----------
     src, dst : addresses of one family, also as text.
-    proto : IP protocol number; of other protocols than TCP and UDP, ``payload`` is all there is.
-    flags, seq, ack : TCP only.
+    proto : IP protocol number; of other protocols than TCP, UDP and SCTP, ``payload`` is all there is.
+    flags : TCP; SCTP: which event its one chunk is (``engine.sctp.EVENTS``), of a verification tag of 0.
+    seq, ack : TCP only.
     payload : what follows the transport header.
     length : bytes of the whole packet; zeros are added behind the payload up to it. One that is too small for
         headers and payload cuts the packet off, also within the transport header. None: as long as needed.
@@ -175,9 +182,11 @@ def header_size(version: int) -> int:
 
 @kernel
 def transport_size(proto: int) -> int:
-    """Bytes of the transport header that is made; 0 for other protocols than TCP and UDP."""
+    """Bytes of the transport header that is made, of SCTP with that of a chunk; 0 for protocols of which none is."""
     if proto == TCP:
         return 20
+    if proto == SCTP:
+        return COMMON + 4
     return 8 if proto == UDP else 0
 
 
@@ -246,7 +255,7 @@ def put_ip_header(
 
 @kernel
 def put_transport(packet: Bytes, begin: int, l4: int, end: int, filled: int, version: int, s: Segment) -> None:
-    """Write a TCP or UDP header at ``l4`` into the packet from ``begin`` to ``end``.
+    """Write a TCP, UDP or SCTP header at ``l4`` into the packet from ``begin`` to ``end``.
 
     IP header and payload are there: the checksum covers them. The whole header is written even where the packet ends
     within it. A length or checksum that would be cut is 0.
@@ -270,3 +279,29 @@ def put_transport(packet: Bytes, begin: int, l4: int, end: int, filled: int, ver
         if end >= l4 + 8:
             put_word(packet, l4 + 4, end - l4)
             put_word(packet, l4 + 6, check_of(total + sum_of_words(packet, l4 + 4, min(end, filled))) or 0xFFFF)
+    elif s.proto == SCTP:
+        _put_sctp(packet, l4, end, s)
+
+
+@kernel
+def _put_sctp(packet: Bytes, l4: int, end: int, s: Segment) -> None:
+    """Write SCTP's common header and that of one chunk, which has all that follows.
+
+    The event "ABORT behind a cookie" has a chunk of four bytes more in front, if there is room.
+    """
+    put_double_word(packet, l4, s.sport << 16 | s.dport)
+    put_double_word(packet, l4 + 4, 0)
+    put_double_word(packet, l4 + 8, 0)
+    at = l4 + COMMON
+    put_double_word(packet, at, 0)
+    if s.flags != NO_CHUNK and end >= at + 4:
+        put_word(packet, at, chunk_of(s.flags) << 8)
+        put_word(packet, at + 2, end - at)
+        if s.flags == COOKIE_ABORT and end >= at + 8:
+            put_word(packet, at + 2, 4)
+            put_word(packet, at + 4, chunk_of(ABORT) << 8)
+            put_word(packet, at + 6, end - at - 4)
+    if end >= at:
+        crc = crc32c(packet, l4, end, l4 + 8)
+        put_word(packet, l4 + 8, (crc & 0xFF) << 8 | (crc >> 8 & 0xFF))
+        put_word(packet, l4 + 10, (crc >> 16 & 0xFF) << 8 | crc >> 24)

@@ -108,12 +108,8 @@ def _nobodys(end: ServiceId, made: _Made, marks: Marks, path: KeyPath) -> _Finds
 def _no_traffic_for(service: ServiceId, path: KeyPath) -> _Finds:
     """Of some services no traffic can be made up."""
     if service.protocol == "fwm" or service.port == 0:
-        why = "has no address and port that clients could call"
-    elif service.protocol == "sctp":
-        why = "speaks SCTP, which is not made up"
-    else:
-        return
-    yield path, f"{where(path)}: {service} {why}; expected a service of TCP or UDP by address and port, or a capture"
+        why = "has no address and port that clients could call; expected the end that they call, or a capture"
+        yield path, f"{where(path)}: {service} {why}"
 
 
 def _expectations(scenario: Scenario, made: _Made) -> _Finds:

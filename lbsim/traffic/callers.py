@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lbsim.engine.records import TCP, UDP
+from lbsim.engine.records import SCTP, TCP, UDP
 from lbsim.model.numbering import Numbering
 from lbsim.model.trace import AddressTable, FlowTable, IntColumn, Words
 from lbsim.traffic.draws import Draws, zipf
@@ -14,7 +14,10 @@ from lbsim.traffic.draws import Draws, zipf
 if TYPE_CHECKING:
     from lbsim.model.scenario import Clients, SyntheticTraffic
 
-__all__ = ["PORTS", "SERVICE", "Callers"]
+__all__ = ["PORTS", "PROTOCOLS", "SERVICE", "Callers"]
+
+#: Protocols of the services that can be called -> IP protocol numbers.
+PROTOCOLS = {"tcp": TCP, "udp": UDP, "sctp": SCTP}
 
 #: Source ports of every client, used in turn: Linux's ephemeral ports.
 PORTS = range(32768, 61000)
@@ -32,7 +35,7 @@ class Callers:
     def __init__(self, spec: SyntheticTraffic, draws: Draws) -> None:
         self.addresses = AddressTable([spec.service.address])
         self.flows = FlowTable()
-        self._proto = TCP if spec.service.protocol == "tcp" else UDP
+        self._proto = PROTOCOLS[spec.service.protocol]
         self._server_port = spec.service.port
         self._hosts = _Hosts(spec.clients, draws)
         self._numbering = Numbering(self.addresses)

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from lbsim.engine.lanes import COMPILED, Lane, kernel
-from lbsim.engine.records import CUT_HEADER, ICMP_ERROR, IN, NO_PORTS, REPLY, TCP, UDP
+from lbsim.engine.records import CUT_HEADER, ICMP_ERROR, IN, NO_PORTS, REPLY, SCTP, TCP, UDP
 from lbsim.model.config import Address, ServiceId
 from lbsim.model.quotes import Quotes
 from lbsim.model.trace import COLUMN_TYPES, AddressTable, IntColumn
@@ -228,7 +228,7 @@ def _service_of(
     """
     if version == 0:
         return NO_ROW + UNREADABLE
-    if proto != TCP and proto != UDP and shape != ICMP_ERROR:
+    if proto != TCP and proto != UDP and proto != SCTP and shape != ICMP_ERROR:
         return NO_ROW + OTHER_PROTOCOL
     src_at = at + 12
     dst_at = at + 16
@@ -246,6 +246,6 @@ def _service_of(
     if number == 0:
         return NO_ROW + NO_SERVICE
     # the transport header is incomplete here, but was complete in the packet
-    if cut >= (20 if proto == TCP else 8) and shape in (CUT_HEADER, NO_PORTS):
+    if cut >= (20 if proto == TCP else 12 if proto == SCTP else 8) and shape in (CUT_HEADER, NO_PORTS):
         return NO_ROW + NOT_CAPTURED
     return number

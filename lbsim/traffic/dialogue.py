@@ -1,4 +1,4 @@
-"""What the two ends of a connection say: the words of a scenario's ``tcp`` or ``udp`` -> packets, one after the other.
+"""What the two ends of a connection say: a scenario's ``tcp``, ``udp`` or ``sctp`` -> packets, one after the other.
 
 All connections of a spec say the same, at times that depend on when they begin and how long they last. A script is
 lines: those of the opening, those of one round (a request with its answer), and those of the close. A connection's
@@ -16,9 +16,10 @@ import numpy as np
 from lbsim.engine.records import ACK, FIN, IN, REPLY, RST, SYN
 from lbsim.errors import ScenarioError
 from lbsim.model.trace import IntColumn
+from lbsim.traffic.chunks import CHUNKS, sctp_size
 
 if TYPE_CHECKING:
-    from lbsim.model.scenario import SyntheticTraffic, TcpScript, UdpScript
+    from lbsim.model.scenario import SctpScript, SyntheticTraffic, TcpScript, UdpScript
 
 __all__ = ["Line", "Script", "script_of"]
 
@@ -95,11 +96,13 @@ def script_of(spec: SyntheticTraffic) -> Script:
     ------
     ScenarioError : they would do too much.
     """
-    from lbsim.model.scenario import TcpScript, UdpScript
+    from lbsim.model.scenario import SctpScript, TcpScript, UdpScript
 
     ip_header = _IP_HEADER[spec.service.address.version]
     if spec.service.protocol == "tcp":
         return _tcp_script(spec.tcp or TcpScript(), ip_header + _TCP_HEADER, spec.connections)
+    if spec.service.protocol == "sctp":
+        return _sctp_script(spec.sctp or SctpScript(), ip_header, spec.connections)
     return _udp_script(spec.udp or UdpScript(), ip_header + _UDP_HEADER, spec.connections)
 
 
@@ -144,6 +147,42 @@ def _udp_script(script: UdpScript, headers: int, connections: int) -> Script:
     query = Line(0, IN, 0, headers + script.query_bytes, 0, 0)
     answer = Line(script.rtt, REPLY, 0, headers + script.answer_bytes, 0, 0)
     return Script([], [query, answer] if script.answered else [query], [], script.queries, script.rtt)
+
+
+def _sctp_script(script: SctpScript, ip_header: int, connections: int) -> Script:
+    most = _MTU - ip_header - sctp_size(CHUNKS["DATA"])
+    per_request = -(-script.request_bytes // most) - (-script.answer_bytes // most) + 1
+    _check_size(connections, 0 if script.half_open else script.requests * per_request)
+    half = script.rtt // 2
+
+    def chunk(at: int, who: int, name: str, payload: int = 0) -> Line:
+        return Line(at, who, CHUNKS[name], ip_header + sctp_size(CHUNKS[name], payload), 0, 0)
+
+    def data(at: int, who: int, count: int) -> list[Line]:
+        sizes = [most] * ((count - 1) // most)
+        return [chunk(at, who, "DATA", size) for size in (*sizes, count - sum(sizes))]
+
+    opening = [chunk(0, IN, "INIT"), chunk(half, REPLY, "INIT-ACK")]
+    if script.half_open:
+        return Script(opening, [], [])
+    opening += [chunk(2 * half, IN, "COOKIE-ECHO"), chunk(3 * half, REPLY, "COOKIE-ACK")]
+    around = 4 * half
+    first, second = (IN, REPLY) if script.close in ("client", "client_abort") else (REPLY, IN)
+    around += half if first == REPLY else 0
+    close: list[Line] = []
+    if script.close in ("client", "server"):
+        close = [
+            chunk(around, first, "SHUTDOWN"),
+            chunk(around + half, second, "SHUTDOWN-ACK"),
+            chunk(around + 2 * half, first, "SHUTDOWN-COMPLETE"),
+        ]
+    elif script.close != "never":
+        close = [chunk(around, first, "ABORT")]
+    if not script.requests:
+        return Script(opening, [], close, around=around)
+    talk = data(4 * half, IN, script.request_bytes) + data(5 * half, REPLY, script.answer_bytes)
+    talk.append(chunk(6 * half, IN, "DATA"))  # that the answer was heard: a SACK, which is as long
+    return Script(opening, talk, close, script.requests, 2 * half, around)
 
 
 class _Talk:

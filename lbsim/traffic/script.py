@@ -9,9 +9,9 @@
     2s     [2001:db8::1]:1000 > [2001:db8:1::10]:53 udp len=40
 
 ``TIME`` is as everywhere in a scenario (a number of seconds, ``200ms``, ``15m``); ``+`` counts from the
-packet before. ``FLAGS`` are letters of FSRPAU, or ``-`` for none; TCP needs them, UDP has none. The words are
-``len`` (bytes of payload), ``ttl``, and for TCP ``seq`` and ``ack``. Blanks around ``>`` do not matter, nor
-does what follows a ``#``.
+packet before. ``FLAGS`` are letters of FSRPAU, or ``-`` for none; TCP needs them, UDP has none, and SCTP has the
+name of its chunk instead: ``sctp INIT``, ``sctp DATA len=100``. The words are ``len`` (bytes of payload), ``ttl``,
+and for TCP ``seq`` and ``ack``. Blanks around ``>`` do not matter, nor does what follows a ``#``.
 
 Who sends a packet follows from the lines above it:
 
@@ -34,11 +34,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lbsim.engine.records import ACK, FIN, IN, OUT, REPLY, SYN, TCP, UDP
+from lbsim.engine.records import ACK, FIN, IN, OUT, REPLY, SCTP, SYN, TCP, UDP
 from lbsim.errors import TraceError, expected_one_of
 from lbsim.model.config import Address, parse_endpoint
 from lbsim.model.trace import AddressTable, Flow, FlowTable, Trace
 from lbsim.model.wording import seconds
+from lbsim.traffic.chunks import CHUNKS, sctp_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,8 +49,8 @@ if TYPE_CHECKING:
 
 __all__ = ["parse"]
 
-_PROTOCOLS = {"tcp": TCP, "udp": UDP}
-_TRANSPORT_HEADER = {TCP: 20, UDP: 8}
+_PROTOCOLS = {"tcp": TCP, "udp": UDP, "sctp": SCTP}
+_LONGEST_HEADER = {TCP: 20, UDP: 8, SCTP: 32}
 _FLAGS = "FSRPAU"  # in the order of their bits
 _WORD = re.compile(r">|[^\s>]+")
 _NUMBER = re.compile(r"[0-9]{1,10}")
@@ -172,11 +173,11 @@ def _packet(line: _Line) -> _Packet:
     version = dst[0].version
     if src[0].version != version:
         raise line.error("source and destination are of different address families; expected one family", at)
-    word = line.take("tcp or udp")
+    word = line.take("tcp, udp or sctp")
     if word.text not in _PROTOCOLS:
         raise line.error(expected_one_of(word.text, tuple(_PROTOCOLS), "protocol"), word)
     proto = _PROTOCOLS[word.text]
-    flags = _flags(line) if proto == TCP else 0
+    flags = _flags(line) if proto == TCP else _chunk(line) if proto == SCTP else 0
     values = _values(line, proto, version)
     return _Packet(
         proto,
@@ -207,9 +208,16 @@ def _flags(line: _Line) -> int:
     return sum(1 << _FLAGS.index(letter) for letter in letters)
 
 
+def _chunk(line: _Line) -> int:
+    word = line.take(f"a chunk: one of {', '.join(CHUNKS)}")
+    if word.text not in CHUNKS:
+        raise line.error(expected_one_of(word.text, tuple(CHUNKS), "chunk"), word)
+    return CHUNKS[word.text]
+
+
 def _values(line: _Line, proto: int, version: int) -> dict[str, int]:
     """What WORD=VALUE says, of the words that are given."""
-    room = 65535 - _TRANSPORT_HEADER[proto] - (20 if version == 4 else 0)
+    room = 65535 - _LONGEST_HEADER[proto] - (20 if version == 4 else 0)
     most = {"len": room, "ttl": 255} | ({"seq": 2**32 - 1, "ack": 2**32 - 1} if proto == TCP else {})
     values: dict[str, int] = {}
     while line.words:
@@ -229,6 +237,12 @@ def _values(line: _Line, proto: int, version: int) -> dict[str, int]:
 
 
 # ---- packets -> rows ----
+
+
+def _behind_ip(packet: _Packet) -> int:
+    if packet.proto == SCTP:
+        return sctp_size(packet.flags, packet.payload)
+    return (20 if packet.proto == TCP else 8) + packet.payload
 
 
 class _Row(NamedTuple):
@@ -263,9 +277,9 @@ class _Talks:
         src = self.addresses.setdefault(source, len(self.addresses))
         dst = self.addresses.setdefault(destination, len(self.addresses))
         flow, direction = self._place(Flow(proto, src, sport, dst, dport), Flow(proto, dst, dport, src, sport))
-        headers = (20 if source.version == 4 else 40) + _TRANSPORT_HEADER[proto]
+        header = 20 if source.version == 4 else 40
         seq, ack = self._count(packet, flow, 0 if direction == IN else 1) if proto == TCP else (0, 0)
-        length = headers + packet.payload
+        length = header + _behind_ip(packet)
         ends = src, sport, dst, dport
         return _Row(flow, direction, *ends, proto, packet.flags, length, packet.ttl, seq, ack)
 

@@ -41,10 +41,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lbsim.engine.records import ACK, IN, TCP, UDP
+from lbsim.engine.records import ACK, IN
 from lbsim.model.trace import Blocks, IntColumn, Trace
 from lbsim.traffic.arrivals import ArrivalTimes, check_span, lifetimes
-from lbsim.traffic.callers import PORTS, SERVICE, Callers
+from lbsim.traffic.callers import PORTS, PROTOCOLS, SERVICE, Callers
 from lbsim.traffic.dialogue import Line, Script, script_of
 from lbsim.traffic.draws import Draws
 
@@ -270,7 +270,7 @@ class _Writer:
         columns = Trace.empty_columns(len(line))
         columns["time"] = packets.time
         columns["flow"] = packets.flow
-        columns["proto"][:] = TCP if self.service.protocol == "tcp" else UDP
+        columns["proto"][:] = PROTOCOLS[self.service.protocol]
         columns["direction"][:] = direction
         for name in ("flags", "length"):
             columns[name][:] = self.lines[name][line]

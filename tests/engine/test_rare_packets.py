@@ -21,7 +21,7 @@ from lbsim.model.config import (
     ServiceId,
     SetTimeouts,
 )
-from lbsim.packet.build import build_packet
+from lbsim.packet.build import build_packet, ip_packet
 
 V, A, C = "192.0.2.1", "10.0.0.11", "203.0.113.1"
 IKE = ServiceId("udp", ip_address(V), 500)
@@ -98,8 +98,9 @@ def test_destinations_by_mark_are_of_every_protocol() -> None:
 def test_an_abort_is_routed() -> None:
     d = director(ServiceId("sctp", ip_address(V), 80), DestId(ip_address(A), 80), nat_icmp_send=1)
     for chunk, seen in ((6, "no_connection"), (0, "server_refused")):
-        payload = bytes([0, 80, 156, 65, *bytes(8), chunk, 0, 0, 4])
-        assert d.receive(build_packet(src=A, dst=C, proto=SCTP, payload=payload), via=A).reason == seen
+        content = bytes([0, 80, 156, 65, *bytes(8), chunk, 0, 0, 4])
+        packet = ip_packet(ip_address(A).packed, ip_address(C).packed, SCTP, content)
+        assert d.receive(packet, via=A).reason == seen
 
 
 # A template that is taken for a connection

@@ -13,7 +13,7 @@ from lbsim.engine.records import IN, INACTIVE
 from lbsim.host import EngineHost
 from lbsim.live import Answer
 from lbsim.model.config import AddDest, AddService, DestId, DirectorConfig, EditDest, Persistence, ServiceId
-from lbsim.packet.build import build_packet
+from lbsim.packet.build import ip_packet
 
 V, A, C = "192.0.2.1", "10.0.0.11", "203.0.113.1"
 SERVICE = ServiceId("sctp", ip_address(V), 80)
@@ -51,12 +51,16 @@ def director(**sysctls: int) -> Director:
     return made
 
 
+def packet(src: str, dst: str, content: bytes) -> bytes:
+    return ip_packet(ip_address(src).packed, ip_address(dst).packed, 132, content)
+
+
 def send(to: Director, *chunks: str, rest: bytes = b"") -> Answer:
-    return to.receive(build_packet(src=C, dst=V, proto=132, payload=segment(4000, 80, *chunks, rest=rest)))
+    return to.receive(packet(C, V, segment(4000, 80, *chunks, rest=rest)))
 
 
 def reply(to: Director, *chunks: str) -> Answer:
-    return to.receive(build_packet(src=A, dst=C, proto=132, payload=segment(8080, 4000, *chunks)), via=A)
+    return to.receive(packet(A, C, segment(8080, 4000, *chunks)), via=A)
 
 
 def state(of: Director) -> tuple[str, int]:
@@ -103,7 +107,7 @@ def test_a_wrong_crc_stays_if_no_port_changes() -> None:
     d = director()
     d.run(AddDest(SERVICE, DestId(ip_address("10.0.0.12"), 80)))
     wrong = segment(4000, 80, "INIT")[:8] + bytes(4) + segment(4000, 80, "INIT")[12:]
-    (there,) = d.receive(build_packet(src=C, dst=V, proto=132, payload=wrong)).departures
+    (there,) = d.receive(packet(C, V, wrong)).departures
     assert (there.to, there.packet[20:]) == ("10.0.0.12", wrong)
 
 
@@ -183,3 +187,11 @@ def test_both_lanes_step_alike(lane: Lane) -> None:
     conn.marks = INACTIVE
     lane.function(sctp.step_sctp)(host.tables, 1, sctp.INIT, IN)
     assert (sctp.STATES[conn.state], conn.timeout) == ("INIT1", 1000)
+
+
+@pytest.mark.parametrize("name", sctp.EVENTS[1:-1])
+def test_a_chunk_of_an_event_is_that_event(name: str) -> None:
+    event = sctp.EVENTS.index(name)
+    assert sctp.chunk_of(event) == TYPES[name]
+    assert sctp.event_of(sctp.chunk_of(event), -1) == event
+    assert sctp.event_of(sctp.chunk_of(sctp.COOKIE_ABORT), sctp.chunk_of(sctp.ABORT)) == sctp.COOKIE_ABORT

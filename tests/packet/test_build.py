@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
+from scapy.layers.sctp import SCTP
 from scapy.packet import Packet, Raw
 
+from lbsim.engine import sctp
 from lbsim.engine.records import CUT_HEADER
 from lbsim.errors import TraceError
 from lbsim.model.config import Address
@@ -211,3 +213,51 @@ def test_tos_and_fragment_bits_reach_the_ipv4_header() -> None:
 def test_the_traffic_class_reaches_the_ipv6_header() -> None:
     packet = ip_packet(CLIENT6.packed, VIP6.packed, 47, b"x", ttl=9, tos=0xB8)
     assert packet == bytes(IPv6(src=str(CLIENT6), dst=str(VIP6), nh=47, hlim=9, tc=0xB8) / Raw(b"x"))
+
+
+# --- SCTP: scapy computes the CRC; the numbers of chunks are those of RFC 9260, section 3.2
+
+CHUNKS = {
+    "DATA": 0, "INIT": 1, "INIT-ACK": 2, "ABORT": 6, "SHUTDOWN": 7, "SHUTDOWN-ACK": 8, "ERROR": 9, "COOKIE-ECHO": 10,
+    "COOKIE-ACK": 11, "SHUTDOWN-COMPLETE": 14,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("name", CHUNKS)
+def test_an_sctp_row_becomes_a_packet_of_one_chunk(version: int, name: str) -> None:
+    ends = (CLIENT4, VIP4) if version == 4 else (CLIENT6, VIP6)
+    head, event = 20 if version == 4 else 40, sctp.EVENTS.index(name)
+    trace = one_row(*ends, proto=132, sport=5000, dport=3868, flags=event, length=head + 12 + 24, ttl=61)
+    chunk = bytes([CHUNKS[name], 0, 0, 24]) + bytes(20)
+    packet = build(trace, 0)
+    assert packet == by_scapy(version, SCTP(sport=5000, dport=3868, tag=0), chunk, ttl=61, identification=1)
+    headers = parse(packet)
+    assert headers is not None
+    assert (headers.sport, headers.dport, headers.flags) == (5000, 3868, event)
+
+
+@pytest.mark.parametrize(
+    ("flags", "content"),
+    [
+        (0, b""),
+        (0, bytes(4)),
+        (11, bytes([10, 0, 0, 4, 6, 0, 0, 8]) + bytes(4)),
+        (11, bytes([10, 0, 0, 4])),
+    ],
+)
+def test_sctp_without_a_chunk_and_with_an_abort_behind_a_cookie(flags: int, content: bytes) -> None:
+    made = build_packet(
+        src=CLIENT4, dst=VIP4, proto=132, sport=5000, dport=3868, flags=flags, length=32 + len(content), ttl=61
+    )
+    assert made == by_scapy(4, SCTP(sport=5000, dport=3868, tag=0), content, ttl=61)
+
+
+def test_an_sctp_header_that_is_cut_has_no_checksum() -> None:
+    made = build_packet(src=CLIENT4, dst=VIP4, proto=132, sport=5000, dport=3868, flags=1, length=30)
+    assert made[20:] == bytes([5000 >> 8, 5000 & 255, 3868 >> 8, 3868 & 255]) + bytes(6)
+
+
+def test_an_sctp_event_that_does_not_exist_is_data() -> None:
+    fields = {"src": CLIENT4, "dst": VIP4, "proto": 132, "sport": 5000, "dport": 3868, "length": 60}
+    assert build_packet(**fields, flags=12) == build_packet(**fields, flags=1)  # type: ignore[arg-type]

@@ -380,7 +380,8 @@ LEFT_OUT_CASES = [
     ("unreadable", 101, b"\x55" + REQUEST[1:]),  # IP version 5
     ("unreadable", 101, b""),
     ("other_protocol", 1, ethernet(ip(b"\x08\x00" + bytes(6), proto=1))),  # ping
-    ("other_protocol", 1, ethernet(ip(tcp(), proto=132))),  # SCTP
+    ("other_protocol", 1, ethernet(ip(tcp(), proto=50))),  # ESP
+    ("no_service", 1, ethernet(ip(tcp(), proto=132))),  # SCTP
     ("other_protocol", 1, ethernet(ip(b"", proto=47))),
     ("other_protocol", 1, ethernet(ip(bytes(8), proto=1, fragment=0x2000))),
     ("other_protocol", 1, ethernet(ip(b"\x03\x03" + bytes(30), dst="192.168.1.11", proto=1))),

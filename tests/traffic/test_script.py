@@ -286,7 +286,7 @@ ERRORS = {
         22,
         "the line ends here; expected a destination, as 192.168.1.10:80 or [2001:db8:1::10]:80",
     ),
-    f"2 {C} > {V}": (38, "the line ends here; expected tcp or udp"),
+    f"2 {C} > {V}": (38, "the line ends here; expected tcp, udp or sctp"),
     f"2 {C} > {V} tcp": (42, f"the line ends here; expected flags: {GRAMMAR}"),
     f"2 203.0.113.1 > {V} tcp S": (3, f"'203.0.113.1' {ENDPOINT}"),
     f"2 {C} > 192.168.1.10 tcp S": (23, f"'192.168.1.10' {ENDPOINT}"),
@@ -299,8 +299,8 @@ ERRORS = {
         23,
         "source and destination are of different address families; expected one family",
     ),
-    f"2 {C} > {V} gre": (39, "unknown protocol 'gre'; expected one of: tcp, udp"),
-    f"2 {C} > {V} TCP S": (39, "unknown protocol 'TCP'; expected one of: tcp, udp"),
+    f"2 {C} > {V} gre": (39, "unknown protocol 'gre'; expected one of: sctp, tcp, udp"),
+    f"2 {C} > {V} TCP S": (39, "unknown protocol 'TCP'; expected one of: sctp, tcp, udp"),
     f"2 {C} > {V} tcp X": (43, f"'X' are no TCP flags; expected {GRAMMAR}"),
     f"2 {C} > {V} tcp s": (43, f"'s' are no TCP flags; expected {GRAMMAR}"),
     f"2 {C} > {V} tcp SS": (43, f"'SS' are no TCP flags; expected {GRAMMAR}"),
@@ -400,3 +400,50 @@ def test_flows_are_numbered_by_their_first_packet_and_each_is_there_once(packets
     assert list(dict.fromkeys(values(trace, "flow"))) == list(range(len(trace.flows)))
     assert len(set(trace.flows)) == len(trace.flows)
     assert len(set(trace.addresses)) == len(trace.addresses)
+
+
+# ---- SCTP ----
+
+
+# RFC 9260, section 3.3: DATA has 16 bytes before its payload, INIT and INIT-ACK 20, SHUTDOWN 8, all others 4.
+@pytest.mark.parametrize(
+    ("words", "event", "length"),
+    [
+        ("DATA", 1, 28),
+        ("DATA len=50", 1, 28 + 52),
+        ("INIT", 2, 32),
+        ("INIT-ACK len=100", 3, 32 + 100),
+        ("COOKIE-ECHO len=1", 4, 16 + 4),
+        ("COOKIE-ACK", 5, 16),
+        ("SHUTDOWN", 6, 20),
+        ("SHUTDOWN-ACK", 7, 16),
+        ("SHUTDOWN-COMPLETE", 8, 16),
+        ("ERROR", 9, 16),
+        ("ABORT ttl=9", 10, 16),
+    ],
+)
+def test_sctp_has_the_name_of_its_chunk(words: str, event: int, length: int) -> None:
+    trace = lines(f"0 {C} > {V} sctp {words}")
+    assert (values(trace, "proto"), values(trace, "flags"), values(trace, "length")) == ([132], [event], [20 + length])
+    assert (values(trace, "seq"), values(trace, "ack")) == ([0], [0])
+
+
+def test_an_sctp_association_is_one_flow() -> None:
+    trace = lines(f"0 {C} > {V} sctp INIT", f"+1ms {V} > {C} sctp INIT-ACK", f"+1ms {C} > {V} tcp S")
+    assert values(trace, "direction") == [IN, REPLY, IN]
+    assert values(trace, "flow") == [0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("sctp", "the line ends here; expected a chunk: one of DATA, INIT, INIT-ACK, COOKIE-ECHO, COOKIE-ACK"),
+        ("sctp INIT-AK", "unknown chunk 'INIT-AK', did you mean 'INIT-ACK'?"),
+        ("sctp INIT seq=1", "unknown word 'seq'"),
+        ("sctp DATA len=65500", "expected a whole number from 0 to 65483"),
+    ],
+)
+def test_sctp_that_makes_no_sense_is_refused(words: str, says: str) -> None:
+    with pytest.raises(TraceError) as caught:
+        lines(f"0 {C} > {V} {words}")
+    assert says in str(caught.value)
