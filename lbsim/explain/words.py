@@ -24,7 +24,7 @@ def lines(explanation: Explanation, width: int = 100) -> list[str]:
     """What is printed of a packet: a headline, then one paragraph per part."""
     printed = [headline(explanation)]
     for label, told, table in sections(explanation):
-        text = textwrap.wrap(" ".join(told), max(width - LABEL, 40), break_long_words=False, break_on_hyphens=False)
+        text = textwrap.wrap(" ".join(told), max(width - LABEL - 2, 40), break_long_words=False, break_on_hyphens=False)
         printed += [f"  {(label if i == 0 else ''):<{LABEL}}{line}".rstrip() for i, line in enumerate(text)]
         printed += [f"  {'':<{LABEL}}  {line}".rstrip() for line in table]
     return printed
