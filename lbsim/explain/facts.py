@@ -17,6 +17,7 @@ from lbsim.engine.records import (
     TCP,
     TUNNEL,
     Conn,
+    Dest,
     Outcome,
     Packet,
     Tables,
@@ -71,9 +72,9 @@ def explanation_of(
         when=reason.when,
         dest=names.dest(v.dest),
         entry=_how_entry(seen),
-        before=_entry(seen.entry, names) if seen.entry is not None else None,
-        after=_entry(t.conns[c], names) if c and t.conns[c].serial else None,
-        given_up=_entry(seen.given_up, names) if seen.given_up is not None else None,
+        before=_entry(seen.entry, names, seen.dests) if seen.entry is not None else None,
+        after=_entry(t.conns[c], names, t.dests) if c and t.conns[c].serial else None,
+        given_up=_entry(seen.given_up, names, seen.dests) if seen.given_up is not None else None,
         given_up_why=_why_given_up(seen, t),
         service=_service(seen, names),
         template=_template(seen, names),
@@ -106,18 +107,27 @@ def _packet(p: Packet, names: Names, number: int, time: int) -> Explained:
 # Entries
 
 
-def _entry(conn: Conn, names: Names) -> Entry:
+def _entry(conn: Conn, names: Names, dests: Sequence[Dest]) -> Entry:
     return Entry(
         protocol=names.protocol(conn.proto),
         client=names.end(conn.caddr, conn.cport),
         virtual=names.end(conn.vaddr, conn.vport),
         destination=names.end(conn.daddr, conn.dport),
+        dest_is=_condition(dests[conn.dest]) if conn.dest else "",
         method=METHODS[conn.method],
         state=names.state(conn),
         active=conn.marks & INACTIVE == 0,
         one_sided=conn.marks & NO_OUTPUT != 0,
         one_packet=conn.marks & ONE_PACKET != 0,
     )
+
+
+def _condition(dest: Dest) -> str:
+    if dest.available == 0:
+        return "removed"
+    if dest.weight == 0:
+        return "weight 0"
+    return "overloaded" if dest.overload else "usable"
 
 
 def _how_entry(seen: Observed) -> str:
@@ -206,7 +216,7 @@ def _template(seen: Observed, names: Names) -> Template | None:
         how="found" if found else "made" if followed else "missing",
         key=(names.protocol(proto), names.end(net, 0), names.end(vaddr, vport)),
         refused=before is not None and seen.decision is not None,
-        entry=_entry(t.conns[followed], names) if followed else None,
+        entry=_entry(t.conns[followed], names, t.dests) if followed else None,
         controls=int(t.links[followed].controls) if followed and t.conns[followed].marks & CONTROLS else 0,
         timer=_timer(t.conns[followed], names) if followed else None,
     )

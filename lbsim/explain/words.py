@@ -84,8 +84,11 @@ def _entry(e: Explanation) -> list[str]:
     match e.entry:
         case "found":
             assert e.before is not None
-            unasked = " It says where the packet goes: no scheduler is asked." if e.packet.direction == "in" else ""
-            return [*told, f"The connection table has an entry for the packet: {_row(e.before)}.{unasked}"]
+            return [
+                *told,
+                f"The connection table has an entry for the packet: {_row(e.before)}.",
+                *_followed(e, e.before),
+            ]
         case "made":
             return [*told, *_made(e)]
         case "bypass":
@@ -93,6 +96,17 @@ def _entry(e: Explanation) -> list[str]:
         case "none":
             return [*told, "The connection table has no entry for the packet."]
     return told
+
+
+def _followed(e: Explanation, entry: Entry) -> list[str]:
+    """What an entry means to a client's packet."""
+    if e.packet.direction != "in" or e.reason != "known":
+        return []
+    aside = {
+        "weight 0": ["Its destination has weight 0 by now: that keeps new connections away, not this one."],
+        "overloaded": ["Its destination is overloaded: that keeps new connections away, not this one."],
+    }
+    return ["It says where the packet goes: no scheduler is asked.", *aside.get(entry.dest_is, [])]
 
 
 def _made(e: Explanation) -> list[str]:

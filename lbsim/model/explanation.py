@@ -76,13 +76,17 @@ class ServiceMatch:
 class Entry:
     """A connection entry or template at one moment.
 
-    ``one_sided`` : no answer was seen yet, and with this forwarding method perhaps none will be.
+    Attributes
+    ----------
+    dest_is : its destination is ``usable``, has ``weight 0``, is ``overloaded`` or ``removed``; ``""`` if it has none.
+    one_sided : no answer was seen yet, and with this forwarding method perhaps none will be.
     """
 
     protocol: str
     client: str
     virtual: str
     destination: str
+    dest_is: str
     method: str
     state: str
     active: bool

@@ -98,6 +98,22 @@ def test_an_entry_of_a_quiesced_destination_is_given_up() -> None:
     assert "its destination has weight 0, and expire_nodest_conn is on" in said(found, "entry")
 
 
+@pytest.mark.parametrize(
+    ("options", "edit", "dest_is", "words"),
+    [
+        ("", f"ipvsadm -e -t {VIP} -r {A} -m -w 0", "weight 0", "Its destination has weight 0 by now"),
+        ("-x 1", f"ipvsadm -e -t {VIP} -r {A} -m -x 1", "overloaded", "Its destination is overloaded"),
+    ],
+)
+def test_an_entry_outlives_its_destinations_weight(options: str, edit: str, dest_is: str, words: str) -> None:
+    script = f"{OPENED}\n1 {CLIENT} > {VIP} tcp A"
+    found = explain_last(config("rr", f"10.0.0.11 {options}"), script, timeline=[timed(0.5, edit)])
+    assert found.before is not None
+    assert (found.before.dest_is, found.reason) == (dest_is, "known")
+    assert f"{words}" in said(found, "entry")
+    assert "that keeps new connections away, not this one" in said(found, "entry")
+
+
 REMOVE = timed(0.5, f"ipvsadm -d -t {VIP} -r {B}")
 
 
