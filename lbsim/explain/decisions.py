@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lbsim.engine.thresholds import relief
@@ -17,21 +18,33 @@ __all__ = ["Asked"]
 
 
 class Asked:
-    """A scheduler at the moment when it is asked; :meth:`decided` when it has answered.
+    """A scheduler at the moment when it is asked.
 
-    Scheduling changes what the scheduler remembers, and nothing of a destination that a scheduler compares.
+    Attributes
+    ----------
+    picked : what it answered, 0: nobody.
+    calls : those of its functions.
     """
 
     def __init__(self, view: View) -> None:
+        self.picked = 0
+        self.calls: list[Call] = []
         self._view = view
         self._scheduler, self._flags = view.names.scheduler(view.s)
         self._kind = KINDS.get(self._scheduler, OWN)
         self._before = self._kind.state(view)
 
-    def decided(self, picked: int, calls: Sequence[Call]) -> Decision:
-        """The decision for destination ``picked`` (0: nobody); ``calls`` are those of the scheduler's functions."""
-        view, kind = self._view, self._kind
-        after = kind.state(view)
+    def decided(self, dests: list[Dest]) -> Decision:
+        """The decision, told after the packet was received.
+
+        Parameters
+        ----------
+        dests : all destinations as they were before the packet, which is how the scheduler had them: nothing of what
+            it compares changes until an entry is bound.
+        """
+        kind, picked, calls = self._kind, self.picked, self.calls
+        after = kind.state(self._view)
+        view = self._view = replace(self._view, t=replace(self._view.t, dests=dests))
         return Decision(
             scheduler=self._scheduler,
             flags=self._flags,

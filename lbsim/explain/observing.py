@@ -111,6 +111,7 @@ class Observed:
     template: int = 0
     template_key: tuple[int, int, int, int] | None = None
     template_before: Conn | None = None
+    asked: Asked | None = None
     decision: Decision | None = None
     step: Step | None = None
 
@@ -130,6 +131,8 @@ def observe(t: Tables, p: Packet, names: Names, receive: Callable[[], None]) -> 
         receive()
     finally:
         sys.setprofile(before)
+    if seen.asked is not None:
+        seen.decision = seen.asked.decided(seen.dests)
     return seen
 
 
@@ -219,10 +222,11 @@ class _Watcher:
     # The scheduler
 
     def _call_schedule(self, local: dict[str, Any], _: None) -> None:
-        self._calls = []
-        self._asked = Asked(View(self.t, local["s"], local["p"], self.names))
+        # a copy of the packet: of one that an ICMP error quotes, the ends are exchanged only for a while
+        self.seen.asked = Asked(View(self.t, local["s"], copy(local["p"]), self.names))
+        self._calls = self.seen.asked.calls
 
     def _return_schedule(self, local: dict[str, Any], d: int) -> None:
-        assert self._calls is not None
-        self.seen.decision = self._asked.decided(d, self._calls)
+        assert self.seen.asked is not None
+        self.seen.asked.picked = d
         self._calls = None
