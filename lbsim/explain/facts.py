@@ -215,7 +215,7 @@ def _template(seen: Observed, names: Names) -> Template | None:
     return Template(
         how="found" if found else "made" if followed else "missing",
         key=(names.protocol(proto), names.end(net, 0), names.end(vaddr, vport)),
-        refused=before is not None and seen.decision is not None,
+        refused=_condition(seen.dests[before.dest]) if before is not None and seen.decision is not None else "",
         entry=_entry(t.conns[followed], names, t.dests) if followed else None,
         controls=int(t.links[followed].controls) if followed and t.conns[followed].marks & CONTROLS else 0,
         timer=_timer(t.conns[followed], names) if followed else None,

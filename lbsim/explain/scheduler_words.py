@@ -74,11 +74,19 @@ def _wrr(decision: Decision) -> list[str]:
     before, lap, now = decision.value("cursor"), decision.value("lap"), _after(decision, "lap")
     rule = [
         "wrr goes round the list in laps: each asks for a weight, and takes the destinations that have at least this "
-        f"much and are not overloaded. Laps begin with weight {top}, and each next one asks for {step} less.",
+        "much and are not overloaded.",
+    ]
+    if not top:
+        return [*rule, "All weights are 0, so there is no lap.", NOBODY]
+    rule += [
+        f"Laps begin with weight {top}, and each next one asks for {step} less."
+        if top != 1
+        else "There is one lap, for weight 1.",
         f"The cursor stood {_at(before)}, in the lap for weight {lap}.",
     ]
     if decision.picked is None:
-        return [*rule, *_nobody(decision, "is taken by any lap")]
+        left = f"The search ends {_at(_after(decision, 'cursor'))}, in the lap for weight {now}."
+        return [*rule, "No destination is taken by any lap.", left, NOBODY]
     if lap == now and _place(decision, decision.picked) > _place(decision, before):
         return [*rule, f"The next one of this lap is {decision.picked}, where the cursor stands now."]
     return [
@@ -94,8 +102,10 @@ def _wrr(decision: Decision) -> list[str]:
 def _fraction(one: Candidate) -> str:
     """Load per weight: ``257/2 = 128.5``."""
     assert one.load is not None
-    if one.weight in (0, 1):
-        return f"{one.load}/{one.weight}"
+    if one.weight == 0:
+        return "-"
+    if one.weight == 1:
+        return f"{one.load}/1"
     value = one.load / one.weight
     exact = round(value, 3) * one.weight == one.load
     return f"{one.load}/{one.weight} {'=' if exact else '~'} {round(value, 3):g}"

@@ -17,6 +17,7 @@ __all__ = ["lines", "sections"]
 
 LABEL = 11  # columns
 SHOWN_COMMANDS = 5
+BY_TEMPLATE = "From a client: no entry matched, a service did, its template had a destination and an entry was made."
 NO_DEST = ("no_dest", "no_dest_untold", "ftp_no_dest")
 
 
@@ -63,7 +64,8 @@ def sections(explanation: Explanation) -> list[tuple[str, list[str], list[str]]]
 
 def _verdict(e: Explanation) -> list[str]:
     to = f", destination {e.dest}" if e.dest else ""
-    return [f"{e.verdict}, reason {e.reason}{to}.", e.when]
+    when = BY_TEMPLATE if e.reason == "new" and e.template and e.template.how == "found" else e.when
+    return [f"{e.verdict}, reason {e.reason}{to}.", when]
 
 
 def _commands(e: Explanation) -> list[str]:
@@ -93,8 +95,8 @@ def _entry(e: Explanation) -> list[str]:
             return [*told, *_made(e)]
         case "bypass":
             return [*told, "No entry matches. A new one is made that has no destination: the packet goes on as it is."]
-        case "none":
-            return [*told, "The connection table has no entry for the packet."]
+        case "none" if not told:
+            return ["The connection table has no entry for the packet."]
     return told
 
 
@@ -164,13 +166,12 @@ def _service(e: Explanation) -> list[str]:
 def _template(template: Template) -> list[str]:
     protocol, net, virtual = template.key
     key = f"{protocol} {net} -> {virtual}"
-    refused = (
-        "The one that there is does not count: its destination is removed, or has weight 0. "
-        if template.refused
-        else ""
-    )
+    none = f"There is no template {key}"
+    if template.refused:
+        why = "is removed" if template.refused == "removed" else "has weight 0, and expire_quiescent_template is on"
+        none = f"The template {key} is not followed any more, as its destination {why}"
     if template.how == "missing":
-        return [f"{refused}There is no template {key}, and no destination for a new one."]
+        return [f"{none}, and no destination for a new one."]
     assert template.entry is not None
     if template.how == "found":
         told = (
@@ -178,7 +179,7 @@ def _template(template: Template) -> list[str]:
             "weight and thresholds say, and no scheduler is asked."
         )
     else:
-        told = f"{refused}There is no template {key}: the scheduler picks, and a template remembers it."
+        told = f"{none}: the scheduler picks, and a new template remembers it."
     timer = [_timer_words("The template's timer", template.timer)] if template.timer else []
     return [told, f"It controls {counted(template.controls, 'entry', 'entries')} now.", *timer]
 

@@ -135,12 +135,12 @@ class Template:
     ----------
     how : ``found``, ``made``, or ``missing``: there is none, and no destination for one.
     key : what it is looked for by: protocol, client net, virtual end.
-    refused : one was found, but its destination is removed (or quiesced, with expire_quiescent_template).
+    refused : one was found, but its destination is ``removed``, or with expire_quiescent_template has ``weight 0``.
     """
 
     how: str
     key: tuple[str, str, str]
-    refused: bool
+    refused: str
     entry: Entry | None
     controls: int  # entries, after the packet
     timer: Timer | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lbsim.config import parse
-from lbsim.engine.records import AH, ICMP_ERROR, IN, TCP, UDP, Outcome, Packet
+from lbsim.engine.records import AH, ICMP_ERROR, IN, SCTP, TCP, UDP, Outcome, Packet
 from lbsim.explain.explaining import look_at
 from lbsim.host import EngineHost
 from lbsim.model.config import ip_address
@@ -87,6 +87,14 @@ def test_a_finished_connection_is_given_up() -> None:
     assert found.decision is not None
     loads = {one.dest: (one.active, one.inactive) for one in found.decision.candidates}
     assert loads == {B: (0, 1), A: (0, 0)}, "the old entry still counts"
+
+
+def test_a_connection_that_is_given_up_for_nothing() -> None:
+    """The entry goes, and nobody takes the new connection."""
+    edit = timed(1.5, f"ipvsadm -e -t {VIP} -r {A} -m -w 0")
+    found = explain_last(config("rr", "10.0.0.11"), FINISHED, timeline=[edit])
+    assert (found.entry, found.given_up_why, found.reason) == ("none", "finished", "no_dest")
+    assert "no entry" not in said(found, "entry")
 
 
 def test_an_entry_of_a_quiesced_destination_is_given_up() -> None:
@@ -278,6 +286,25 @@ def test_the_key_exchange_of_ipsec_carries_ah() -> None:
     assert found.transition is None
 
 
+def test_sctp_tells_its_events() -> None:
+    """INIT in NONE leads to INIT1, which lasts 4 s and is not active (packet-path.md section 7.3)."""
+    host = host_with("-A --sctp-service 192.0.2.1:80 -s rr\n-a --sctp-service 192.0.2.1:80 -r 10.0.0.11:80 -m")
+    init = packet(host, "203.0.113.1", "192.0.2.1", proto=SCTP, tcp_flags=2)
+    found = look_at(host, 0, 0, [init], [Outcome()])
+    assert (found.packet.protocol, found.packet.flags) == ("sctp", "INIT")
+    assert found.transition is not None
+    assert (found.transition.event, found.transition.after, found.transition.active) == ("INIT", "INIT1", False)
+    assert said(found, "state") == "INIT from the client moves the entry from NONE to INIT1."
+    assert found.timer is not None
+    assert found.timer.seconds == 4
+
+
+def test_a_tcp_packet_without_flags_closes() -> None:
+    found = explain_last(config("rr", "10.0.0.11"), f"{OPENED}\n1 {CLIENT} > {VIP} tcp -")
+    assert found.packet.flags == "none"
+    assert said(found, "state").startswith("A packet with none of RST, SYN, FIN, ACK from the client moves the entry")
+
+
 def test_an_icmp_error_about_a_connection() -> None:
     """The client's network says that an answer could not be delivered."""
     host = host_with(config("rr", "10.0.0.11"))
@@ -303,7 +330,7 @@ def test_a_first_connection_makes_a_template() -> None:
     found = explain_last(persistent("-p 360 -M 255.255.255.0"), SYN)
     assert found.template is not None
     assert (found.template.how, found.template.key) == ("made", ("tcp", "203.0.113.0:0", VIP))
-    assert (found.template.controls, found.template.refused) == (1, False)
+    assert (found.template.controls, found.template.refused) == (1, "")
     assert found.template.timer is not None
     assert found.template.timer.seconds == 360
     assert found.template.entry is not None
@@ -321,14 +348,24 @@ def test_the_next_connection_follows_the_template() -> None:
     assert found.template is not None
     assert (found.template.how, found.template.controls, found.dest, found.decision) == ("found", 2, B, None)
     assert "the connection goes there, whatever weight and thresholds say" in said(found, "template")
+    assert "its template had a destination" in said(found, "verdict")
     assert "It controls 2 entries now. The template's timer is set to 360 s" in said(found, "template")
 
 
 def test_a_template_of_a_removed_destination_does_not_count() -> None:
     found = explain_last(persistent(), AGAIN, timeline=[REMOVE])
     assert found.template is not None
-    assert (found.template.how, found.template.refused, found.dest) == ("made", True, A)
-    assert said(found, "template").startswith("The one that there is does not count")
+    assert (found.template.how, found.template.refused, found.dest) == ("made", "removed", A)
+    words = "-> 192.0.2.1:80 is not followed any more, as its destination is removed: the scheduler picks"
+    assert words in said(found, "template")
+
+
+def test_a_template_of_a_quiesced_destination_may_not_count() -> None:
+    edit = timed(0.5, f"ipvsadm -e -t {VIP} -r {B} -m -w 0")
+    found = explain_last(persistent(), AGAIN, timeline=[edit], sysctls={"expire_quiescent_template": 1})
+    assert found.template is not None
+    assert (found.template.refused, found.dest) == ("weight 0", A)
+    assert "its destination has weight 0, and expire_quiescent_template is on" in said(found, "template")
 
 
 def test_without_a_destination_there_is_no_template() -> None:

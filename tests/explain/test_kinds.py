@@ -6,8 +6,8 @@ import pytest
 
 from lbsim.engine.schedulers import BUILT_IN
 from lbsim.explain.kinds import KINDS
-from lbsim.explain.scheduler_words import WORDS
-from lbsim.model.explanation import Explanation
+from lbsim.explain.scheduler_words import WORDS, candidate_lines, sentences
+from lbsim.model.explanation import Candidate, Decision, Explanation, Input
 from tests.explain.asking import VIP, config, explain_last, loaded, said, timed, unlike, values
 from tests.oracles.picks import lots
 
@@ -94,6 +94,25 @@ def test_wrr_tells_its_laps(connections: int, pick: str, lap: int, now: int, wor
     weights = {C: 2, B: 3, A: 4}
     assert unlike(found) == {dest: "lap" for dest, weight in weights.items() if weight < now}
     assert words in said(found, "scheduler")
+
+
+def test_wrr_that_finds_nobody_tells_where_it_stops() -> None:
+    """A failed search goes through all laps and leaves the cursor where it stopped."""
+    found = explain_last(config("wrr", f"{A} -w 2 -x 1"), syns(2))
+    assert (picked(found), unlike(found)) == (None, {A: "overloaded"})
+    words = said(found, "scheduler")
+    assert "The cursor stood at 10.0.0.11:80, in the lap for weight 1." in words
+    assert "No destination is taken by any lap. The search ends at 10.0.0.11:80, in the lap for weight" in words
+
+
+def test_wrr_without_any_weight_has_no_lap() -> None:
+    found = explain_last(config("wrr", f"{A} -w 0"), syns(1))
+    assert "All weights are 0, so there is no lap." in said(found, "scheduler")
+
+
+def test_wrr_with_equal_weights_has_one_lap() -> None:
+    found = explain_last(config("wrr", A, B), syns(1))
+    assert "There is one lap, for weight 1." in said(found, "scheduler")
 
 
 # Loads: schedulers.md sections 1.4 and 3.3 to 3.8, the table of situations (active / all)
@@ -386,6 +405,36 @@ def test_twos_tells_its_lots(seed: int) -> None:
     assert found.dest == fall_on[0], "all loads are 0: the first one stays"
     words = f"the numbers {drawn[0]} and {drawn[1]}, drawn from the run's seed, fall on {fall_on[0]} and {fall_on[1]}"
     assert words in said(found, "scheduler")
+
+
+def test_a_service_without_scheduler_has_nobody() -> None:
+    found = explain_last(config("none", A), syns(1))
+    assert (picked(found), found.reason) == (None, "no_dest")
+    assert "The service has no scheduler. Nobody gets the connection." in said(found, "scheduler")
+
+
+def test_of_very_many_destinations_the_picked_one_is_shown() -> None:
+    """60 destinations: the 40 newest ones and, far behind, the one that sed takes for its weight."""
+    dests = [f"10.0.1.{i} -w 1" for i in range(60)]
+    dests[3] = "10.0.1.3 -w 9"
+    found = explain_last(config("sed", *dests), syns(1))
+    assert found.decision is not None
+    table = candidate_lines(found.decision)
+    assert len(found.decision.candidates) == 60
+    assert table[-2].split()[:2] == ["10.0.1.3:80", "9"]
+    assert table[-2].endswith("<- picked")
+    assert (len(table), table[-1]) == (43, "and 19 more")
+
+
+def test_mh_fallback_that_meets_an_empty_slot_has_nobody() -> None:
+    """Told of a decision as it would be: in a table that is not full an empty slot ends the search."""
+    inputs = {"port_hashed": False, "key": 1, "slot": 2, "owner": f"{A}:80", "tried": (7,), "tried_dests": ("",)}
+    gone = Candidate(f"{A}:80", 0, 0, 0, 0, 0, 0, None, 1, "weight 0", picked=False)
+    decision = Decision("mh", ("mh-fallback",), (gone,), tuple(Input(*one) for one in inputs.items()), (), None)
+    assert sentences(decision)[-2:] == [
+        "With mh-fallback 1 other slot is tried, from slot 7 on.",
+        "Nobody gets the connection.",
+    ]
 
 
 def test_a_service_without_destinations_has_nobody() -> None:
