@@ -132,15 +132,12 @@ def test_random_traffic_is_explained_as_the_result_has_it(scheduler: str) -> Non
     assert [in_result(result, i) for i in range(len(result))] == [in_explanation(one) for one in found]
 
 
-def test_a_run_that_begins_compiled_is_explained_in_the_same_words() -> None:
-    parsed, trace = parse(config_text(4, "wlc")), random_trace(3, 400)
-    wanted = [ThePacket(350), ThePacket(350)]
-    interpreted, compiled = (
-        explained(parsed, trace, one, lane=lane) for one, lane in zip(wanted, (None, compiled_lane()), strict=True)
-    )
-    assert interpreted == compiled
-    (before,) = explained(parsed, trace, ThePacket(0), lane=compiled_lane())
-    assert before.packet.number == 0
+@pytest.mark.parametrize("scheduler", ["wlc", "mh", "sh", "lblcr"])
+def test_a_run_that_begins_compiled_is_explained_in_the_same_words(scheduler: str) -> None:
+    parsed, trace = parse(config_text(4, scheduler)), random_trace(3, 400)
+    for number in (0, 350):
+        interpreted = explained(parsed, trace, ThePacket(number))
+        assert explained(parsed, trace, ThePacket(number), lane=compiled_lane()) == interpreted
 
 
 def test_json_and_words_tell_the_same_numbers() -> None:
