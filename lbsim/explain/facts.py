@@ -95,8 +95,8 @@ def _packet(p: Packet, names: Names, number: int, time: int) -> Explained:
         tick=int(p.tick),
         direction="in" if p.direction == IN else "out",
         protocol=names.protocol(p.proto) if known else "icmp",
-        src=names.end(p.src, p.sport),
-        dst=names.end(p.dst, p.dport),
+        src=names.place(p, p.src, p.sport),
+        dst=names.place(p, p.dst, p.dport),
         flags=names.packet_flags(p.proto, p.tcp_flags) if known else "",
         length=p.length,
         ttl=p.ttl,
@@ -232,11 +232,21 @@ def _header(seen: Observed, v: Outcome, names: Names) -> HeaderChange | None:
     as_it_is = v.method in (DROUTE, TUNNEL) and p.direction == IN
     return HeaderChange(
         method=METHODS[v.method],
-        old=(names.end(p.src, p.sport), names.end(p.dst, p.dport)),
-        new=(names.end(v.new_src, v.new_sport), names.end(v.new_dst, v.new_dport)),
+        old=(names.place(p, p.src, p.sport), names.place(p, p.dst, p.dport)),
+        new=(names.place(p, v.new_src, v.new_sport), names.place(p, v.new_dst, v.new_dport)),
+        quoted=_quoted(p, v, names),
         via=str(names.host.address(d.addr)) if as_it_is and v.dest else "",
         tunnel=TUNNELS[d.tun_type] if v.method == TUNNEL and p.direction == IN else "",
     )
+
+
+def _quoted(p: Packet, v: Outcome, names: Names) -> str:
+    """The end that is another one in the packet that an ICMP error quotes: the one whose port is not 0."""
+    if p.shape != ICMP_ERROR or reason_of(v.reason).name == "tunnel_error":  # which has an MTU there
+        return ""
+    if v.new_sport:
+        return names.end(v.new_src, v.new_sport)
+    return names.end(v.new_dst, v.new_dport) if v.new_dport else ""
 
 
 def _counters(seen: Observed, names: Names) -> Iterator[CounterChange]:

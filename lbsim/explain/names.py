@@ -5,7 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lbsim.engine.records import BYPASS, DROUTE, GRE, GUE, IPIP, LOCAL_NODE, MASQ, SCTP, TCP, TUNNEL, Tables
+from lbsim.engine.records import (
+    BYPASS,
+    DROUTE,
+    GRE,
+    GUE,
+    ICMP_ERROR,
+    IPIP,
+    LOCAL_NODE,
+    MASQ,
+    SCTP,
+    TCP,
+    TUNNEL,
+    UDP,
+    Packet,
+    Tables,
+)
 from lbsim.engine.sctp import EVENTS
 from lbsim.host import PROTOCOL_NAMES, SECOND, STATES, state_index
 
@@ -34,6 +49,12 @@ class Names:
     def end(self, address: int, port: int) -> str:
         """``10.0.0.11:80``; of an address that is not known ``?``."""
         return self.host.endpoint(address, int(port)) if address > 0 else "?"
+
+    def place(self, p: Packet, address: int, port: int) -> str:
+        """An end of a packet; of a protocol without ports its address alone."""
+        if p.shape != ICMP_ERROR and p.proto in (TCP, UDP, SCTP):
+            return self.end(address, port)
+        return str(self.host.address(address)) if address > 0 else "?"
 
     def dest(self, d: int) -> str | None:
         """A destination row as ``10.0.0.11:80``; None of row 0."""

@@ -241,8 +241,12 @@ def _leaves(e: Explanation) -> list[str]:
     if header is None:
         return []
     (src, dst), (new_src, new_dst) = header.old, header.new
+    if e.packet.protocol == "icmp":
+        quoted = f" The packet that it quotes has the end {header.quoted} now." if header.quoted else ""
+        return [f"The error goes from {new_src} to {new_dst}.{quoted}"]
     if e.verdict == "LOCAL":
-        return [f"A socket of the director gets it: {src} > {dst} becomes {new_src} > {new_dst}."]
+        changed = "as it is" if header.old == header.new else f"{src} > {dst} becomes {new_src} > {new_dst}"
+        return [f"A socket of the director gets it: {changed}."]
     if header.tunnel:
         return [f"It goes as it is, inside a packet to {header.via} ({header.tunnel} tunnel): {src} > {dst}."]
     if header.via:

@@ -216,7 +216,9 @@ class HeaderChange:
     Attributes
     ----------
     method : masq, droute, tunnel, local or bypass.
-    old, new : source and destination end, before and behind the director; the same unless over NAT.
+    old, new : source and destination end, before and behind the director; the same unless over NAT. Without ports if
+        the protocol has none.
+    quoted : of an ICMP error, the end of the packet that it quotes which is written anew; else "".
     via : to whom it goes as it is (droute), or inside a tunnel; else "".
     tunnel : ipip, gue, gre, or "".
     """
@@ -224,6 +226,7 @@ class HeaderChange:
     method: str
     old: tuple[str, str]
     new: tuple[str, str]
+    quoted: str
     via: str
     tunnel: str
 

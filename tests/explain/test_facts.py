@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lbsim.config import parse
-from lbsim.engine.records import AH, ICMP_ERROR, IN, SCTP, TCP, UDP, Outcome, Packet
+from lbsim.engine.records import AH, ICMP_ERROR, IN, OUT, SCTP, TCP, UDP, Outcome, Packet
 from lbsim.explain.explaining import look_at
 from lbsim.host import EngineHost
 from lbsim.model.config import ip_address
@@ -316,6 +316,9 @@ def test_an_icmp_error_about_a_connection() -> None:
     found = look_at(host, 1, 0, [error], [Outcome()])
     assert (found.packet.protocol, found.reason, found.dest) == ("icmp", "icmp_to_dest", A)
     assert (found.entry, found.transition, found.timer) == ("found", None, None)
+    assert (found.packet.src, found.packet.dst) == ("198.51.100.7", "192.0.2.1")
+    words = "The error goes from 198.51.100.7 to 10.0.0.11. The packet that it quotes has the end 10.0.0.11:80 now."
+    assert said(found, "leaves") == words
     assert moved(found, A)["in_packets"] == (1, 2)
 
 
@@ -443,6 +446,25 @@ def test_a_local_destination_gets_it_itself() -> None:
         said(found, "leaves")
         == f"A socket of the director gets it: {CLIENT} > {VIP} becomes {CLIENT} > 192.0.2.1:8080."
     )
+
+
+def test_a_local_destination_without_nat_gets_it_as_it_is() -> None:
+    found = explain_last(config("rr", "192.0.2.1 -g"), SYN)
+    assert (found.verdict, said(found, "leaves")) == ("LOCAL", "A socket of the director gets it: as it is.")
+
+
+def test_an_icmp_error_about_a_clients_packet_goes_to_the_client() -> None:
+    """A router behind the director could not deliver: the client gets that from the virtual address."""
+    host = host_with(config("rr", "10.0.0.11"))
+    look_at(host, 0, 0, [packet(host, "203.0.113.1", "192.0.2.1")], [Outcome()])
+    quote = host.tables.quotes[1]
+    quote.proto, quote.src, quote.sport = TCP, host.intern(ip_address("203.0.113.1")), 40001
+    quote.dst, quote.dport = host.intern(ip_address("10.0.0.11")), 80
+    error = packet(host, "10.0.0.254", "203.0.113.1", proto=1, sport=0, dport=0, tcp_flags=0, shape=ICMP_ERROR, quote=1)
+    error.direction = OUT
+    found = look_at(host, 1, 0, [error], [Outcome()])
+    assert (found.reason, found.header and found.header.quoted) == ("icmp_to_client", VIP)
+    assert said(found, "leaves").endswith(f"to 203.0.113.1. The packet that it quotes has the end {VIP} now.")
 
 
 def test_a_packet_with_its_ttl_used_up_is_counted_and_goes_nowhere() -> None:
