@@ -59,7 +59,7 @@ def _rr(decision: Decision) -> list[str]:
         return [rule, *_nobody(decision)]
     before = decision.value("cursor")
     if before == decision.picked:
-        return [rule, f"The cursor stood at {before}, and there is no other: {before} is taken again."]
+        return [rule, f"The cursor stood at {before}, and no other destination {USABLE}: {before} is taken again."]
     wrapped = _place(decision, decision.picked) < _place(decision, before)
     where = "Behind it the list ends, so the search goes on at its head: the first" if wrapped else "The first"
     return [
@@ -175,9 +175,7 @@ def _nq(decision: Decision) -> list[str]:
 
 
 def _twos(decision: Decision) -> list[str]:
-    rule = (
-        "twos draws two destinations by lot, each as likely as its weight says, and takes the less loaded per weight."
-    )
+    rule = "twos draws two destinations by lot, by weight, and takes the one with the smaller load per weight."
     drawn, lots = decision.value("drawn"), decision.value("lots")
     best = _picked(decision)
     if best is None or not isinstance(drawn, tuple) or not isinstance(lots, tuple):

@@ -67,7 +67,9 @@ def test_rr_passes_over_weight_0() -> None:
 
 def test_rr_with_a_single_destination_takes_it_again() -> None:
     found = explain_last(config("rr", A), syns(2))
-    assert "there is no other: 10.0.0.11:80 is taken again" in said(found, "scheduler")
+    assert "no other destination has a weight and is not overloaded: 10.0.0.11:80 is taken again" in said(
+        found, "scheduler"
+    )
 
 
 @pytest.mark.parametrize(
