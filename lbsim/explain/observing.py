@@ -52,7 +52,6 @@ OF_PACKETS = (
     conntable.put,
     persistence.find_template,
     persistence.schedule_persistent,
-    director.open_entry,
     director.step_state,
     director.to_reschedule,
     schedulers.schedule,
@@ -105,7 +104,6 @@ class Observed:
     armed: set[int] = field(default_factory=set)
     service: int = 0
     looked_for_service: bool = False
-    opened: bool = False
     given_up: Conn | None = None
     by_state: bool = False
     template: int = 0
@@ -137,7 +135,11 @@ def observe(t: Tables, p: Packet, names: Names, receive: Callable[[], None]) -> 
 
 
 class _Watcher:
-    """Told of every function that begins or ends."""
+    """Told of every function that begins or ends.
+
+    What is noted of a function of :data:`OF_PACKETS` stands in the method ``_call_NAME`` (at its beginning) or
+    ``_return_NAME`` (at its end): they get its variables and its answer.
+    """
 
     def __init__(self, t: Tables, names: Names, seen: Observed) -> None:
         self.t, self.names, self.seen = t, names, seen
@@ -207,9 +209,6 @@ class _Watcher:
 
     def _return_find_service(self, local: dict[str, Any], s: int) -> None:
         self.seen.service, self.seen.looked_for_service = s, True
-
-    def _call_open_entry(self, local: dict[str, Any], _: None) -> None:
-        self.seen.opened = True
 
     def _return_find_template(self, local: dict[str, Any], ct: int) -> None:
         self.seen.template_key = local["proto"], local["net"], local["vaddr"], local["vport"]
