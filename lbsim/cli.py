@@ -24,6 +24,8 @@ from lbsim.errors import LbsimError
 from lbsim.meter import Meter
 
 if TYPE_CHECKING:
+    from lbsim.explain import Selection
+    from lbsim.model.explanation import Explanation
     from lbsim.scenario import Loaded
 
 __all__ = ["main"]
@@ -216,6 +218,64 @@ def compare(a: Path, b: Path, as_json: bool) -> int:
     else:
         click.echo("\n".join(comparison.lines()))
     return PASSED if comparison.identical else FAILED
+
+
+@main.command()
+@click.argument("scenario", type=A_PATH)
+@click.option("--packet", type=int, metavar="N", help="Packet number N of the run, counted from 0 as in lbsim compare.")
+@click.option(
+    "--flow",
+    metavar="tcp:CLIENT:PORT->VIP:PORT",
+    help="Every packet of this flow, in both directions; also udp: and sctp:, IPv6 in brackets.",
+)
+@click.option("--at", metavar="TIME", help="Of the flow only the first packet at or after this time (12.5s, 200ms).")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document per packet, one per line.")
+@_exits
+def explain(*, scenario: Path, packet: int | None, flow: str | None, at: str | None, as_json: bool) -> int:
+    """Say why the director does what it does with a packet of SCENARIO.
+
+    The scenario runs up to the packet. Then: the service that matches, the connection entry or the scheduler's
+    decision with every destination's load, the state, the timer, the new header and the counters that move.
+    """
+    from dataclasses import asdict
+
+    from lbsim import pipeline
+    from lbsim.explain import lines
+    from lbsim.scenario import load
+
+    wanted = _wanted_packets(packet, flow, at)
+    told = 0
+
+    def tell(found: Explanation) -> None:
+        nonlocal told
+        if as_json:
+            _print_json(asdict(found))
+        else:
+            click.echo("\n" * (told > 0) + "\n".join(lines(found, _terminal_width() or 100)))
+        told += 1
+
+    with Meter("explain") as progress:
+        pipeline.explain(load(scenario), wanted, tell, progress=progress)
+    return PASSED
+
+
+def _wanted_packets(packet: int | None, flow: str | None, at: str | None) -> Selection:
+    """What is to be explained; LbsimError if that is not said, or in a way that cannot be understood."""
+    from lbsim.explain import FlowName, TheFlow, ThePacket
+    from lbsim.model.scenario import parse_duration
+
+    if (packet is None) == (flow is None):
+        raise LbsimError("which packet? expected either --packet N or --flow tcp:CLIENT:PORT->VIP:PORT")
+    if flow is None:
+        assert packet is not None
+        if at is not None:
+            raise LbsimError("--at belongs to --flow: expected --packet N alone")
+        return ThePacket(packet)
+    try:
+        time = None if at is None else parse_duration(at)
+    except ValueError as error:
+        raise LbsimError(f"--at: {error}") from None
+    return TheFlow(FlowName.parse(flow), time)
 
 
 A_WAY = click.Choice(["auto", "netns", "vm", "vm:6.1", "vm:6.12"])

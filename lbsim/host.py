@@ -7,6 +7,7 @@ The engine knows integers only. Everything that feeds it (a whole trace in ``sim
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
 from errno import errorcode
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from itertools import islice
@@ -124,6 +125,34 @@ _ROOMS = {
     "mh": ("mh_slots", "mh_slots_used", mh.SLOTS),
     "lblc": ("cache_heads", "cache_heads_used", address_cache.BUCKETS),
     "lblcr": ("cache_heads", "cache_heads_used", address_cache.BUCKETS),
+}
+
+#: Table -> what its rows are; the others hold plain integers.
+_RECORDS: dict[str, type[Any]] = {
+    "director": DirectorRow,
+    "addresses": AddressRow,
+    "services": Service,
+    "dests": Dest,
+    "conns": Conn,
+    "links": Link,
+    "timers": Timer,
+    "flows": Flow,
+    "quotes": Quote,
+    "cached": CachedAddress,
+    "members": Member,
+    "copies": Copy,
+}
+#: Table -> the mark up to which it is used, if it has one.
+_USED = {
+    "addresses": "addresses_used",
+    "services": "services_used",
+    "dests": "dests_used",
+    "conns": "conns_used",
+    "links": "conns_used",
+    "timers": "conns_used",
+    "cached": "cached_used",
+    "members": "members_used",
+    "copies": "copies_used",
 }
 
 
@@ -495,6 +524,21 @@ class EngineHost:
         """Make room for that many flows."""
         self._room("flows", max(flows, 1))
 
+    def move_to(self, lane: Lane) -> None:
+        """Go on in another lane, with tables that hold the same."""
+        parts: dict[str, Any] = {}
+        for name in (field.name for field in fields(Tables)):
+            table, record = getattr(self.tables, name), _RECORDS.get(name)
+            if record is None:
+                parts[name] = lane.integers([int(value) for value in table])
+                continue
+            columns = tuple(field.name for field in fields(record))
+            used = getattr(self.tables.director[0], _USED.get(name, ""), len(table) - 2)
+            read = self.lane.read(table, columns, min(int(used) + 2, len(table)))
+            parts[name] = lane.rows(record, {column: np.asarray(values) for column, values in read.items()})
+        self.lane, self.tables = lane, lane.tables(parts)
+        self._requests = lane.table(ServiceRequest, 1), lane.table(DestRequest, 1)
+
     def receive_block(self, packets: list[Packet], outcomes: list[Outcome], count: int) -> None:
         """Receive the first ``count`` packets; outcome i belongs to packet i."""
         self.room_for(count)
@@ -584,9 +628,14 @@ class EngineHost:
             name = self.endpoint(dest.addr, dest.port)
             method = _METHOD_NAMES[dest.method]
             dests.append(DestRow(name, int(dest.weight), *_activity(dest), counters(dest), method))
-        scheduler = _scheduler_name(row)
-        flags = shown_flags(scheduler, _flag_names(scheduler, row.sched_flags))
+        scheduler, flags = self.scheduler_of(s)
         return ServiceRow(self.service_name(s), scheduler, flags, counters(row), tuple(dests))
+
+    def scheduler_of(self, s: int) -> tuple[str, tuple[str, ...]]:
+        """A service row's scheduler and the flags of it that results show."""
+        row = self.tables.services[s]
+        scheduler = _scheduler_name(row)
+        return scheduler, shown_flags(scheduler, _flag_names(scheduler, row.sched_flags))
 
     def _dest_rows(self, s: int) -> list[int]:
         """The destinations of a service, newest first."""

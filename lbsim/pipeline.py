@@ -7,6 +7,7 @@
                                Loaded, Trace --> simulate --> Result, columns_file, captures
                                Loaded, Result --> check --> outcomes
                                Result, outcomes --> report --> reports/<name>/
+                               Loaded, Trace --> explain --> Explanation
                                Loaded, Trace --> job_of --> Job
                                Job --> kernel.run --> Observation --> compare_steps --> Verification
                                Trace, Observation --> result_of, engine_result --> Results --> compare
@@ -41,10 +42,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from lbsim.engine.lanes import Lane
+    from lbsim.explain import Selection
     from lbsim.kernel.job import Job, Observation
     from lbsim.kernel.recording import Recording
     from lbsim.kernel.seen import Step
     from lbsim.kernel.verification import Verification
+    from lbsim.model.explanation import Explanation
     from lbsim.model.outcome import Outcome
     from lbsim.model.result import Result, Sink
 
@@ -53,6 +56,7 @@ __all__ = [
     "Progress",
     "Replay",
     "Run",
+    "explain",
     "job_from",
     "record",
     "refuse_unwritable",
@@ -586,6 +590,45 @@ def refuse_unwritable(folder: Path | None) -> None:
         raise LbsimError(f"cannot write: {nearest} is a file, expected a folder", file=str(folder))
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise LbsimError(f"cannot write: no permission to write in {nearest}", file=str(folder))
+
+
+def explain(
+    loaded: Loaded,
+    wanted: Selection,
+    tell: Callable[[Explanation], object],
+    *,
+    progress: Progress | None = None,
+) -> None:
+    """Tell why the engine does what it does with some packets of a scenario, one explanation after the other.
+
+    Raises
+    ------
+    LbsimError : there is no such packet, or the traffic cannot be read.
+    """
+    from lbsim.explain import explain as explain_packets
+
+    step = progress or _silent
+    packets, _ = packets_expected(loaded)
+    lane = chosen("auto", wanted.needs(packets), load_schedulers(loaded.schedulers))
+    scenario = loaded.scenario
+    explain_packets(
+        loaded.config,
+        trace_blocks_of(loaded, lane),
+        wanted,
+        tell,
+        timeline=loaded.timeline,
+        until=scenario.until,
+        profile=scenario.profile,
+        sysctls=loaded.sysctls,
+        start_jiffies=scenario.start_jiffies,
+        scenario=scenario.name,
+        digest=loaded.digest,
+        seed=scenario.seed,
+        schedulers=loaded.schedulers,
+        marks=loaded.marks,
+        lane=lane,
+        progress=lambda done, total: step("simulate", done, total or wanted.needs(packets)),
+    )
 
 
 def _service_totals(result: Result) -> list[dict[str, Any]]:

@@ -14,14 +14,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from heapq import merge
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
 from lbsim import __version__
 from lbsim.config import refusal
 from lbsim.config.marks import Marks
-from lbsim.engine.lanes import Lane
+from lbsim.engine.lanes import Lane, interpreted_lane
 from lbsim.engine.records import IN, Outcome, Packet
 from lbsim.host import PROTOCOL_NAMES, STATES, EngineHost, state_index
 from lbsim.model.address_text import AddressTexts
@@ -45,7 +45,7 @@ from lbsim.model.trace import AddressTable, FlowTable, IntColumn, Trace
 from lbsim.own_schedulers import load_schedulers
 from lbsim.traffic.marked import Marker
 
-__all__ = ["KEPT_PACKETS", "MANY_ENTRIES", "simulate"]
+__all__ = ["KEPT_PACKETS", "MANY_ENTRIES", "Watch", "simulate"]
 
 #: Up to so many packets, a result keeps its per-packet columns unless it is told what to do.
 KEPT_PACKETS = 2_000_000
@@ -84,6 +84,7 @@ def simulate(
     lane: Lane | None = None,
     schedulers: Sequence[str | Path] = (),
     marks: Marks = NO_MARKS,
+    watch: Watch | None = None,
 ) -> Result:
     """What the kernel would do with the trace, packet by packet, and its tables at the asked moments.
 
@@ -104,6 +105,7 @@ def simulate(
     seed : of the traffic, for the result's provenance; also of the random numbers that the scheduler twos draws.
     schedulers : Python files or installed entry points with schedulers of one's own, see ``own_schedulers``.
     marks : rules that give packets firewall marks; the single addresses that they name are the director's.
+    watch : looks on while the director receives single packets; from the first of them on the run is interpreted.
 
     Returns
     -------
@@ -133,6 +135,7 @@ def simulate(
     run = _Run(host, _Traffic(trace), _Taken(columns, first, sinks), provenance, progress)
     run.many_entries = MANY_ENTRIES if many_entries is None else many_entries
     run.give_marks(marks)
+    run.watch = watch
     run.begin(config)
     agenda = _agenda(timeline, moments, until)
     sampler = _sampler(config, samples, run.traffic.duration, agenda, until)
@@ -317,6 +320,19 @@ class _Taken:
         return self._aggregator.done(addresses, destinations) if self._aggregator else None
 
 
+class Watch(Protocol):
+    """Looks on while a director receives packets that are received one by one for it; all others come in blocks."""
+
+    def next_packet(self, number: int) -> int | None:
+        """The first packet from this number on that it wants to see; None: none of those that are known so far."""
+
+    def commanded(self, command: AdminCommand, error: str) -> None:
+        """A command was given; the kernel's error, or ``""``."""
+
+    def receive(self, host: EngineHost, number: int, time: int, packets: list[Packet], outcomes: list[Outcome]) -> None:
+        """Let the host receive the first of these packets, which is number ``number`` at ``time`` (ns)."""
+
+
 class _Run:
     """A host, the packets that are fed to it, and what came out so far.
 
@@ -340,6 +356,7 @@ class _Run:
         self.provenance = provenance
         self.progress = progress
         self.many_entries = MANY_ENTRIES
+        self.watch: Watch | None = None
         self.findings: list[Finding] = []
         self.horizon = traffic.duration or 0
         self.fed = 0  # packets of earlier blocks
@@ -369,6 +386,8 @@ class _Run:
     def command(self, command: AdminCommand) -> None:
         """Apply a command; a refusal is a finding with the tool's own text."""
         error = self.host.apply(command)
+        if self.watch:
+            self.watch.commanded(command, error)
         if error:
             status, message = refusal(command, error)
             text = f"{command.text or command}: {message} (exit {status})"
@@ -426,18 +445,33 @@ class _Run:
 
     def _receive(self, stop: int) -> None:
         """Let the director receive the packets of this block up to number ``stop``."""
-        lane = self.host.lane
         while self.done < stop:
-            count = min(BLOCK, stop - self.done)
+            number = self.fed + self.done
+            wanted = self.watch.next_packet(number) if self.watch else None
+            count = min(BLOCK, stop - self.done, BLOCK if wanted is None else max(wanted - number, 1))
             part = slice(self.done, self.done + count)
+            if self.watch and wanted == number:
+                self._interpret()
+            lane = self.host.lane
             packets = lane.filled(self.packets, {name: column[part] for name, column in self.inputs.items()})
-            self.host.receive_block(packets, self.outcomes, count)
+            if self.watch and wanted == number:
+                assert self.block is not None
+                self.watch.receive(self.host, number, int(self.block["time"][self.done]), packets, self.outcomes)
+            else:
+                self.host.receive_block(packets, self.outcomes, count)
             for table, names in ((packets, _SENDER), (self.outcomes, _OUTCOME)):
                 for name, values in lane.read(table, names, count).items():
                     self.outputs[name][part] = values
             self.done += count
             if self.progress:
                 self.progress(self.fed + self.done, self.traffic.packets)
+
+    def _interpret(self) -> None:
+        """Go on in the interpreted lane, in which somebody can look on."""
+        lane = interpreted_lane()
+        if self.host.lane is not lane:
+            self.host.move_to(lane)
+            self.packets, self.outcomes = lane.table(Packet, BLOCK), lane.table(Outcome, BLOCK)
 
     # Answers out
 

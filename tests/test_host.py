@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lbsim.config import parse_command
-from lbsim.engine.lanes import Lane
+from lbsim.engine.lanes import Lane, interpreted_lane
 from lbsim.engine.profile import SYSCTLS
 from lbsim.engine.records import IN, TCP, WHOLE, Outcome, Packet
 from lbsim.errors import ConfigError
@@ -345,3 +345,26 @@ def test_a_listed_service_is_what_was_configured(lane: Lane) -> None:
             dests=(ListedDest(DestId.parse("10.0.0.11:0"), "tunnel", 7, 100, 50, tunnel),),
         ),
     )
+
+
+# Lanes
+
+
+@pytest.mark.parametrize("scheduler", ["rr", "sh", "mh", "lblc", "lblcr"])
+def test_a_host_goes_on_in_another_lane(scheduler: str, lane: Lane) -> None:
+    """Moved in mid-run or not: what it shows and what it does afterwards is the same."""
+    text = WEB.replace("-s rr", f"-s {scheduler} -p 300")
+    stays, moves = hosting(text), hosting(text, lane=lane)
+    for host in (stays, moves):
+        client_sends(host, *range(1000, 1200))
+        client_sends(host, *range(1000, 1100), flags=4, at=SECOND)
+    moves.move_to(interpreted_lane())
+    assert moves.lane is interpreted_lane()
+    assert (moves.connections(), moves.services()) == (stays.connections(), stays.services())
+    answers = []
+    for host in (stays, moves):
+        host.apply(parse_command("-a -t 192.0.2.1:80 -r 10.0.0.13:80 -m"))
+        answers.append(client_sends(host, *range(900, 1300), at=2 * SECOND))
+        host.advance(400 * SECOND)
+    assert answers[0] == answers[1]
+    assert (moves.connections(), moves.services()) == (stays.connections(), stays.services())

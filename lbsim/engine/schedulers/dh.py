@@ -57,6 +57,17 @@ def dest_came_or_went(t: Tables, s: int, d: int) -> None:
 
 
 @kernel
+def bucket_of(t: Tables, p: Packet) -> int:
+    """The bucket of the packet's destination address.
+
+    Source
+    ------
+    facts: schedulers.md section 3.10; ip_vs_dh.c ip_vs_dh_hashkey(), 6.1 and 6.12.
+    """
+    return hash32(t.addresses[p.dst].fold + 0, BITS)
+
+
+@kernel
 def schedule(t: Tables, s: int, p: Packet) -> int:
     """The destination of the address's bucket, or 0 if it takes no connections.
 
@@ -64,7 +75,7 @@ def schedule(t: Tables, s: int, p: Packet) -> int:
     ------
     facts: schedulers.md section 3.10; ip_vs_dh.c ip_vs_dh_schedule(), 6.1 and 6.12.
     """
-    d = t.hash_buckets[t.services[s].buckets + hash32(t.addresses[p.dst].fold + 0, BITS)]
+    d = t.hash_buckets[t.services[s].buckets + bucket_of(t, p)]
     return d if d != 0 and usable(t, d) else 0
 
 

@@ -153,6 +153,40 @@ def take(t: Tables, slots: int, d: int, turns: int) -> None:
         t.mh_slots[slots + dest.mh_slot] = d
 
 
+@kernel
+def hash_key(t: Tables, s: int, p: Packet) -> int:
+    """What is hashed: the client's address folded to 32 bits, with mh-port its port added.
+
+    Source
+    ------
+    facts: schedulers.md section 3.11; ip_vs_mh.c ip_vs_mh_get_port(), ip_vs_mh_hashkey(), 6.1 and 6.12.
+    """
+    port = p.sport if t.services[s].sched_flags & MH_PORT != 0 else 0
+    return t.addresses[p.src].fold + port
+
+
+@kernel
+def slot_of(key: int) -> int:
+    """The slot that belongs to what is hashed.
+
+    Source
+    ------
+    facts: schedulers.md section 3.11; ip_vs_mh.c ip_vs_mh_hashkey(), 6.1 and 6.12.
+    """
+    return siphash(key & 0xFFFFFFFF, PLACE_KEY) % SLOTS
+
+
+@kernel
+def stand_in(key: int, slot: int, i: int) -> int:
+    """The slot that is tried as number ``i`` in place of the client's own.
+
+    Source
+    ------
+    facts: schedulers.md section 3.11; ip_vs_mh.c ip_vs_mh_get_fallback(), 6.1 and 6.12.
+    """
+    return slot_of(key + (slot + i) % SLOTS)
+
+
 @seldom
 def schedule(t: Tables, s: int, p: Packet) -> int:
     """The destination of the client's slot, or 0 if it takes no connections and nobody stands in for it.
@@ -164,16 +198,14 @@ def schedule(t: Tables, s: int, p: Packet) -> int:
     facts: schedulers.md section 3.11; ip_vs_mh.c ip_vs_mh_schedule(), ip_vs_mh_get_fallback(), 6.1 and 6.12.
     """
     service = t.services[s]
-    port = p.sport if service.sched_flags & MH_PORT != 0 else 0
-    key = t.addresses[p.src].fold + port
-    slot = siphash(key & 0xFFFFFFFF, PLACE_KEY) % SLOTS
+    key = hash_key(t, s, p)
+    slot = slot_of(key)
     d = t.mh_slots[service.mh_slots + slot]
     if d == 0 or usable(t, d):
         return d
     if service.sched_flags & MH_FALLBACK != 0:
         for i in range(SLOTS):
-            further = siphash((key + (slot + i) % SLOTS) & 0xFFFFFFFF, PLACE_KEY) % SLOTS
-            d = t.mh_slots[service.mh_slots + further]
+            d = t.mh_slots[service.mh_slots + stand_in(key, slot, i)]
             if d == 0 or usable(t, d):
                 return d
     return 0

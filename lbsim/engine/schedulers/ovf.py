@@ -6,8 +6,19 @@ Kernel counterpart: ip_vs_ovf.c. A destination takes as many active connections 
 from __future__ import annotations
 
 from lbsim.engine.lanes import kernel
-from lbsim.engine.records import Packet, Tables
+from lbsim.engine.records import Dest, Packet, Tables
 from lbsim.engine.schedulers.registry import register
+
+
+@kernel
+def overflowed(dest: Dest) -> bool:
+    """Whether a destination has more active connections than its weight.
+
+    Source
+    ------
+    facts: schedulers.md section 3.8; ip_vs_ovf.c ip_vs_ovf_schedule(), 6.1 and 6.12.
+    """
+    return dest.active > dest.weight
 
 
 @kernel
@@ -23,7 +34,7 @@ def schedule(t: Tables, s: int, p: Packet) -> int:
     d = t.services[s].first
     while d != 0:
         dest = t.dests[d]
-        if dest.overload == 0 and dest.active <= dest.weight and dest.weight > largest:
+        if dest.overload == 0 and dest.weight > largest and not overflowed(dest):
             best = d
             largest = dest.weight
         d = dest.next

@@ -6,8 +6,19 @@ Kernel counterpart: ip_vs_sed.c. UDP is never active: there the destination with
 from __future__ import annotations
 
 from lbsim.engine.lanes import kernel
-from lbsim.engine.records import Packet, Tables
+from lbsim.engine.records import Dest, Packet, Tables
 from lbsim.engine.schedulers.registry import register
+
+
+@kernel
+def load(dest: Dest) -> int:
+    """How busy a destination would be with the connection that is about to come.
+
+    Source
+    ------
+    facts: schedulers.md section 3.5; ip_vs_sed.c ip_vs_sed_dest_overhead(), 6.1 and 6.12.
+    """
+    return dest.active + 1
 
 
 @kernel
@@ -25,7 +36,7 @@ def shortest_delay(t: Tables, s: int) -> int:
     while d != 0:
         dest = t.dests[d]
         if dest.weight > 0 and dest.overload == 0:
-            this_load = dest.active + 1
+            this_load = load(dest)
             if least == 0 or least_load * dest.weight > this_load * least_weight:
                 least = d
                 least_load = this_load

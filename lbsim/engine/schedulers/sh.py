@@ -91,6 +91,29 @@ def usable(t: Tables, d: int) -> bool:
 
 
 @kernel
+def hash_key(t: Tables, s: int, p: Packet) -> int:
+    """What is hashed: the client's address folded to 32 bits, with sh-port its port added.
+
+    Source
+    ------
+    facts: schedulers.md section 3.9; ip_vs_sh.c ip_vs_sh_hashkey(), ip_vs_sh_get_port(), 6.1 and 6.12.
+    """
+    port = p.sport if t.services[s].sched_flags & SH_PORT != 0 else 0
+    return (t.addresses[p.src].fold + port) & 0xFFFFFFFF
+
+
+@kernel
+def stand_in(bucket: int, i: int) -> int:
+    """The bucket that is tried as number ``i`` in place of the client's own.
+
+    Source
+    ------
+    facts: schedulers.md section 3.9; ip_vs_sh.c ip_vs_sh_get_fallback(), 6.1 and 6.12.
+    """
+    return (2 * bucket + i) % BUCKETS
+
+
+@kernel
 def schedule(t: Tables, s: int, p: Packet) -> int:
     """The destination of the client's bucket, or 0 if it takes no connections and nobody stands in for it.
 
@@ -101,14 +124,13 @@ def schedule(t: Tables, s: int, p: Packet) -> int:
     facts: schedulers.md section 3.9; ip_vs_sh.c ip_vs_sh_schedule(), ip_vs_sh_get_fallback(), 6.1 and 6.12.
     """
     service = t.services[s]
-    port = p.sport if service.sched_flags & SH_PORT != 0 else 0
-    bucket = hash32((t.addresses[p.src].fold + port) & 0xFFFFFFFF, BITS)
+    bucket = hash32(hash_key(t, s, p), BITS)
     d = t.hash_buckets[service.buckets + bucket]
     if d == 0 or usable(t, d):
         return d
     if service.sched_flags & SH_FALLBACK != 0:
         for i in range(BUCKETS):
-            d = t.hash_buckets[service.buckets + (2 * bucket + i) % BUCKETS]
+            d = t.hash_buckets[service.buckets + stand_in(bucket, i)]
             if usable(t, d):
                 return d
     return 0
