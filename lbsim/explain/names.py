@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lbsim.engine.records import (
+    AH,
     BYPASS,
     DROUTE,
+    ESP,
     GRE,
     GUE,
     ICMP_ERROR,
@@ -32,6 +34,7 @@ __all__ = ["METHODS", "TUNNELS", "Names"]
 
 METHODS = {MASQ: "masq", LOCAL_NODE: "local", TUNNEL: "tunnel", DROUTE: "droute", BYPASS: "bypass"}
 TUNNELS = {IPIP: "ipip", GUE: "gue", GRE: "gre"}
+_OF_IPSEC = {AH: "ah", ESP: "esp"}
 _FLAGS = ((2, "SYN"), (1, "FIN"), (4, "RST"), (8, "PSH"), (16, "ACK"), (32, "URG"))
 
 
@@ -70,8 +73,8 @@ class Names:
         return self.host.scheduler_of(s)
 
     def protocol(self, number: int) -> str:
-        """``tcp``, ``udp``, ``sctp``, ``ip`` of templates by mark, else ``protocol 47``."""
-        return PROTOCOL_NAMES.get(number, f"protocol {number}")
+        """``tcp``, ``udp``, ``sctp``, ``ah``, ``esp``, ``ip`` of templates by mark, else ``protocol 47``."""
+        return (PROTOCOL_NAMES | _OF_IPSEC).get(number, f"protocol {number}")
 
     def state(self, conn: Conn) -> str:
         """The state of an entry as listings print it."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import subprocess
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,8 +12,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 from lbsim.cli import main
-from lbsim.engine import schedulers
-from lbsim.engine.schedulers import registry
 from lbsim.explain import ThePacket
 from lbsim.model.explanation import Explanation
 from lbsim.pipeline import explain
@@ -20,6 +19,7 @@ from lbsim.scenario import load
 from tests.notes import complaints
 from tests.scenario.texts import changed, write
 
+ROOT = Path(__file__).parents[2]
 FLOW = "tcp:198.51.100.1:32768->192.168.1.10:80"
 
 
@@ -32,17 +32,6 @@ def cli(*words: str | Path) -> Result:
 
 def headlines(result: Result) -> list[str]:
     return [line for line in result.stdout.splitlines() if line.startswith("packet ")]
-
-
-@pytest.fixture
-def nothing_stays() -> Iterator[None]:
-    """Schedulers that a test registers are forgotten after it."""
-    before, numbers = dict(registry.REGISTERED), dict(schedulers.NUMBERS)
-    yield
-    registry.REGISTERED.clear()
-    registry.REGISTERED.update(before)
-    schedulers.NUMBERS.clear()
-    schedulers.NUMBERS.update(numbers)
 
 
 def test_a_packet_is_explained_in_words(tmp_path: Path) -> None:
@@ -115,13 +104,15 @@ def test_a_scenario_that_is_not_there_is_status_2(tmp_path: Path) -> None:
     assert "no.lbsim.yaml" in result.stderr
 
 
-def test_a_scheduler_of_ones_own_is_explained_as_far_as_possible(tmp_path: Path, nothing_stays: None) -> None:
-    own = Path(__file__).parents[2] / "docs/own-schedulers.md"
-    source = own.read_text(encoding="utf-8").partition("```python\n")[2].partition("```")[0]
-    (tmp_path / "oldest_explained.py").write_text(source.replace('"oldest"', '"oldest-told"'), encoding="utf-8")
-    text = changed("-s rr", "-s oldest-told").replace("seed: 7", "seed: 7\nschedulers: [oldest_explained.py]")
-    result = cli(write(tmp_path, text), "--packet", "0")
-    assert result.exit_code == 0, result.stderr
-    told = " ".join(result.stdout.split())
-    assert "oldest-told does not come with lbsim: only its own file says how it decides." in told
+def test_a_scheduler_of_ones_own_is_explained_as_far_as_possible(tmp_path: Path) -> None:
+    """In a process of its own: a registered scheduler has the engine compiled anew for all tests behind."""
+    page = (ROOT / "docs/own-schedulers.md").read_text(encoding="utf-8")
+    source = page.partition("```python\n")[2].partition("```")[0]
+    (tmp_path / "oldest.py").write_text(source, encoding="utf-8")
+    path = write(tmp_path, changed("-s rr", "-s oldest").replace("seed: 7", "seed: 7\nschedulers: [oldest.py]"))
+    command = [sys.executable, "-m", "lbsim", "explain", str(path), "--packet", "0"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, complaints(done.stderr)) == (0, [])
+    told = " ".join(done.stdout.split())
+    assert "oldest does not come with lbsim: only its own file says how it decides." in told
     assert "Its number own_1 went from 0 to 1. It picked 10.0.0.11:80." in told

@@ -282,7 +282,7 @@ def test_the_key_exchange_of_ipsec_carries_ah() -> None:
     look_at(host, 0, 0, [ike], [Outcome()])
     ah = packet(host, "203.0.113.1", "192.0.2.1", proto=AH, sport=0, dport=0, tcp_flags=0)
     found = look_at(host, 1, 0, [ah], [Outcome()])
-    assert (found.packet.protocol, found.entry, found.reason) == ("protocol 51", "found", "known")
+    assert (found.packet.protocol, found.entry, found.reason) == ("ah", "found", "known")
     assert found.transition is None
 
 
@@ -465,6 +465,22 @@ def test_an_icmp_error_about_a_clients_packet_goes_to_the_client() -> None:
     found = look_at(host, 1, 0, [error], [Outcome()])
     assert (found.reason, found.header and found.header.quoted) == ("icmp_to_client", VIP)
     assert said(found, "leaves").endswith(f"to 203.0.113.1. The packet that it quotes has the end {VIP} now.")
+
+
+def test_an_icmp_error_may_open_a_connection() -> None:
+    """With schedule_icmp; what is hashed is the client of the quoted packet: 203.0.113.1 is 0xcb007101."""
+    host = host_with(config("sh", "10.0.0.11"))
+    host.tables.director[0].schedule_icmp = 1
+    quote = host.tables.quotes[1]
+    quote.proto, quote.src, quote.sport = TCP, host.intern(ip_address("192.0.2.1")), 80
+    quote.dst, quote.dport = host.intern(ip_address("203.0.113.1")), 40001
+    error = packet(host, "198.51.100.7", "192.0.2.1", proto=1, sport=0, dport=0, tcp_flags=0, shape=ICMP_ERROR, quote=1)
+    found = look_at(host, 0, 0, [error], [Outcome()])
+    assert (found.entry, found.reason, found.dest) == ("made", "icmp_to_dest", A)
+    assert found.decision is not None
+    assert found.decision.value("key") == 0xCB007101
+    assert found.timer is not None
+    assert (found.timer.seconds, found.transition) == (3, None), "the entry has no state and stays for 3 s"
 
 
 def test_a_packet_with_its_ttl_used_up_is_counted_and_goes_nowhere() -> None:
