@@ -191,6 +191,8 @@ class Departures:
         data, headers = arrived.data, arrived.headers
         if v.reason in (reasons.NO_DEST, reasons.SERVER_REFUSED):
             return answers.port_unreachable(data)
+        if v.reason == reasons.NO_NEXT_HOP:
+            return self._no_next_hop(data, headers)
         source = self._source_of_errors(headers)
         if source is None:
             return None
@@ -211,6 +213,11 @@ class Departures:
         limit = self._host.limit(int(dest.addr), tunnel)
         return answers.too_big(rewrite(arrived.data, Rewrite()), source=source, limit=limit)
 
+    def _no_next_hop(self, data: bytes, headers: Headers) -> bytes | None:
+        """The error about a packet that was already on its way. Over IPv4 it is not from the packet's own target."""
+        source = self._nearest(ip_address(headers.src)) if headers.version == IPV4 else ip_address(headers.dst)
+        return answers.unreachable(rewrite(data, Rewrite()), source=source, host=True) if source else None
+
     def _source_of_errors(self, headers: Headers) -> Address | None:
         """The packet's own target if that is the director's, else its address nearest the sender.
 
@@ -227,9 +234,9 @@ class Departures:
         return int(self._host.tables.addresses[self._host.intern(ip_address(address))].local)
 
     def _nearest(self, to: Address) -> Address | None:
-        """The director's address that shares most of its first bits with another one."""
+        """The director's address that shares most of its first bits with another one, of equals the first."""
         same_family = [address for address in self._own if address.version == to.version]
-        return min(same_family, key=lambda own: int(own) ^ int(to)) if same_family else None
+        return min(same_family, key=lambda own: (int(own) ^ int(to)).bit_length()) if same_family else None
 
     def _routed(self, arrived: Arrived) -> tuple[Departure, ...]:
         """What a router sends: the packet, or an error about it."""

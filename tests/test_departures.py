@@ -678,3 +678,65 @@ def test_a_datagram_that_is_no_packet_is_dropped() -> None:
     first, last = split(bytes(network(4, "client", "vip", flags=0) / UDP(sport=1, dport=53) / Raw(bytes(1400))), 1300)
     assert asked(director, first).reason == "fragment_kept"
     assert asked(director, last).reason == "new"
+
+
+# What 6.1.192 and 6.12.117 sent to a client whose SYN had no next hop; of IPv4 without IP id and header checksum.
+NO_NEXT_HOP = {
+    4: "45c000440000000040010000c0a80101cb0071090301fad50000000045000028000340003f063e11cb007109c0a8010a1389005000000000"
+    "000000005002ffff9e4d0000",
+    6: "6000000000443a4020010db800010000000000000000001020010db8000a0000000000000000000901033caf000000006000000000140"
+    "63f20010db8000a0000000000000000000920010db80001000000000000000000101389005000000000000000005002ffff40740000",
+}  # fmt: skip
+CALLER = {4: "203.0.113.9", 6: "2001:db8:a::9"}
+NEAR = {4: "192.168.1.1", 6: "2001:db8:1::1"}  # the director's address on the clients' side
+
+
+def calling(version: int, port: int, flags: str = "S") -> bytes:
+    packet = network(version, CALLER[version], "vip", id=3) / TCP(sport=port, dport=80, flags=flags, window=65535)
+    return bytes(packet)
+
+
+def edited(version: int, before: str) -> Director:
+    """A director whose destination had another method than direct routing until one connection was there."""
+    director = made(version, before, port=80, own=[NEAR[version]])
+    director.receive(calling(version, 5000))
+    edit_to_direct_routing(director, version)
+    return director
+
+
+def edit_to_direct_routing(director: Director, version: int) -> None:
+    vip, server = (f"[{end(version, n)}]" if version == 6 else end(version, n) for n in ("vip", "server"))
+    assert director.run(f"ipvsadm -e -t {vip}:80 -r {server}:80 -g").status == 0
+
+
+@BOTH
+@pytest.mark.parametrize("before", ["-m", "-i"])
+def test_with_a_route_that_was_found_for_another_method_direct_routing_finds_no_next_hop(
+    version: int, before: str
+) -> None:
+    director = edited(version, before)
+    assert director.receive(calling(version, 5000, "A")).reason == "known"
+    lost = director.receive(calling(version, 5001))
+    assert (lost.verdict.name, lost.reason) == ("REJECT", "no_next_hop")
+    (departure,) = lost.departures
+    sent = departure.packet
+    if version == 4:
+        sent = sent[:4] + b"\0\0" + sent[6:10] + b"\0\0" + sent[12:]
+    assert (departure.to, sent.hex()) == ("clients", NO_NEXT_HOP[version])
+
+
+@BOTH
+def test_a_route_that_was_found_for_direct_routing_serves_all(version: int) -> None:
+    director = edited(version, "-m")
+    assert director.receive(calling(version, 5001)).reason == "new"
+    assert director.receive(calling(version, 5000, "A")).reason == "known"
+    assert director.receive(calling(version, 5002)).reason == "new"
+
+
+@BOTH
+def test_any_edit_drops_the_route(version: int) -> None:
+    director = edited(version, "-m")
+    director.receive(calling(version, 5000, "A"))
+    assert director.receive(calling(version, 5001)).reason == "no_next_hop"
+    edit_to_direct_routing(director, version)
+    assert director.receive(calling(version, 5001)).reason == "known"

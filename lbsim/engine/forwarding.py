@@ -17,6 +17,7 @@ from lbsim.engine.reasons import (
     LOCAL,
     LOCAL_DEST,
     MTU_EXCEEDED,
+    NO_NEXT_HOP,
     NO_ROUTE,
     REJECT,
     TOO_NARROW,
@@ -26,6 +27,7 @@ from lbsim.engine.reasons import (
 )
 from lbsim.engine.records import (
     BYPASS,
+    DROUTE,
     GRE,
     GUE,
     ICMP_ERROR,
@@ -48,6 +50,10 @@ QUOTING_V4 = 576  # bytes of the longest ICMP error, and 28 of them are its head
 QUOTING_V6 = 1280  # likewise, and 48
 LOOPBACK_NET = 0x7F000000
 ENDLESS = 1 << 30
+
+# Dest.route
+WITH_NEXT_HOP = 1
+WITHOUT_NEXT_HOP = 2
 
 
 @kernel
@@ -122,10 +128,31 @@ def send(t: Tables, p: Packet, conn: Conn, reason: int, v: Outcome) -> None:
     if t.addresses[target].local == 1:
         deliver(t, p, conn, v)
     elif not stopped(t, p, conn, target, v):
-        if conn.method == MASQ:
+        if not finds_next_hop(t, conn):
+            decide(v, REJECT, NO_NEXT_HOP, conn.dest)
+        elif conn.method == MASQ:
             masquerade(p, conn, reason, v)
         else:
             keep_header(p, conn, FORWARD, reason, v)
+
+
+@seldom
+def finds_next_hop(t: Tables, conn: Conn) -> bool:
+    """Whether the route that is kept for the entry's destination leads there.
+
+    It is found for the first packet and kept until the destination is edited. Only one that was found for direct
+    routing says that the next hop is the destination: with any other, direct routing looks for the packet's own
+    target, the virtual address, beside the destination.
+
+    Source
+    ------
+    facts: schedulers.md section 5.2 (when it is dropped); seen on 6.1.192 and 6.12.117; ip_vs_xmit.c
+    __ip_vs_get_out_rt(), __ip_vs_get_out_rt_v6().
+    """
+    dest = t.dests[conn.dest]
+    if dest.route == 0:
+        dest.route = WITH_NEXT_HOP if conn.method == DROUTE else WITHOUT_NEXT_HOP
+    return conn.method != DROUTE or dest.route == WITH_NEXT_HOP
 
 
 @kernel

@@ -244,6 +244,7 @@ class Dest:
     mh_slot: i4 = 0  # mh, while it fills its slots: the slot taken last
     mh_skip: i4 = 0  # ... and how far away the next one is tried
     own: i8 = 0  # for schedulers that do not come with lbsim
+    route: i1 = 0  # the kept route, see forwarding.py; 0: none
     idle_start: i8 = 0  # tick at which the trash first saw it without connections
     copy_row: i4 = 0  # in the table of copies
     conns: i8 = 0

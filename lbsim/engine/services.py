@@ -41,6 +41,9 @@ __all__ = [
     "zero_service",
 ]
 
+NOTHING_PLAIN = (
+    -1
+)  # Director.plain_length: some destination has connections of several methods, routes must be looked at
 ENOENT = -2
 ESRCH = -3
 EEXIST = -17
@@ -181,7 +184,7 @@ def _wrong_netmask(u: ServiceRequest) -> bool:
 
     Source
     ------
-    facts: schedulers.md section 6.1; ip_vs_ctl.c ip_vs_add_service(), ip_vs_edit_service(), 6.1 and 6.12.
+    facts: schedulers.md section 5.2.1; ip_vs_ctl.c ip_vs_add_service(), ip_vs_edit_service(), 6.1 and 6.12.
     """
     return u.family == IPV6 and (u.netmask < 1 or u.netmask > 128)
 
@@ -423,6 +426,9 @@ def _set_dest(t: Tables, dest: Dest, u: DestRequest) -> None:
     dest.weight = u.weight
     if u.weight != 0:
         dest.last_weight = u.weight
+    if dest.conns != 0 and dest.method != u.method:
+        t.director[0].plain_length = NOTHING_PLAIN
+    dest.route = 0
     dest.method = u.method
     dest.tun_type = u.tun_type
     dest.tun_flags = u.tun_flags

@@ -203,6 +203,13 @@ REASONS: tuple[Reason, ...] = (
         "ip_vs_xmit.c ensure_mtu_is_adequate(); ip_forward.c",
     ),
     Reason(
+        code.NO_NEXT_HOP, "no_next_hop", Verdict.REJECT,
+        "From a client, with direct routing: the route that is kept for the destination was found for a packet over "
+        "NAT or in a tunnel, as it had that method before, and does not say who the next hop is. Counted and the entry "
+        "updated all the same; answered with host unreachable, by a kernel after three seconds of asking.",
+        "ip_vs_xmit.c __ip_vs_get_out_rt(); arp.c arp_error_report()",
+    ),
+    Reason(
         code.NO_SERVICE, "no_service", Verdict.LOCAL,
         "From a client, to an address of the director: no entry and no service matches. The director's own stack "
         "answers.",

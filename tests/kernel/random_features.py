@@ -9,7 +9,8 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from lbsim.engine.records import TCP, UDP
+from lbsim.engine.records import SCTP, TCP, UDP
+from lbsim.engine.sctp import EVENTS
 from lbsim.kernel.job import CLIENT, REPLY, Command, Event, Job, Packet, Show
 from lbsim.kernel.scenario_job import COUNTERS_SETTLE
 from lbsim.packet.build import build_packet
@@ -19,6 +20,16 @@ __all__ = ["KINDS", "random_feature_job"]
 
 WEIGHTS = (0, 1, 1, 2, 3, 5)
 TCP_STEPS = ("SA", "SA", "A", "A", "A", "PA", "FA", "FA", "sFA", "R", "sR", "sPA", "S")
+# an association in its order, once more in parts, and what may come out of turn
+SCTP_STEPS = (
+    "sINIT-ACK", "COOKIE-ECHO", "sCOOKIE-ACK", "DATA", "sDATA", "SHUTDOWN", "sSHUTDOWN-ACK", "SHUTDOWN-COMPLETE",
+    "sINIT-ACK", "COOKIE-ECHO", "sCOOKIE-ACK", "sINIT-ACK", "COOKIE-ECHO", "sCOOKIE-ACK", "DATA", "sDATA",
+    "sSHUTDOWN", "SHUTDOWN-ACK", "sSHUTDOWN-COMPLETE", "INIT", "sINIT", "ABORT", "sABORT", "ERROR", "sERROR",
+)  # fmt: skip
+WORDS = {TCP: "tcp", UDP: "udp", SCTP: "sctp"}
+LETTERS = {TCP: "-t", UDP: "-u", SCTP: "--sctp-service"}
+OPENING = {TCP: "S", UDP: "", SCTP: "INIT"}
+STEPS = {TCP: TCP_STEPS, UDP: ("", "s"), SCTP: SCTP_STEPS}
 
 
 @dataclass(frozen=True)
@@ -97,6 +108,8 @@ KINDS: dict[str, Kind] = {
     "udp": Kind(proto=UDP, ports=(80,)),
     "udp-one-packet": Kind(proto=UDP, service=lambda rng: " -o"),
     "udp-persistent": Kind(proto=UDP, service=persistence, sysctls=_TEMPLATES),
+    "sctp": Kind(proto=SCTP, sysctls=(("sloppy_sctp", ("0", "1")), *_TEMPLATES)),
+    "sctp-persistent": Kind(proto=SCTP, service=persistence, method=any_method, sysctls=_TEMPLATES),
     "mark": Kind(marked=True, ports=(80, 443)),
     "mark-persistent": Kind(marked=True, service=persistence, ports=(80, 443), sysctls=_TEMPLATES),
     "direct-routing": Kind(method=lambda rng: "-g"),
@@ -143,14 +156,13 @@ class _Writer:
         """How the two services are named, as ipvsadm has it."""
         if self.kind.marked:
             return ["-f 1", "-f 2"]
-        letter = "-t" if self.kind.proto == TCP else "-u"
-        return [f"{letter} {self.net.end(vip, self.kind.port)}" for vip in self.net.vips]
+        return [f"{LETTERS[self.kind.proto]} {self.net.end(vip, self.kind.port)}" for vip in self.net.vips]
 
     def marks(self) -> list[str]:
         """Rules that mark the traffic of each virtual address."""
         if not self.kind.marked:
             return []
-        word = "tcp" if self.kind.proto == TCP else "udp"
+        word = WORDS[self.kind.proto]
         return [
             f"iptables -t mangle -A PREROUTING -d {vip} -p {word} --dport {port} -j MARK --set-mark {mark}"
             for mark, vip in enumerate(self.net.vips, start=1)
@@ -183,7 +195,8 @@ class _Writer:
         client, port, vip, vport = self.flows[flow]
         (src, sport), (dst, dport) = ((vip, vport), (client, port)) if reply else ((client, port), (vip, vport))
         data = build_packet(
-            src=src, sport=sport, dst=dst, dport=dport, proto=self.kind.proto, flags=FLAGS.get(flags, 0),
+            src=src, sport=sport, dst=dst, dport=dport, proto=self.kind.proto,
+            flags=EVENTS.index(flags) if flags in EVENTS else FLAGS.get(flags, 0),
             payload=bytes(payload), identification=len(self.events) + 1 & 0xFFFF,
         )  # fmt: skip
         self.events.append(Packet(self.at, flow, REPLY if reply else CLIENT, data))
@@ -199,14 +212,14 @@ class _Writer:
         vip, vport = self.rng.choice(self.net.vips), self.rng.choice(self.kind.ports)
         self.flows.append((client, self.rng.randrange(1024, 65536), vip, vport))
         self.decisions += 1
-        self.packet(len(self.flows) - 1, "S", payload=0 if self.kind.proto == TCP else 10)
+        self.packet(len(self.flows) - 1, OPENING[self.kind.proto], payload=0 if self.kind.proto == TCP else 10)
 
     def continue_one(self) -> None:
         flow = self.rng.randrange(max(0, len(self.flows) - 30), len(self.flows))
-        step = self.rng.choice(TCP_STEPS) if self.kind.proto == TCP else self.rng.choice(("", "s"))
+        step = self.rng.choice(STEPS[self.kind.proto])
         reply = step.startswith("s") or step == "SA"
         flags = step.removeprefix("s")
-        payload = self.rng.randrange(1, 400) if flags in ("PA", "") else 0
+        payload = self.rng.randrange(1, 400) if flags in ("PA", "", "DATA") else 0
         self.packet(flow, flags, reply=reply, payload=payload)
 
     def administer(self) -> None:
