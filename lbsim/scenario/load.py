@@ -279,6 +279,9 @@ def _digest(
     meaning = scenario.model_dump(mode="json", exclude={"name", "description", "schedulers", "marks"})
     if marks != Marks():
         meaning["marks"] = list(format_marks(marks))
+    for item in meaning["traffic"]:
+        if item.get("sctp", True) is None:  # as it was before there was SCTP
+            del item["sctp"]
     if schedulers:
         meaning["schedulers"] = schedulers
     meaning["config"] = [[_meaning(command) for command in config.commands], asdict(config.router)]

@@ -177,3 +177,13 @@ def test_a_service_of_port_0_has_every_port_of_its_address(read: Reader) -> None
     assert [(flow.client_port, flow.server_port) for flow in trace.flows] == [(1001, 80), (1002, 4711)]
     assert trace["direction"].tolist() == [IN, IN, REPLY]
     assert trace.left_out == {"no_service": 2}
+
+
+def test_sctp_packets_are_rows_with_the_events_of_their_chunks(read: Reader) -> None:
+    init = bytes([0x13, 0x88, 0x0F, 0x1C, *bytes(8), 1, 0, 0, 20, *bytes(16)])  # 5000 > 3868
+    init_ack = bytes([0x0F, 0x1C, 0x13, 0x88, *bytes(8), 2, 0, 0, 20, *bytes(16)])
+    client, server = "203.0.113.1", "192.0.2.80"
+    packets = [ip(init, client, server, proto=132), ip(init_ack, server, client, proto=132)]
+    trace = read(pcap_file(*map(ethernet, packets)), "sctp 192.0.2.80:3868", "tcp 192.0.2.80:3868")
+    assert [(flow.proto, flow.client_port, flow.server_port) for flow in trace.flows] == [(132, 5000, 3868)]
+    assert (trace["direction"].tolist(), trace["flags"].tolist()) == ([IN, REPLY], [2, 3])
