@@ -275,4 +275,6 @@ def _own_stack(data: bytes, headers: Headers) -> bytes | None:
     """What the director's own stack answers; nobody listens there."""
     if headers.proto == TCP:
         return answers.tcp_reset(data)
-    return answers.port_unreachable(data) if headers.proto == UDP else answers.echo_reply(data)
+    if headers.proto == UDP:
+        return answers.port_unreachable(data)
+    return answers.echo_reply(data) or answers.protocol_unreachable(data)

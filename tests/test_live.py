@@ -136,7 +136,7 @@ def test_unwanted_udp_gets_port_unreachable_from_the_own_stack() -> None:
     assert icmp_error(departure) == (VIP, CLIENT, 3, 3)
 
 
-@pytest.mark.parametrize("packet", [request(4), request(0, proto=47)], ids=["a reset", "GRE"])
+@pytest.mark.parametrize("packet", [request(4), request(0, proto=103)], ids=["a reset", "PIM"])
 def test_the_own_stack_says_nothing_to(packet: bytes) -> None:
     answer = Director(CONFIG).receive(packet)
     assert (answer.verdict, answer.departures) == (Verdict.LOCAL, ())

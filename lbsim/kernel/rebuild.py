@@ -76,7 +76,7 @@ class Rebuilder:
         if where in self._tunnels:
             yield from self._in_tunnels(rewrite(sent, Rewrite()), where)
         own = [address for address in self._own if address.version == headers.version]
-        made = [answers.tcp_reset(sent), answers.port_unreachable(sent)]
+        made = [answers.tcp_reset(sent), answers.port_unreachable(sent), answers.protocol_unreachable(sent)]
         made += [answers.time_exceeded(sent, source=address) for address in own]
         yield from (one for one in made if one is not None)
         yield from (rewrite(sent, Rewrite(src=address)) for address in own)  # masqueraded

@@ -17,7 +17,8 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from lbsim.engine.lanes import compiled_lane, interpreted_lane
-from lbsim.engine.records import ACK, SYN, TCP, UDP
+from lbsim.engine.records import ACK, SCTP, SYN, TCP, UDP
+from lbsim.engine.sctp import INIT
 from lbsim.kernel.job import REPLY, Command, Event, Job, Observation, Packet, Show
 from lbsim.kernel.rehearsal import rehearse
 from lbsim.kernel.run import run as run_jobs
@@ -113,13 +114,14 @@ def _script(event: Packet) -> str:
 
 
 def decisions(events: Sequence[Event]) -> int:
-    """How many packets ask for a new connection: SYNs of clients, and their flows' first packets over UDP."""
+    """How many packets ask for a new connection: SYNs and INITs of clients, and their flows' first packets over UDP."""
     syns, flows = 0, set()
     for event in events:
         if isinstance(event, Packet) and event.side == "c":
             headers = parse(event.content)
             assert headers is not None
             syns += headers.proto == TCP and headers.flags & (SYN | ACK) == SYN
+            syns += headers.proto == SCTP and headers.flags == INIT
             if headers.proto == UDP:
                 flows.add(event.flow)
     return syns + len(flows)

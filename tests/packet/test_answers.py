@@ -13,13 +13,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP, TCP, UDP
-from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6EchoRequest, ICMPv6TimeExceeded, IPv6
+from scapy.layers.inet6 import (
+    ICMPv6DestUnreach,
+    ICMPv6EchoRequest,
+    ICMPv6ParamProblem,
+    ICMPv6TimeExceeded,
+    IPv6,
+    IPv6ExtHdrDestOpt,
+    IPv6ExtHdrHopByHop,
+    PadN,
+)
+from scapy.layers.sctp import SCTP, SCTPChunkData
 from scapy.packet import Packet, Raw
 
 from lbsim.errors import TraceError
 from lbsim.packet import checksum
-from lbsim.packet.answers import port_unreachable, tcp_reset, time_exceeded
-from lbsim.packet.build import build_packet
+from lbsim.packet.answers import port_unreachable, protocol_unreachable, tcp_reset, time_exceeded
+from lbsim.packet.build import build_packet, ip_packet
 
 CLIENT4, VIP4 = "198.51.100.1", "192.168.1.10"
 CLIENT6, VIP6 = "2001:db8:9::1", "2001:db8:1::10"
@@ -55,6 +65,37 @@ def test_port_unreachable_for_a_syn_that_no_destination_takes() -> None:
     syn = "450000280001400040064e8ec633645bc0a8010a9c410050000003e8000000005002ffff23280000"
     answer = "45c000449eb100004001ef06c0a8010ac633645b0303e95800000000" + syn
     assert port_unreachable(bytes.fromhex(syn)) == without_id(answer)
+
+
+def test_of_a_protocol_that_nobody_speaks_the_error_is_3_2() -> None:
+    packet = bytes(IP(src=CLIENT4, dst=VIP4, id=1) / SCTP(sport=5000, dport=80) / SCTPChunkData(data=b"abcd"))
+    expected = IP(src=VIP4, dst=CLIENT4, tos=0xC0, id=0) / ICMP(type=3, code=2) / Raw(packet)
+    assert protocol_unreachable(packet) == bytes(expected)
+
+
+def test_over_ipv6_the_error_points_to_the_next_header() -> None:
+    packet = bytes(IPv6(src=CLIENT6, dst=VIP6) / SCTP(sport=5000, dport=80) / SCTPChunkData(data=b"abcd"))
+    expected = IPv6(src=VIP6, dst=CLIENT6) / ICMPv6ParamProblem(code=1, ptr=6) / Raw(packet)
+    assert protocol_unreachable(packet) == bytes(expected)
+
+
+def test_the_error_points_behind_extension_headers() -> None:
+    chain = IPv6(src=CLIENT6, dst=VIP6) / IPv6ExtHdrHopByHop(options=PadN(optdata=b"1234")) / IPv6ExtHdrDestOpt()
+    packet = bytes(chain / SCTP(sport=5000, dport=80) / SCTPChunkData(data=b"abcd"))
+    expected = IPv6(src=VIP6, dst=CLIENT6) / ICMPv6ParamProblem(code=1, ptr=48) / Raw(packet)
+    assert protocol_unreachable(packet) == bytes(expected)
+
+
+# What 6.1.192 and 6.12.117 did with 24 zero bytes of each protocol.
+ANSWERED = (4, 41, 47, 50, 51, 88, 89, 108, 112, 115, 132, 135, 137, 139, 140, 255)
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_which_protocols_the_own_stack_knows(version: int) -> None:
+    ends = [ip_address(end).packed for end in ((CLIENT4, VIP4) if version == 4 else (CLIENT6, VIP6))]
+    answered = [n for n in range(256) if protocol_unreachable(ip_packet(*ends, n, bytes(24)))]
+    assert set(ANSWERED) <= set(answered)
+    assert not {103, 136, 2 if version == 4 else 59, 1 if version == 4 else 58} & set(answered)
 
 
 def test_time_exceeded_from_the_virtual_address_for_a_client() -> None:
