@@ -1,6 +1,6 @@
 """What is modelled, and what says that it is right: the table of which the page docs/behaviours.md is generated.
 
-    python -m tests.behaviours > docs/behaviours.md
+python -m tests.behaviours > docs/behaviours.md
 """
 
 from __future__ import annotations
