@@ -37,7 +37,9 @@ def tests(session: nox.Session) -> None:
         return
     session.run("pytest", "-n", "auto", "--benchmark-disable", "--cov", "--cov-branch", "--cov-report=")
     # 100 is the house's rule; branches that came with the last large changes are still without a test
-    session.run("coverage", "report", "--include=lbsim/engine/*,lbsim/config/*", "--fail-under=98", "--skip-covered", "-m")
+    session.run(
+        "coverage", "report", "--include=lbsim/engine/*,lbsim/config/*", "--fail-under=98", "--skip-covered", "-m"
+    )
     session.run("coverage", "report", "--skip-covered", "--skip-empty")
 
 

@@ -54,6 +54,8 @@ def chosen(name: str, packets: int, schedulers: Sequence[str] = ()) -> Lane:
 
 def not_compiled(lane: Lane, schedulers: Sequence[str]) -> str:
     """Why a lane cannot run one of these schedulers; "" if it can run all."""
+    if not schedulers:
+        return ""
     examples = {"t": EngineHost(lane=lane).tables, "s": 1, "d": 1, "p": lane.table(Packet, 1)[0]}
     for scheduler in schedulers:
         for hook, function in REGISTERED[scheduler].items():

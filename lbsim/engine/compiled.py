@@ -16,6 +16,7 @@ import os
 import shutil
 import sys
 from collections import namedtuple
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import fields
 from functools import cache
@@ -114,7 +115,7 @@ class Compiled:
     def table(self, record: type[Any], rows: int) -> Any:
         return _zeros(rows, _row_type(cast("Any", record))).view(np.recarray)
 
-    def integers(self, values: list[int]) -> Any:
+    def integers(self, values: Sequence[int]) -> Any:
         return np.array(values, dtype=np.int64)
 
     def heads(self, rows: int) -> Any:

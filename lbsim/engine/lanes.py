@@ -9,6 +9,7 @@ Kernel counterpart: none. numba (extra ``fast``) is imported only when the compi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
 from functools import cache
 from importlib import import_module
@@ -97,7 +98,7 @@ class Lane(Protocol):
     def table(self, record: type[Any], rows: int) -> Any:
         """A table of ``rows`` zeroed records."""
 
-    def integers(self, values: list[int]) -> Any:
+    def integers(self, values: Sequence[int]) -> Any:
         """A table of plain integers."""
 
     def heads(self, rows: int) -> Any:
@@ -145,7 +146,7 @@ class _Interpreted:
     def table(self, record: type[Any], rows: int) -> Any:
         return [record() for _ in range(rows)]
 
-    def integers(self, values: list[int]) -> Any:
+    def integers(self, values: Sequence[int]) -> Any:
         return list(values)
 
     def heads(self, rows: int) -> Any:

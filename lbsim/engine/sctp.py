@@ -7,6 +7,8 @@ where TCP packets have their flags.
 
 from __future__ import annotations
 
+from functools import cache
+
 from lbsim.engine.conntable import assure
 from lbsim.engine.lanes import kernel
 from lbsim.engine.records import CONTROLLED, Tables
@@ -119,21 +121,22 @@ TRANSITIONS: dict[str, dict[str, str]] = {
 }
 
 
-def next_states() -> list[int]:
-    """The transitions as one list: (direction * 14 + state) * 16 + event -> next state.
+@cache
+def next_states() -> tuple[int, ...]:
+    """The transitions in a row: (direction * 14 + state) * 16 + event -> next state.
 
     Source
     ------
     facts: packet-path.md section 7.3.
     """
-    flat = []
+    flat: list[int] = []
     for transitions in TRANSITIONS.values():
         for state in _SHORT:
             following = [_SHORT.index(word) for word in transitions[state].split()]
             aborted = following[ABORT - DATA]
             row = [_SHORT.index(state), *following, aborted]
             flat += row + [0] * ((1 << EVENT_BITS) - len(row))
-    return flat
+    return tuple(flat)
 
 
 def timeouts(hz: int) -> list[int]:

@@ -10,6 +10,8 @@ by: such entries have a table of their own. secure_tcp replaces some transitions
 
 from __future__ import annotations
 
+from functools import cache
+
 from lbsim.engine.conntable import assure
 from lbsim.engine.lanes import kernel
 from lbsim.engine.records import (
@@ -131,21 +133,22 @@ SECURE: dict[tuple[str, str, str], str] = {
 EVENTS = ("RST", "SYN", "FIN", "ACK", "none of them")
 
 
-def next_states(*, secure: bool = False) -> list[int]:
-    """The transitions as one list: (direction * 11 + state) * 64 + flags -> next state.
+@cache
+def next_states(*, secure: bool = False) -> tuple[int, ...]:
+    """The transitions in a row: (direction * 11 + state) * 64 + flags -> next state.
 
     Source
     ------
     facts: packet-path.md section 7.1; a packet with none of the four flags closes, whatever the table says.
     """
-    flat = []
+    flat: list[int] = []
     for direction, transitions in TRANSITIONS.items():
         for state in STATES:
             following = [*transitions[state], "CLOSE"]
             if secure:
                 following = [SECURE.get((direction, EVENTS[i], state), usual) for i, usual in enumerate(following)]
             flat += [STATES.index(following[event(flags)]) for flags in range(1 << FLAG_BITS)]
-    return flat
+    return tuple(flat)
 
 
 def timeouts(hz: int) -> list[int]:
