@@ -75,8 +75,8 @@ SEEN: tuple[Reason, ...] = (
 REASONS: tuple[Reason, ...] = (
     Reason(
         code.NEW, "new", Verdict.FORWARD,
-        "From a client: no entry matched, a service did, its scheduler or a persistence template gave a destination and "
-        "an entry was made.",
+        "From a client: no entry matched, a service did, its scheduler or a persistence template gave a destination "
+        "and an entry was made.",
         "ip_vs_core.c ip_vs_schedule()",
     ),
     Reason(
