@@ -66,7 +66,7 @@ _FOR_RULES = (
     "iptable_filter", "iptable_nat", "iptable_mangle", "ip6table_filter", "ip6table_nat", "ip6table_mangle",
 )  # fmt: skip
 _DEFAULT_SCHEDULER = "wlc"
-_HOST_PROGRAMS = ("ipvsadm", "iptables", "ip6tables", "sysctl", "ip")
+_HOST_PROGRAMS = ("ipvsadm", "iptables", "ip6tables", "sysctl")
 _QUIET = 0.001  # a packet that has not come out after this many seconds does not come out
 _LEAD = 2_000_000  # nanoseconds between the end of the set-up and time 0, at least
 _TICKS_ALIGNED = 4096  # timers of up to 1048 s expire on multiples of this many ticks
@@ -101,9 +101,9 @@ def main() -> None:
 def _refuse_more_than_a_director_needs(job: Job) -> None:
     """On a host a namespace keeps the network apart and nothing else: no other program, no way to start one."""
     for argv in job.commands():
-        if argv[0] not in _HOST_PROGRAMS or any(
-            word.startswith(("-M", "--mod")) for word in argv if "tables" in argv[0]
-        ):
+        starts_another = any(word.startswith(("-M", "--mod")) for word in argv if "tables" in argv[0])
+        routes = argv[:2] in (("ip", "rule"), ("ip", "route"))
+        if starts_another or not (routes or argv[0] in _HOST_PROGRAMS):
             raise SystemExit(f"job {job.name!r}: not run on a host: {' '.join(argv)}")
 
 

@@ -135,12 +135,14 @@ def test_random_histories_of_a_scheduler(scheduler: str, explanations: list[Any]
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_random_histories_of_other_features(kind: str, explanations: list[Any]) -> None:
-    for seed in range(2):
-        play(random_feature_job(kind, seed))
+    jobs = [random_feature_job(kind, seed) for seed in range(2)]
+    for job in jobs:
+        play(job)
     for one in explanations:
         check(*one)
     found = [one for one, _ in explanations]
     assert any(one.decision is not None for one in found)
-    assert any(one.template is not None for one in found) == ("persistent" in kind)
+    persistent = any(argv[0] == "ipvsadm" and "-p" in argv for job in jobs for argv in job.commands())
+    assert any(one.template is not None for one in found) == persistent
     assert any(one.service and one.service.how == "mark" for one in found) == kind.startswith("mark")
     assert any(one.service and one.service.how == "port 0" for one in found) == (kind == "persistent-port-0")
