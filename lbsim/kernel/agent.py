@@ -33,6 +33,7 @@ from lbsim.kernel.bench import Bench, ip_route, set_sysctl
 from lbsim.kernel.job import (
     CLIENT,
     REPLY,
+    ROUTING,
     Command,
     CommandSeen,
     Event,
@@ -102,8 +103,7 @@ def _refuse_more_than_a_director_needs(job: Job) -> None:
     """On a host a namespace keeps the network apart and nothing else: no other program, no way to start one."""
     for argv in job.commands():
         starts_another = any(word.startswith(("-M", "--mod")) for word in argv if "tables" in argv[0])
-        routes = argv[:2] in (("ip", "rule"), ("ip", "route"))
-        if starts_another or not (routes or argv[0] in _HOST_PROGRAMS):
+        if starts_another or not (argv[:2] in ROUTING or argv[0] in _HOST_PROGRAMS):
             raise SystemExit(f"job {job.name!r}: not run on a host: {' '.join(argv)}")
 
 
@@ -277,7 +277,7 @@ def _packet(event: Packet, bench: Bench, start: int, now: int, responders: Respo
 def _command(command: Command, now: int) -> CommandSeen:
     if command.argv[0] == "sysctl":
         return _sysctl(command, now)
-    if command.argv[0] == "ip":
+    if command.argv[:2] in ROUTING:
         return _routing(command, now)
     try:
         done = subprocess.run(

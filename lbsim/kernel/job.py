@@ -12,6 +12,7 @@ from typing import Any
 __all__ = [
     "CLIENT",
     "REPLY",
+    "ROUTING",
     "Arrival",
     "Command",
     "CommandSeen",
@@ -28,6 +29,7 @@ __all__ = [
 
 CLIENT = "c"  # on the clients' side
 REPLY = "reply"  # on the servers' side, from whichever server got the flow's last request
+ROUTING = (("ip", "rule"), ("ip", "route"))  # how commands begin for which no program is needed
 
 
 def server(address: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lbsim.config.marks import Marks, format_marks, read_marks
-from lbsim.kernel.job import Job
+from lbsim.kernel.job import ROUTING, Job
 
 __all__ = ["commands_for", "marks_of"]
 
@@ -17,5 +17,5 @@ def commands_for(marks: Marks) -> Iterator[tuple[str, ...]]:
 
 def marks_of(job: Job) -> Marks:
     """The marks that the job's set-up makes."""
-    lines = [" ".join(argv) for argv in job.setup if "MARK" in argv or argv[0] == "ip"]
+    lines = [" ".join(argv) for argv in job.setup if "MARK" in argv or argv[:2] in ROUTING]
     return read_marks("\n".join(lines))

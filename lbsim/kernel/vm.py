@@ -16,7 +16,7 @@ from pathlib import Path
 from lbsim.errors import KernelUnavailable
 from lbsim.kernel import cache, channel, initramfs, process
 from lbsim.kernel.images import Image
-from lbsim.kernel.job import Job, Observation
+from lbsim.kernel.job import ROUTING, Job, Observation
 
 __all__ = ["QEMU", "run"]
 
@@ -62,7 +62,9 @@ def run(
     what = f"the kernel {image.release} under QEMU"
     if qemu is None:
         raise KernelUnavailable(what, f"no {QEMU} on PATH", "apt install qemu-system-x86")
-    archive = initramfs.base(image, programs={argv[0] for job in jobs for argv in job.commands()} - {"ip"})
+    archive = initramfs.base(
+        image, programs={argv[0] for job in jobs for argv in job.commands() if argv[:2] not in ROUTING}
+    )
     lines = b"".join(job.to_json().encode() + b"\n" for job in jobs)
     with cache.scratch() as scratch:
         console, errors, initrd = scratch / "console", scratch / "errors", scratch / "initrd"
