@@ -90,7 +90,7 @@ def test_random_bytes_get_a_verdict(data: bytes, via: str) -> None:
     check(director, repaired(b"\x60" + data), via)
 
 
-@settings(max_examples=200)
+@settings(max_examples=max(200, settings().max_examples))
 @given(st.data())
 def test_valid_packets_with_changed_bytes_get_a_verdict(data: st.DataObject) -> None:
     director = Director(CONFIG, own=["10.0.0.1", "fd00::1"], sysctls={"schedule_icmp": data.draw(st.integers(0, 1))})
