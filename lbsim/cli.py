@@ -310,10 +310,11 @@ def verify(
 
     SCENARIO is a file, or a directory: then all *.lbsim.yaml files below it.
     """
-    from lbsim import pipeline
+    from lbsim import replays
     from lbsim.errors import KernelFailed, KernelUnavailable
+    from lbsim.pipeline import refuse_unwritable
 
-    pipeline.refuse_unwritable(out)
+    refuse_unwritable(out)
     loaded, status = _comparable(*_loaded(scenarios, different_names=out is not None))
 
     def complain(error: LbsimError) -> None:
@@ -326,11 +327,9 @@ def verify(
     try:
         with Meter("verify") as progress:
             found = (
-                (one for each in loaded for one in pipeline.verify_recorded(each, RECORDED_KERNELS, complain, out=out))
+                (one for each in loaded for one in replays.verify_recorded(each, RECORDED_KERNELS, complain, out=out))
                 if recorded
-                else pipeline.verify(
-                    loaded, way=way, real_time=real_time, out=out, progress=progress, complain=complain
-                )
+                else replays.verify(loaded, way=way, real_time=real_time, out=out, progress=progress, complain=complain)
             )
             for one in found:
                 _print_json(one.to_dict()) if as_json else click.echo("\n".join(one.lines()))
@@ -383,7 +382,7 @@ def fetch(which: str) -> int:
 @_exits
 def record(*, scenarios: tuple[Path, ...], way: str) -> int:
     """Store what a real kernel does with scenarios beside them, for lbsim verify --recorded."""
-    from lbsim import pipeline
+    from lbsim import replays
 
     loaded, status = _comparable(*_loaded(scenarios))
 
@@ -393,7 +392,7 @@ def record(*, scenarios: tuple[Path, ...], way: str) -> int:
 
     command = f"lbsim kernel record --kernel {way}"
     with Meter("record") as progress:
-        for path, one in pipeline.record(loaded, way=way, command=command, progress=progress, complain=complain):
+        for path, one in replays.record(loaded, way=way, command=command, progress=progress, complain=complain):
             click.echo(str(path))
             click.echo("\n".join(one.lines()))
             status = max(status, PASSED if one.identical else FAILED)

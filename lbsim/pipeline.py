@@ -8,9 +8,6 @@
                                Loaded, Result --> check --> outcomes
                                Result, outcomes --> report --> reports/<name>/
                                Loaded, Trace --> explain --> Explanation
-                               Loaded, Trace --> job_of --> Job
-                               Job --> kernel.run --> Observation --> compare_steps --> Verification
-                               Trace, Observation --> result_of, engine_result --> Results --> compare
 """
 
 from __future__ import annotations
@@ -25,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lbsim import report
-from lbsim.errors import KernelUnavailable, LbsimError, OutOfOrder
+from lbsim.errors import LbsimError, OutOfOrder
 from lbsim.export import columns_file
 from lbsim.lane_choice import chosen, slow_hint
 from lbsim.model.config import parse_endpoint
@@ -43,38 +40,23 @@ if TYPE_CHECKING:
 
     from lbsim.engine.lanes import Lane
     from lbsim.explain import Selection
-    from lbsim.kernel.job import Job, Observation
-    from lbsim.kernel.recording import Recording
-    from lbsim.kernel.seen import Step
-    from lbsim.kernel.verification import Verification
     from lbsim.model.explanation import Explanation
     from lbsim.model.outcome import Outcome
     from lbsim.model.result import Result, Sink
 
 __all__ = [
-    "Complain",
     "Progress",
-    "Replay",
     "Run",
     "explain",
-    "job_from",
-    "record",
     "refuse_unwritable",
-    "replay",
-    "replay_recorded",
     "run",
     "run_loaded",
     "trace_blocks_of",
     "trace_of",
-    "verify",
-    "verify_recorded",
 ]
 
 _CAPTURED_BYTES = 120  # of a capture per packet, with its header: small ones are the rule where there are many
 _UNPACKED = 4  # how much larger a packed capture is
-
-Complain: TypeAlias = Callable[[LbsimError], object]
-"""Told of one scenario's error, while others go on."""
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Called now and then with a step's name, how much of it is done, and how much there is (0: not known)."""
@@ -233,309 +215,6 @@ def _compiled_functions(loaded: Loaded, pcap_out: Path | None) -> list[str]:
     return ["receive_block"] + ["read_rows"] * has_capture + ["put_records"] * (pcap_out is not None)
 
 
-@dataclass(frozen=True)
-class Replay:
-    """A scenario that a real kernel was asked about: what it answered, and what the engine answers to the same.
-
-    ``recorded`` : the kernel's side comes from a recording.
-    """
-
-    loaded: Loaded
-    trace: Trace
-    job: Job
-    seen: Observation
-    recorded: bool = False
-
-    @property
-    def series(self) -> str:
-        """The kernel's series: ``6.12``."""
-        from lbsim.kernel.seen import series_of
-
-        return series_of(self.seen.release)
-
-    def kernel(self) -> Result:
-        """The kernel's answer."""
-        from lbsim.kernel.result import result_of
-
-        commands = [*self.loaded.config.commands, *(timed.command for timed in self.loaded.timeline)]
-        return result_of(self.trace, self.job, self.seen, commands=commands, **self._origin())
-
-    def engine(self) -> Result:
-        """The engine's answer, from the kernel's tick on and at the times at which packets really left."""
-        from lbsim.kernel.result import engine_result
-
-        return engine_result(
-            self.loaded.config,
-            self.trace,
-            self.job,
-            self.seen,
-            timeline=self.loaded.timeline,
-            sysctls=self.loaded.sysctls,
-            marks=self.loaded.marks,
-            **self._origin(),
-        )
-
-    def write(self, out: Path) -> Path:
-        """Both answers as ``kernel.json`` and ``engine.json``, for ``lbsim compare``; returns their folder.
-
-        Raises
-        ------
-        LbsimError : they cannot be written.
-        """
-        folder = out / self.loaded.scenario.name / f"linux-{self.series}"
-        results = {"kernel.json": self.kernel(), "engine.json": self.engine()}
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            for name, result in results.items():
-                result.to_json(folder / name)
-        except OSError as error:
-            raise LbsimError(f"cannot write the results: {error.strerror}", file=str(folder)) from None
-        return folder
-
-    def _origin(self) -> dict[str, Any]:
-        scenario = self.loaded.scenario
-        return {
-            "moments": scenario.show,
-            "scenario": scenario.name,
-            "digest": self.loaded.digest,
-            "seed": scenario.seed,
-        }
-
-
-def job_from(loaded: Loaded, trace: Trace | None = None) -> Job:
-    """What a kernel is asked to do so that it answers the scenario; ``trace``: its traffic, if it is known already."""
-    from lbsim.kernel.scenario_job import job_of
-
-    if loaded.not_on_a_kernel:
-        raise LbsimError(f"cannot be compared with a kernel: {loaded.not_on_a_kernel}", file=str(loaded.path))
-    try:
-        return job_of(
-            loaded.scenario.name,
-            loaded.config,
-            trace_of(loaded) if trace is None else trace,
-            timeline=loaded.timeline,
-            moments=moments_needed(loaded),
-            until=loaded.scenario.until,
-            sysctls=loaded.sysctls,
-            marks=loaded.marks,
-        )
-    except LbsimError as error:
-        error.file = error.file or str(loaded.path)
-        raise
-
-
-def replay(
-    scenarios: Sequence[Loaded],
-    *,
-    way: str = "auto",
-    real_time: bool = False,
-    progress: Progress | None = None,
-    complain: Complain | None = None,
-) -> Iterator[Replay]:
-    """The scenarios on a real kernel, all of them in one boot: ``replay.kernel()`` is its answer, a :class:`Result`.
-
-    Parameters and errors are those of :func:`verify`.
-    """
-    from lbsim.kernel.run import run as run_jobs
-
-    return _asked(scenarios, partial(run_jobs, way=way, real_time=real_time), progress, complain)
-
-
-def replay_recorded(loaded: Loaded, kernels: Sequence[str], complain: Complain | None = None) -> Iterator[Replay]:
-    """The scenario on kernels that answered it before, from the recordings beside it, without any kernel.
-
-    Raises
-    ------
-    LbsimError : without ``complain``: as in :func:`verify_recorded`.
-    """
-    for trace, kept in _recordings(loaded, kernels, complain):
-        with _passed_on(complain):
-            yield Replay(loaded, trace, kept.job, kept.observation(), recorded=True)
-
-
-def verify(
-    scenarios: Sequence[Loaded],
-    *,
-    way: str = "auto",
-    real_time: bool = False,
-    out: Path | None = None,
-    progress: Progress | None = None,
-    complain: Complain | None = None,
-) -> Iterator[Verification]:
-    """Engine and real kernel, event by event, for each scenario; all of them in one boot.
-
-    Parameters
-    ----------
-    way : ``auto``, ``netns``, ``vm``, ``vm:6.1``, ``vm:6.12``.
-    real_time : the kernel's clock runs as ours does, instead of jumping from event to event.
-    out : both sides' results go to the folder ``out/<name of the scenario>/linux-<series>``; None: nowhere.
-    complain : told why a scenario cannot be verified, while the others are; None: that is raised.
-
-    Raises
-    ------
-    KernelUnavailable : no kernel could be asked, or it broke off.
-    LbsimError : without ``complain``: a scenario does not fit onto the bench (KernelUnavailable), its traffic cannot be
-        read, its replay broke off, or its results cannot be written.
-    """
-    from lbsim.kernel.run import run as run_jobs
-
-    refuse_unwritable(out)
-    ask = partial(run_jobs, way=way, real_time=real_time)
-    for one in _asked(scenarios, ask, progress, complain):
-        with _passed_on(complain):
-            found = _with_tables(_verified(one), one.job, one.seen, ask)
-            yield _with_results(found, one, out)
-
-
-def verify_recorded(
-    loaded: Loaded, kernels: Sequence[str], complain: Complain | None = None, *, out: Path | None = None
-) -> Iterator[Verification]:
-    """Engine and recordings, event by event, without any kernel.
-
-    Parameters
-    ----------
-    complain : told why there is no verification, while other kernels' go on; None: that is raised.
-    out : as in :func:`verify`.
-
-    Raises
-    ------
-    LbsimError : without ``complain``: a recording is missing, damaged, or of an earlier state of the scenario; the
-        scenario does not fit onto the bench (KernelUnavailable); or the results cannot be written.
-    """
-    from lbsim.kernel import recording
-    from lbsim.kernel.rehearsal import rehearse
-    from lbsim.kernel.seen import profile_of
-
-    for trace, kept in _recordings(loaded, kernels, complain):
-        with _passed_on(complain):
-            job, seen = kept.job, kept.timing
-            ours = recording.checksummed(rehearse(job, seen, profile=profile_of(kept.release)))
-            found = _compared(job, seen, kept.steps, ours, f"linux-{kept.release} (recorded)")
-            if out:
-                found = _with_results(found, Replay(loaded, trace, job, kept.observation(), recorded=True), out)
-            yield found
-
-
-def _recordings(loaded: Loaded, kernels: Sequence[str], complain: Complain | None) -> Iterator[tuple[Trace, Recording]]:
-    from lbsim.kernel import recording
-
-    with _passed_on(complain):
-        trace = trace_of(loaded)
-        job = job_from(loaded, trace)
-        for kernel in kernels:
-            with _passed_on(complain):
-                yield trace, recording.read(recording.path_of(loaded.path, kernel), job)
-
-
-def record(
-    scenarios: Sequence[Loaded],
-    *,
-    way: str,
-    command: str,
-    progress: Progress | None = None,
-    complain: Complain | None = None,
-) -> Iterator[tuple[Path, Verification]]:
-    """The recordings of the scenarios, made on a real kernel and written beside them; and what verifying them says.
-
-    Parameters
-    ----------
-    complain : told why a scenario cannot be recorded, while the others are; None: that is raised.
-
-    Raises
-    ------
-    KernelUnavailable : no kernel could be asked, or it broke off.
-    LbsimError : without ``complain``: as in :func:`verify`, or a recording cannot be written.
-    """
-    from lbsim.kernel import recording
-
-    for one in replay(scenarios, way=way, progress=progress, complain=complain):
-        with _passed_on(complain):
-            found = _verified(one)
-            path = recording.path_of(one.loaded.path, one.series)
-            recording.write(path, one.job, one.seen, command)
-            yield path, found
-
-
-def _asked(
-    scenarios: Sequence[Loaded],
-    ask: Callable[..., list[Observation]],
-    progress: Progress | None,
-    complain: Complain | None,
-) -> Iterator[Replay]:
-    """What the kernel did, for each scenario that fits onto the bench; without any, no kernel is asked."""
-    fitting: list[tuple[Loaded, Trace, Job]] = []
-    for loaded in scenarios:
-        with _passed_on(complain):
-            trace = trace_of(loaded)
-            fitting.append((loaded, trace, job_from(loaded, trace)))
-    if fitting:
-        observations = ask([job for *_, job in fitting], progress=_told(progress))
-        for (loaded, trace, job), seen in zip(fitting, observations, strict=True):
-            with _passed_on(complain):
-                if seen.error:
-                    raise LbsimError(
-                        f"the replay on linux-{seen.release} broke off: {seen.error}", file=str(loaded.path)
-                    )
-                yield Replay(loaded, trace, job, seen)
-
-
-@contextmanager
-def _passed_on(complain: Complain | None) -> Iterator[None]:
-    """Errors inside go to ``complain``, if there is one."""
-    try:
-        yield
-    except LbsimError as error:
-        if complain is None:
-            raise
-        complain(error)
-
-
-def _told(progress: Progress | None) -> Callable[[int, int, str], None]:
-    """Progress of a kernel's run, told as that of a step."""
-    tell = progress or _silent
-    return lambda done, total, _name: tell("kernel", done, total)
-
-
-def _verified(one: Replay) -> Verification:
-    from lbsim.kernel.rehearsal import rehearse
-    from lbsim.kernel.seen import profile_of, steps_of
-
-    ours = rehearse(one.job, one.seen, profile=profile_of(one.seen.release))
-    return _compared(one.job, one.seen, steps_of(one.seen), ours, f"linux-{one.seen.release}")
-
-
-def _with_results(found: Verification, one: Replay, out: Path | None) -> Verification:
-    """The verification with the folder into which both sides' results were written."""
-    return replace(found, results=str(one.write(out))) if out else found
-
-
-def _compared(
-    job: Job, seen: Observation, kernel: Sequence[Step], engine: Iterator[Step], release: str
-) -> Verification:
-    from lbsim.kernel.seen import profile_of
-    from lbsim.kernel.verification import compare_steps, setup_differences
-
-    setup = setup_differences(job, seen, profile=profile_of(seen.release))
-    return compare_steps(job, kernel, engine, release=release, setup=setup)
-
-
-def _with_tables(
-    found: Verification, job: Job, seen: Observation, ask: Callable[..., list[Observation]]
-) -> Verification:
-    """The verification, a divergence with both tables behind it: the kernel is asked once more, up to there."""
-    from lbsim.kernel.seen import profile_of
-    from lbsim.kernel.verification import IN_SETUP, truncated, with_tables
-
-    if found.divergence is None or found.divergence.event == IN_SETUP:
-        return found
-    shorter = truncated(job, found.divergence.event)
-    try:
-        (again,) = ask([shorter])
-    except KernelUnavailable:  # the divergence stands without the tables, too
-        return found
-    return with_tables(found, shorter, again, profile=profile_of(seen.release))
-
-
 def trace_of(loaded: Loaded) -> Trace:
     """All traffic of a scenario as one trace in time order.
 
@@ -610,22 +289,12 @@ def explain(
     step = progress or _silent
     packets, _ = packets_expected(loaded)
     lane = chosen("auto", wanted.needs(packets), load_schedulers(loaded.schedulers))
-    scenario = loaded.scenario
     explain_packets(
         loaded.config,
         trace_blocks_of(loaded, lane),
         wanted,
         tell,
-        timeline=loaded.timeline,
-        until=scenario.until,
-        profile=scenario.profile,
-        sysctls=loaded.sysctls,
-        start_jiffies=scenario.start_jiffies,
-        scenario=scenario.name,
-        digest=loaded.digest,
-        seed=scenario.seed,
-        schedulers=loaded.schedulers,
-        marks=loaded.marks,
+        **_asked(loaded),
         lane=lane,
         progress=lambda done, total: step("simulate", done, total or wanted.needs(packets)),
     )
@@ -723,23 +392,11 @@ def _traffic_of(loaded: Loaded, how: _Reading) -> Trace | list[Trace] | Blocks:
     return Trace.merge([Trace.joined(blocks) for blocks in begun])
 
 
-def _simulate(
-    loaded: Loaded,
-    trace: Trace | list[Trace] | Blocks,
-    tell: Progress,
-    *,
-    columns: bool | None,
-    sinks: Sequence[Sink],
-    lane: Lane,
-    jobs: int,
-) -> Result:
+def _asked(loaded: Loaded) -> dict[str, Any]:
+    """What a scenario says of its run, as ``simulate`` takes it."""
     scenario = loaded.scenario
-    expected, exact = packets_expected(loaded)
-    if isinstance(trace, Trace | list) or scenario.until is not None or not exact:
-        expected = 0
-    options: dict[str, Any] = {
+    return {
         "timeline": loaded.timeline,
-        "moments": moments_needed(loaded),
         "until": scenario.until,
         "profile": scenario.profile,
         "sysctls": loaded.sysctls,
@@ -750,6 +407,22 @@ def _simulate(
         "schedulers": loaded.schedulers,
         "marks": loaded.marks,
     }
+
+
+def _simulate(
+    loaded: Loaded,
+    trace: Trace | list[Trace] | Blocks,
+    tell: Progress,
+    *,
+    columns: bool | None,
+    sinks: Sequence[Sink],
+    lane: Lane,
+    jobs: int,
+) -> Result:
+    expected, exact = packets_expected(loaded)
+    if isinstance(trace, Trace | list) or loaded.scenario.until is not None or not exact:
+        expected = 0
+    options = _asked(loaded) | {"moments": moments_needed(loaded)}
     if jobs > 1 and lane.name == "interpreted" and isinstance(trace, Trace | list) and not sinks:
         from lbsim.apart import simulate_apart
 

@@ -17,7 +17,8 @@ from lbsim.errors import LbsimError, ScenarioError
 from lbsim.lane_choice import WORTH_COMPILING, chosen
 from lbsim.own_schedulers import load_schedulers
 from lbsim.packet.build import build_packet
-from lbsim.pipeline import job_from, run_loaded
+from lbsim.pipeline import run_loaded
+from lbsim.replays import job_from
 from lbsim.scenario import load
 
 #: Oldest first: always the last of the list that takes connections.

@@ -18,8 +18,6 @@ __all__ = ["AddressTexts", "address_texts"]
 class AddressTexts(Sequence[str]):
     """The texts of a table's addresses, made when somebody looks at one. Equal to sequences of equal texts."""
 
-    __hash__ = None  # type: ignore[assignment]  # equal to tuples, too
-
     def __init__(self, addresses: AddressTable) -> None:
         self._addresses = addresses[:]  # the table may grow
 

@@ -51,7 +51,6 @@ class ConnTable(Sequence[ConnRow]):
     addresses: AddressTable
     protocols: Mapping[int, str]
     states: Mapping[int, Sequence[str]]
-    __hash__ = None  # type: ignore[assignment]  # equal to tuples, too
 
     @staticmethod
     def joined(tables: Sequence[ConnTable]) -> ConnTable:

@@ -55,8 +55,6 @@ class Quotes:
             return NotImplemented
         return all(np.array_equal(self[name], other[name]) for name in QUOTE_TYPES)
 
-    __hash__ = None  # type: ignore[assignment]
-
     def part(self, begin: int, end: int) -> Quotes:
         """Those of the rows from ``begin`` up to ``end`` of the trace, as rows of that part."""
         first, last = np.searchsorted(self["row"], [begin, end])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import Annotated, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, Self, TypeAlias
 
 from pydantic import (
     BaseModel,
@@ -395,12 +395,16 @@ class TableExpectation(_Model):
     """Number of rows."""
 
 
+if TYPE_CHECKING:
+    ReasonName: TypeAlias = str
+else:
+    ReasonName = Literal[tuple(reason.name for reason in REASONS if reason not in SEEN)]
+
+
 class ReasonsExpectation(_Model):
     """How many packets had a named reason."""
 
-    reasons: dict[Literal[tuple(reason.name for reason in REASONS if reason not in SEEN)], NonNegativeInt] = Field(  # type: ignore[valid-type]
-        min_length=1
-    )
+    reasons: dict[ReasonName, NonNegativeInt] = Field(min_length=1)
 
 
 def _expectation_kind(value: object) -> str:

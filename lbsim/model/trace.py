@@ -111,7 +111,6 @@ class _Table(Sequence[Row]):
     """
 
     __slots__ = ("_columns", "_length")
-    __hash__ = None  # type: ignore[assignment]  # it grows
 
     TYPES: ClassVar[Mapping[str, str]]  # column name -> numpy type
 

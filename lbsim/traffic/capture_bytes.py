@@ -13,6 +13,7 @@ import os
 import stat
 import sys
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib import import_module
@@ -117,7 +118,7 @@ def _zstd(file: BinaryIO, path: Path) -> Any:
     )
 
 
-class CaptureBytes:
+class CaptureBytes(ABC):
     """An open capture file: :meth:`window` after window.
 
     Attributes
@@ -135,6 +136,7 @@ class CaptureBytes:
         self._path = path
         self._window = window
 
+    @abstractmethod
     def window(self, begin: int, least: int) -> Window:
         """The window that begins at ``begin``, not before the one before it, with ``least`` bytes if there are so many.
 
@@ -142,7 +144,6 @@ class CaptureBytes:
         ------
         TraceError : the file cannot be read any more, or is shorter than when it was opened.
         """
-        raise NotImplementedError
 
     def __enter__(self) -> Self:
         return self

@@ -15,7 +15,7 @@ from lbsim.engine.forwarding import decide
 from lbsim.engine.lanes import interpreted_lane
 from lbsim.engine.reasons import DROP, INVALID_IP
 from lbsim.kernel.job import CLIENT, REPLY, Command, Event, Job, Observation, Packet, PacketSeen, Seen
-from lbsim.pipeline import job_from
+from lbsim.replays import job_from
 from lbsim.scenario import load
 from tests.kernel import differential
 from tests.kernel.differential import as_scenario, compare_all, shrunk, verified

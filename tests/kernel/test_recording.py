@@ -29,7 +29,7 @@ from lbsim.kernel.job import (
     server,
 )
 from lbsim.kernel.seen import comparable, steps_of
-from lbsim.pipeline import job_from
+from lbsim.replays import job_from
 from lbsim.scenario import load
 from tests.kernel.played import played
 from tests.kernel.random_jobs import random_job

@@ -17,7 +17,7 @@ from lbsim.kernel.job import Event, Job, Observation, Packet, Seen
 from lbsim.kernel.recording import path_of
 from lbsim.model.result import RESULT_COLUMNS, Result
 from lbsim.model.verdict import Verdict
-from lbsim.pipeline import job_from, record, replay, replay_recorded, verify, verify_recorded
+from lbsim.replays import job_from, record, replay, replay_recorded, verify, verify_recorded
 from lbsim.scenario import Loaded, load
 from tests.kernel.played import LATE, RELEASE, played, played_all
 from tests.scenario.texts import WHOLE, changed, line_with, write
