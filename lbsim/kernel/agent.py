@@ -29,7 +29,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
 
-from lbsim.kernel.bench import Bench, ip_route, set_sysctl
+from lbsim.kernel import netlink
+from lbsim.kernel.bench import Bench, set_sysctl
 from lbsim.kernel.job import (
     CLIENT,
     REPLY,
@@ -86,7 +87,7 @@ _EDGE = re.compile(r"\.last_tick\s*: (\d+) nsecs")
 
 def import_all() -> None:
     """Import what is imported late, so that the guest's file system gets it."""
-    ip_route().close()
+    netlink.import_all()
 
 
 def main() -> None:
@@ -301,14 +302,15 @@ def _sysctl(command: Command, now: int) -> CommandSeen:
 
 def _routing(command: Command, now: int) -> CommandSeen:
     """The lines of ``ip`` that bring packets to the director; the program itself is not needed for them."""
-    with ip_route() as ip:
+    with netlink.requests() as ask:
         match command.argv[1:]:
             case ["rule", "add", "fwmark", mark, "lookup", table]:
                 for family in (socket.AF_INET, socket.AF_INET6):
-                    ip.rule("add", family=family, fwmark=int(mark), table=int(table))
+                    ask("rule", "add", family=family, fwmark=int(mark), table=int(table))
             case ["route", "add", "local", network, "dev", "lo", *table]:
                 place = {"table": int(table[1])} if table else {"table": _LOCAL_TABLE}
-                ip.route("add", dst=network, type="local", scope=_SCOPE_HOST, oif=socket.if_nametoindex("lo"), **place)
+                lo = socket.if_nametoindex("lo")
+                ask("route", "add", dst=network, type="local", scope=_SCOPE_HOST, oif=lo, **place)
             case _:
                 return CommandSeen(now, command.argv, 255, f"ip: not understood: {' '.join(command.argv[1:])}")
     return CommandSeen(now, command.argv, 0, "")

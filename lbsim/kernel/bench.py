@@ -24,21 +24,19 @@ import array
 import ctypes
 import errno
 import fcntl
-import importlib.util
 import os
 import select
 import socket
 import struct
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from time import CLOCK_MONOTONIC, clock_gettime_ns
-from typing import Any
 
 from lbsim.kernel.job import CLIENT, Arrival, server
+from lbsim.kernel.netlink import requests
 
-__all__ = ["Bench", "ip_route", "set_sysctl"]
+__all__ = ["Bench", "set_sysctl"]
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -193,47 +191,50 @@ def _enter(namespace: int) -> None:
 
 def _director(clients: int, switch: int, vips: Sequence[str], servers: Sequence[str], *, ipv6: bool) -> None:
     """Links, addresses, routes and neighbours of the namespace that this process is in."""
-    with ip_route() as ip:
+    with requests() as ask:
         for name, mac, peer in (
             ("eth0", _ETH0, {"ifname": "c0", "address": _ROUTER.hex(":"), "net_ns_fd": clients}),
             ("eth1", _ETH1, {"ifname": "uplink", "net_ns_fd": switch}),
         ):
-            ip.link("add", ifname=name, kind="veth", address=mac.hex(":"), peer=peer)
-            _checksums_on_the_wire(name)
-        lo, eth0, eth1 = (socket.if_nametoindex(name) for name in ("lo", "eth0", "eth1"))
+            ask("link", "add", ifname=name, kind="veth", address=mac.hex(":"), peer=peer)
+    for name in ("eth0", "eth1"):
+        _checksums_on_the_wire(name)
+    lo, eth0, eth1 = (socket.if_nametoindex(name) for name in ("lo", "eth0", "eth1"))
+    with requests() as ask:
         for index in (lo, eth0, eth1):
-            ip.link("set", index=index, state="up")
+            ask("link", "set", index=index, state="up")
         own = [(eth0, "192.168.1.1", 24), (eth1, "10.0.0.1", 24)]
         own += [(eth0, "2001:db8:1::1", 64), (eth1, "fd00::1", 64)] if ipv6 else []
         own += [(eth0, vip, _bits(vip)) for vip in vips if vip not in {row[1] for row in own}]
         for index, address, bits in own:
             # No route to the subnet: whoever is not a known server is reached through the router.
-            ip.addr("add", index=index, address=address, prefixlen=bits, flags=_NO_PREFIX_ROUTE)
+            ask("addr", "add", index=index, address=address, prefixlen=bits, flags=_NO_PREFIX_ROUTE)
         for index, address, mac in [
             (eth0, "192.168.1.254", _ROUTER),
             *([(eth0, "2001:db8:1::fe", _ROUTER)] if ipv6 else []),
             *((eth1, address, _mac(i)) for i, address in enumerate(servers)),
         ]:
-            ip.route("add", dst=f"{address}/{_bits(address)}", oif=index, scope=_SCOPE_LINK)
-            ip.neigh("add", dst=address, lladdr=mac.hex(":"), ifindex=index, state="permanent")
-        ip.route("add", dst="default", gateway="192.168.1.254", oif=eth0)
+            ask("route", "add", dst=f"{address}/{_bits(address)}", oif=index, scope=_SCOPE_LINK)
+            ask("neigh", "add", dst=address, lladdr=mac.hex(":"), ifindex=index, state="permanent")
+        ask("route", "add", dst="default", gateway="192.168.1.254", oif=eth0)
         if ipv6:
-            ip.route("add", dst="::/0", gateway="2001:db8:1::fe", oif=eth0)
+            ask("route", "add", dst="::/0", gateway="2001:db8:1::fe", oif=eth0)
 
 
 def _switch(hosts: Sequence[int]) -> None:
     """A switch with a wire to the director and one to each real server, which knows who sits where from the start."""
-    with ip_route() as ip:
-        ip.link("add", ifname="switch", kind="bridge", br_mcast_snooping=0)
-        bridge, uplink = socket.if_nametoindex("switch"), socket.if_nametoindex("uplink")
+    with requests() as ask:
+        ask("link", "add", ifname="switch", kind="bridge", br_mcast_snooping=0)
         for i, host in enumerate(hosts):
-            ip.link("add", ifname=f"port{i}", kind="veth", peer={"ifname": "eth0", "net_ns_fd": host})
-        ports = [socket.if_nametoindex(f"port{i}") for i in range(len(hosts))]
+            ask("link", "add", ifname=f"port{i}", kind="veth", peer={"ifname": "eth0", "net_ns_fd": host})
+    bridge, uplink = socket.if_nametoindex("switch"), socket.if_nametoindex("uplink")
+    ports = [socket.if_nametoindex(f"port{i}") for i in range(len(hosts))]
+    with requests() as ask:
         for index in (uplink, *ports):
-            ip.link("set", index=index, master=bridge, state="up")
-        ip.link("set", index=bridge, state="up")
+            ask("link", "set", index=index, master=bridge, state="up")
+        ask("link", "set", index=bridge, state="up")
         for index, mac in ((uplink, _ETH1), *((port, _mac(i)) for i, port in enumerate(ports))):
-            ip.fdb("append", ifindex=index, lladdr=mac.hex(":"), state=_NUD_STATIC, flags=_NTF_MASTER)
+            ask("fdb", "append", ifindex=index, lladdr=mac.hex(":"), state=_NUD_STATIC, flags=_NTF_MASTER)
 
 
 def _real_server(address: str) -> None:
@@ -243,10 +244,10 @@ def _real_server(address: str) -> None:
         for name, value in _SYSCTLS_SERVER_IPV6:
             set_sysctl(name, value)
     _bring_up("eth0")
-    with ip_route() as ip:
-        eth0 = socket.if_nametoindex("eth0")
-        ip.addr("add", index=eth0, address=address, prefixlen=64 if ipv6 else 24)
-        ip.route("add", dst="::/0" if ipv6 else "default", gateway="fd00::1" if ipv6 else "10.0.0.1", oif=eth0)
+    eth0 = socket.if_nametoindex("eth0")
+    with requests() as ask:
+        ask("addr", "add", index=eth0, address=address, prefixlen=64 if ipv6 else 24)
+        ask("route", "add", dst="::/0" if ipv6 else "default", gateway="fd00::1" if ipv6 else "10.0.0.1", oif=eth0)
 
 
 def set_sysctl(name: str, value: str) -> None:
@@ -255,19 +256,6 @@ def set_sysctl(name: str, value: str) -> None:
     if parts[0] != "net" or any(part in ("", "..") or "/" in part for part in parts):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
     Path("/proc/sys", *parts).write_text(value)
-
-
-def ip_route() -> Any:
-    """pyroute2's rtnetlink socket, without all the rest of it that its package imports.
-
-    Under emulation that rest takes a second of every boot, so the package is known here but not executed.
-    """
-    if "pyroute2" not in sys.modules:
-        spec = importlib.util.find_spec("pyroute2")
-        if spec is None:
-            raise ModuleNotFoundError("no pyroute2: pip install 'lbsim[kernel]'")
-        sys.modules["pyroute2"] = importlib.util.module_from_spec(spec)
-    return importlib.import_module("pyroute2.iproute.linux").IPRoute()
 
 
 def _mac(i: int) -> bytes:

@@ -24,7 +24,8 @@ import subprocess
 import sys
 import time
 
-from lbsim.kernel.bench import ip_route, set_sysctl
+from lbsim.kernel.bench import set_sysctl
+from lbsim.kernel.netlink import requests
 
 _CLONE_NEWNET = 0x40000000
 _SOL_PACKET, _PACKET_QDISC_BYPASS = 263, 20
@@ -87,24 +88,25 @@ def _enter(namespace: int) -> None:
 def _build(clients: int, servers: int) -> int:
     """The director, in the namespace that this process is in, and its two wires."""
     director = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-    with ip_route() as ip:
+    with requests() as ask:
         for name, peer, there in (("eth0", "c0", clients), ("eth1", "s0", servers)):
-            ip.link("add", ifname=name, kind="veth", peer={"ifname": peer, "net_ns_fd": there})
-        eth0, eth1 = (socket.if_nametoindex(name) for name in ("eth0", "eth1"))
-        ip.link("set", index=eth0, address=_DIRECTOR)
+            ask("link", "add", ifname=name, kind="veth", peer={"ifname": peer, "net_ns_fd": there})
+    eth0, eth1 = (socket.if_nametoindex(name) for name in ("eth0", "eth1"))
+    set_sysctl("net.ipv4.ip_forward", "1")
+    with requests() as ask:
+        ask("link", "set", index=eth0, address=_DIRECTOR)
         for index, address in ((eth0, "192.168.1.1"), (eth0, VIP), (eth1, "10.0.0.1")):
-            ip.addr("add", index=index, address=address, prefixlen=24)
-            ip.link("set", index=index, state="up")
-        set_sysctl("net.ipv4.ip_forward", "1")
+            ask("addr", "add", index=index, address=address, prefixlen=24)
+            ask("link", "set", index=index, state="up")
         # neither the router nor the servers are whom the frames are for: their kernels leave them alone
-        ip.neigh("add", dst="192.168.1.254", lladdr=_ROUTER, ifindex=eth0, state="permanent")
+        ask("neigh", "add", dst="192.168.1.254", lladdr=_ROUTER, ifindex=eth0, state="permanent")
         for address in SERVERS:
-            ip.neigh("add", dst=address, lladdr="02:00:00:00:01:01", ifindex=eth1, state="permanent")
-        ip.route("add", dst="default", gateway="192.168.1.254")
+            ask("neigh", "add", dst=address, lladdr="02:00:00:00:01:01", ifindex=eth1, state="permanent")
+        ask("route", "add", dst="default", gateway="192.168.1.254")
     for there, name in ((clients, "c0"), (servers, "s0")):
         _enter(there)
-        with ip_route() as ip:
-            ip.link("set", index=socket.if_nametoindex(name), state="up")
+        with requests() as ask:
+            ask("link", "set", index=socket.if_nametoindex(name), state="up")
     _enter(director)
     return director
 

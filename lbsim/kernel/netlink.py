@@ -1,0 +1,106 @@
+"""Links, addresses, routes, rules and neighbours of the network namespace that this process is in.
+
+pyroute2 makes the messages. They are sent here, many at a time: one by one through pyroute2 each takes a turn of its
+event loop, and under emulation these were half of what a job cost. A bench asks for the same things again and again,
+so each message is made once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import socket
+import struct
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import Any, TypeAlias
+
+__all__ = ["Ask", "import_all", "requests"]
+
+#: ask("link", "set", index=3, state="up"): as the methods of pyroute2's ``IPRoute``.
+Ask: TypeAlias = Callable[..., None]
+
+_AT_ONCE = 64  # their answers fit into a socket's buffer
+_ANSWER = struct.Struct("=IHHIIi").unpack_from  # length, type, flags, number, port; of an answer the error
+_NLMSG_ERROR = 2
+_MESSAGES: dict[str, bytes] = {}
+
+
+def import_all() -> None:
+    """Import what is imported late."""
+    with closing(_Compiler()) as compiler:
+        compiler.message("link", "set", {"index": 1, "state": "up"})
+
+
+@contextmanager
+def requests() -> Iterator[Ask]:
+    """Collects requests, and sends them when the block ends without an exception.
+
+    Raises
+    ------
+    OSError : the kernel refuses one; those before and some behind it were carried out.
+    ModuleNotFoundError : there is no pyroute2.
+    """
+    asked: list[tuple[str, bytes]] = []
+    with closing(_Compiler()) as compiler:
+
+        def ask(what: str, verb: str, **options: Any) -> None:
+            asked.append((f"ip {what} {verb} {options}", compiler.message(what, verb, options)))
+
+        yield ask
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as kernel:
+        for begin in range(0, len(asked), _AT_ONCE):
+            _send(kernel, asked[begin : begin + _AT_ONCE])
+
+
+def _send(kernel: socket.socket, messages: list[tuple[str, bytes]]) -> None:
+    """Send some requests at once; there is an answer to each, in their order."""
+    kernel.send(b"".join(message for _, message in messages))
+    waiting = iter(messages)
+    unanswered = len(messages)
+    while unanswered:
+        data = kernel.recv(1 << 16)
+        while data:
+            length, kind, _, _, _, error = _ANSWER(data)
+            data = data[(length + 3) & ~3 :]
+            if kind == _NLMSG_ERROR:
+                words, _ = next(waiting)
+                unanswered -= 1
+                if error:
+                    raise OSError(-error, f"{os.strerror(-error)}: {words}")
+
+
+class _Compiler:
+    """Makes messages. pyroute2 is asked only for those that are not known yet."""
+
+    def __init__(self) -> None:
+        self._batch: Any = None
+
+    def message(self, what: str, verb: str, options: dict[str, Any]) -> bytes:
+        key = f"{what} {verb} {options}"
+        if key not in _MESSAGES:
+            self._batch = self._batch or _ip_batch()
+            self._batch.reset()
+            getattr(self._batch, what)(verb, **options)
+            _MESSAGES[key] = bytes(self._batch.batch)
+        return _MESSAGES[key]
+
+    def close(self) -> None:
+        """Give back its socket, which would keep the namespace alive."""
+        if self._batch:
+            self._batch.close()
+
+
+def _ip_batch() -> Any:
+    """pyroute2's ``IPBatch``, without all the rest of it that its package imports.
+
+    Under emulation that rest takes a second of every boot, so the package is known here but not executed.
+    """
+    if "pyroute2" not in sys.modules:
+        spec = importlib.util.find_spec("pyroute2")
+        if spec is None:
+            raise ModuleNotFoundError("no pyroute2: pip install 'lbsim[kernel]'")
+        sys.modules["pyroute2"] = importlib.util.module_from_spec(spec)
+    return importlib.import_module("pyroute2.iproute.linux").IPBatch()
