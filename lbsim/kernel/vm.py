@@ -28,10 +28,11 @@ _SILENCE = 120.0  # seconds; an agent that only waits says so every minute
 _PROCESSOR = "Nehalem,+rdrand"  # wide vector registers are a fifth slower, emulated; Python wants random numbers
 _TIME_TRAVEL = ("-icount", "shift=0,sleep=off")
 # What an emulated computer does not need costs seconds: all of ACPI but the table that tells of the local timer (else
-# the guest cannot sleep longer than 27 ms), self-tests of ciphers.
+# the guest cannot sleep longer than 27 ms), self-tests of ciphers. Programs that always lie at the same addresses start
+# six times as fast: QEMU translates their code once.
 _COMMAND_LINE = (
-    "console=ttyS0 quiet panic=-1 acpi=noirq tsc=reliable mitigations=off nokaslr cryptomgr.notests audit=0 "
-    "PYTHONHOME=/ LD_LIBRARY_PATH=/lib PATH=/bin XTABLES_LIBDIR=/lib/xtables PYTHONDONTWRITEBYTECODE=1"
+    "console=ttyS0 quiet panic=-1 acpi=noirq tsc=reliable mitigations=off nokaslr norandmaps cryptomgr.notests "
+    "audit=0 PYTHONHOME=/ LD_LIBRARY_PATH=/lib PATH=/bin XTABLES_LIBDIR=/lib/xtables PYTHONDONTWRITEBYTECODE=1"
 )
 _PANIC = re.compile(r"Kernel panic - not syncing: (.*)")
 _NO_MEMORY = re.compile(r"Out of memory|deadlocked on memory|Initramfs unpacking failed|MemoryError")
