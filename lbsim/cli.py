@@ -293,6 +293,13 @@ RECORDED_KERNELS = ("6.1", "6.12")
     metavar="DIRECTORY",
     help="Write both sides' results, for lbsim compare: NAME/linux-6.1/kernel.json and engine.json.",
 )
+@click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Compare N scenarios with recordings at a time; default: one per processor for more than 3 scenarios, else 1.",
+)
 @click.option("--allow-skip", is_flag=True, help="Do not fail because of what no kernel could be asked about.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document per verification, one per line.")
 @_exits
@@ -303,6 +310,7 @@ def verify(
     recorded: bool,
     real_time: bool,
     out: Path | None,
+    jobs: int | None,
     allow_skip: bool,
     as_json: bool,
 ) -> int:
@@ -327,13 +335,17 @@ def verify(
     try:
         with Meter("verify") as progress:
             found = (
-                (one for each in loaded for one in replays.verify_recorded(each, RECORDED_KERNELS, complain, out=out))
+                replays.verify_all_recorded(loaded, RECORDED_KERNELS, jobs, out=out, progress=progress)
                 if recorded
                 else replays.verify(loaded, way=way, real_time=real_time, out=out, progress=progress, complain=complain)
             )
-            for one in found:
-                _print_json(one.to_dict()) if as_json else click.echo("\n".join(one.lines()))
-                status = max(status, PASSED if one.identical else FAILED)
+            with closing(found):
+                for one in found:
+                    if isinstance(one, LbsimError):
+                        complain(one)
+                        continue
+                    _print_json(one.to_dict()) if as_json else click.echo("\n".join(one.lines()))
+                    status = max(status, PASSED if one.identical else FAILED)
     except KernelUnavailable as error:
         complain(error)
     return status

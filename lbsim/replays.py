@@ -10,19 +10,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lbsim.errors import KernelUnavailable, LbsimError
+from lbsim.jobs import processors, side_by_side
 from lbsim.model.trace import Trace
 from lbsim.pipeline import Progress, refuse_unwritable, trace_of
 from lbsim.scenario import Loaded, moments_needed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
     from lbsim.kernel.job import Job, Observation
     from lbsim.kernel.recording import Recording
@@ -30,7 +32,20 @@ if TYPE_CHECKING:
     from lbsim.kernel.verification import Verification
     from lbsim.model.result import Result
 
-__all__ = ["Complain", "Replay", "job_from", "record", "replay", "replay_recorded", "verify", "verify_recorded"]
+__all__ = [
+    "Complain",
+    "Replay",
+    "job_from",
+    "record",
+    "replay",
+    "replay_recorded",
+    "verify",
+    "verify_all_recorded",
+    "verify_recorded",
+]
+
+FEW = 3  # recordings of more scenarios than that take longer to compare than processes take to start
+_PRELOAD = ("lbsim.replays", "lbsim.kernel.recording", "lbsim.kernel.scenario_job", "lbsim.kernel.verification")
 
 Complain: TypeAlias = Callable[[LbsimError], object]
 """Told of one scenario's error, while others go on."""
@@ -164,7 +179,7 @@ def verify(
     out: Path | None = None,
     progress: Progress | None = None,
     complain: Complain | None = None,
-) -> Iterator[Verification]:
+) -> Generator[Verification]:
     """Engine and real kernel, event by event, for each scenario; all of them in one boot.
 
     Parameters
@@ -217,6 +232,47 @@ def verify_recorded(
             if out:
                 found = _with_results(found, Replay(loaded, trace, job, kept.observation(), recorded=True), out)
             yield found
+
+
+def verify_all_recorded(
+    scenarios: Sequence[Loaded],
+    kernels: Sequence[str],
+    jobs: int | None = None,
+    *,
+    out: Path | None = None,
+    progress: Progress | None = None,
+) -> Generator[Verification | LbsimError]:
+    """What :func:`verify_recorded` says of each scenario, in their order, and in place of it why it cannot.
+
+    Parameters
+    ----------
+    jobs : how many scenarios are verified at a time; None: one per processor, if it pays.
+    """
+    work = partial(_with_all_recordings, kernels=kernels, out=out)
+    jobs = jobs or (processors() if len(scenarios) > FEW else 1)
+    if jobs == 1:
+        yield from chain.from_iterable(map(work, scenarios))
+        return
+    told = partial(_tell, progress, len(scenarios))
+    with closing(side_by_side(work, scenarios, jobs, preload=_PRELOAD, told=told)) as found:
+        for loaded, answers in zip(scenarios, found, strict=True):
+            if isinstance(answers, LbsimError):
+                answers.file = str(loaded.path)
+                yield answers
+            else:
+                yield from answers
+
+
+def _tell(progress: Progress | None, total: int, done: int) -> None:
+    if progress:
+        progress("scenarios", done, total)
+
+
+def _with_all_recordings(loaded: Loaded, kernels: Sequence[str], out: Path | None) -> list[Verification | LbsimError]:
+    found: list[Verification | LbsimError] = []
+    for one in verify_recorded(loaded, kernels, found.append, out=out):
+        found.append(one)
+    return found
 
 
 def _recordings(loaded: Loaded, kernels: Sequence[str], complain: Complain | None) -> Iterator[tuple[Trace, Recording]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib import import_module
@@ -66,6 +67,18 @@ def test_every_scenario_of_the_repository_agrees_with_its_recordings_of_both_ker
     assert all(one["identical"] and one["packets"] and one["connections"] and one["counters"] for one in found)
     series = ["6.1.", "6.12"]
     assert [one["kernel"].removeprefix("linux-")[:4] for one in found] == series * len(files)
+
+
+def test_recordings_compared_side_by_side_are_told_in_the_scenarios_order(tmp_path: Path) -> None:
+    folder = tmp_path / "scenarios"
+    shutil.copytree(REPOSITORY / "scenarios" / "lc", folder / "lc")
+    shutil.copytree(REPOSITORY / "scenarios" / "timeouts", folder / "timeouts")
+    next((folder / "lc").glob("*.linux-6.1.recording.json")).unlink()
+    one_by_one, side_by_side = (cli("verify", "--recorded", "-j", jobs, folder) for jobs in ("1", "2"))
+    assert (side_by_side.stdout, side_by_side.stderr) == (one_by_one.stdout, one_by_one.stderr)
+    assert one_by_one.exit_code == side_by_side.exit_code == 2
+    assert one_by_one.stdout.count("identical") > 2
+    assert "no recording" in one_by_one.stderr
 
 
 def test_identical_scenarios_exit_0_and_say_what_was_compared(tmp_path: Path, run_on: RunOn) -> None:
