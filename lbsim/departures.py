@@ -79,11 +79,15 @@ def note(host: EngineHost, p: Packet, headers: Headers, direction: int) -> None:
     p.mark = 0
     p.quote = 0
     p.may_split = 0
-    p.src = host.intern(ip_address(headers.src))
-    p.dst = host.intern(ip_address(headers.dst))
+    p.src = host.intern_packed(headers.src)
+    p.dst = host.intern_packed(headers.dst)
+    p.sport = headers.sport
+    p.dport = headers.dport
+    p.proto = headers.proto
     p.tcp_flags = headers.flags
-    for name in ("shape", "proto", "ttl", "sport", "dport", "length"):
-        setattr(p, name, getattr(headers, name))
+    p.shape = headers.shape
+    p.length = headers.length
+    p.ttl = headers.ttl
 
 
 class Departures:
@@ -149,7 +153,7 @@ class Departures:
         """The packet on its way to an address, in as many pieces as that takes."""
         limit = self._host.limit(int(a), 0)
         pieces = split(packet, min(limit, largest) if largest else limit)
-        return tuple(Departure(to or str(self._host.address(a)), piece) for piece in pieces)
+        return tuple([Departure(to or self._host.address_name(a), piece) for piece in pieces])
 
     # To clients
 
@@ -206,7 +210,7 @@ class Departures:
     def _too_big(self, arrived: Arrived, v: Outcome, source: Address, inward: bool) -> bytes | None:
         """The error about a packet that is too large. IPVS has lowered its TTL before it looks at its length."""
         if not inward or not v.dest:
-            limit = self._host.limit(self._host.intern(ip_address(arrived.headers.dst)), 0)
+            limit = self._host.limit(self._host.intern_packed(arrived.headers.dst), 0)
             return answers.too_big(arrived.data, source=source, limit=limit)
         dest = self._host.tables.dests[v.dest]
         tunnel = int(v.dest) if v.method == TUNNEL else 0
@@ -231,7 +235,7 @@ class Departures:
         return None
 
     def _local(self, address: bytes) -> int:
-        return int(self._host.tables.addresses[self._host.intern(ip_address(address))].local)
+        return int(self._host.tables.addresses[self._host.intern_packed(address)].local)
 
     def _nearest(self, to: Address) -> Address | None:
         """The director's address that shares most of its first bits with another one, of equals the first."""

@@ -29,7 +29,6 @@ from lbsim.engine.records import (
     GUE,
     IP_ANY,
     IPIP,
-    IPV6,
     MASQ,
     SCHED_1,
     SCHED_2,
@@ -211,6 +210,8 @@ class EngineHost:
         self.lane = lane or interpreted_lane()
         self._addresses = AddressTable()  # id - 1 -> address
         self._ids: dict[Address, int] = {}  # of those that were interned alone
+        self._packed_ids: dict[bytes, int] = {}  # likewise, as they stand in headers
+        self._names: dict[int, str] = {}  # likewise, as text
         self._known: dict[int, Address] = {}  # those that were asked for
         # That the director has as a whole: AddressRow.local
         self._networks: list[tuple[Network, int]] = [(network, 1) for network in LOOPBACK]
@@ -310,6 +311,13 @@ class EngineHost:
         self._find_route(a, address)
         return a
 
+    def intern_packed(self, packed: bytes) -> int:
+        """The id of an address that is given by its 4 or 16 bytes."""
+        known = self._packed_ids.get(packed)
+        if known is None:
+            known = self._packed_ids[packed] = self.intern(ip_address(packed))
+        return known
+
     def intern_all(self, addresses: AddressTable) -> IntColumn:
         """The ids of all addresses of a table, in its order."""
         count, before = len(addresses), len(self.addresses)
@@ -335,6 +343,13 @@ class EngineHost:
         if known is None:
             known = self._known[a] = self.addresses[a - 1]
         return known
+
+    def address_name(self, a: int) -> str:
+        """The address of an id as text."""
+        name = self._names.get(a)
+        if name is None:
+            name = self._names[a] = str(self.address(a))
+        return name
 
     def _room_for_addresses(self, count: int) -> None:
         row = self.tables.director[0]
@@ -552,8 +567,8 @@ class EngineHost:
         """The row of a quoted packet, the only one until the next is noted."""
         row = self.tables.quotes[1]
         row.proto, row.sport, row.dport, row.shape = q.packet.proto, q.packet.sport, q.packet.dport, q.packet.shape
-        row.src, row.dst = self.intern(ip_address(q.packet.src)), self.intern(ip_address(q.packet.dst))
-        row.outer = self.intern(ip_address(q.outer)) if q.outer else 0
+        row.src, row.dst = self.intern_packed(q.packet.src), self.intern_packed(q.packet.dst)
+        row.outer = self.intern_packed(q.outer) if q.outer else 0
         row.wrong, row.limit, row.may_split, row.length = int(q.wrong), q.limit, int(q.may_split), q.length
         return 1
 
@@ -574,7 +589,7 @@ class EngineHost:
 
     def has_tunnel(self, address: bytes, kind: int, port: int) -> bool:
         """Whether a destination with this address has such a tunnel."""
-        return bool(self._call(icmp.has_tunnel, self.intern(ip_address(address)), kind, port))
+        return bool(self._call(icmp.has_tunnel, self.intern_packed(address), kind, port))
 
     def advance(self, time: int) -> None:
         """Move the clock to ``time`` (ns); timers that are due fire."""
@@ -596,8 +611,8 @@ class EngineHost:
 
     def endpoint(self, a: int, port: int) -> str:
         """An address id and a port as ``10.0.0.11:80``."""
-        address = self.address(a)
-        return f"[{address}]:{port}" if address.version == IPV6 else f"{address}:{port}"
+        name = self.address_name(a)
+        return f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
 
     def service_name(self, s: int) -> str:
         """A service row as ``tcp 192.168.1.10:80`` or ``fwm 1``."""

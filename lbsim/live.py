@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -382,7 +383,7 @@ class Director:
         return IN if via == CLIENTS or self._local(headers.dst) else OUT
 
     def _local(self, address: bytes) -> int:
-        return int(self._host.tables.addresses[self._host.intern(ip_address(address))].local)
+        return int(self._host.tables.addresses[self._host.intern_packed(address)].local)
 
     def _reassembles(self, headers: Headers) -> bool:
         """Whether the director puts fragments together: all for itself, others if IPVS may look at them."""
@@ -393,8 +394,7 @@ class Director:
 
     def _is_martian(self, headers: Headers) -> bool:
         """Whether nobody outside can have sent the packet."""
-        source = ip_address(headers.src)
-        if source.is_loopback or source.is_multicast:
+        if _never_a_source(headers.src):
             return True
         return headers.version == IPV4 and not self._accept_local and self._local(headers.src) == 1
 
@@ -403,10 +403,8 @@ class Director:
         p = self._packets[0]
         direction = self._direction(headers, via)
         note(self._host, p, headers, direction)
-        dst = ip_address(headers.dst)
-        p.mark = self._marks.mark_of(dst, headers.proto, headers.dport) if self._marks.rules else 0
-        if p.mark and self._marks.delivers(dst, p.mark):
-            self._host.own_network(ip_network(dst), by_routing=True)
+        if self._marks.rules:
+            self._mark(p, headers)
         p.may_split = int(bool(largest) or may_split(data))
         quote = None
         if self._is_martian(headers):
@@ -416,11 +414,24 @@ class Director:
             p.quote = self._host.note_quote(quote) if quote else 0
         return Arrived(data, headers, via, direction, quote, largest)
 
+    def _mark(self, p: Packet, headers: Headers) -> None:
+        dst = ip_address(headers.dst)
+        p.mark = self._marks.mark_of(dst, headers.proto, headers.dport)
+        if p.mark and self._marks.delivers(dst, p.mark):
+            self._host.own_network(ip_network(dst), by_routing=True)
+
     def _dest_name(self, d: int) -> str | None:
         if not d:
             return None
         dest = self._host.tables.dests[d]
         return self._host.endpoint(dest.addr, dest.port)
+
+
+@lru_cache(maxsize=4096)
+def _never_a_source(address: bytes) -> bool:
+    """Whether no host sends packets from this address."""
+    source = ip_address(address)
+    return source.is_loopback or source.is_multicast
 
 
 def _need_numbers(given: bool) -> None:

@@ -19,7 +19,7 @@ from collections import namedtuple
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import fields
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import FunctionType
 from typing import Any, TypeVar, cast
@@ -34,7 +34,7 @@ from numba.core.compiler import Compiler
 from numba.core.errors import NumbaError
 from numba.core.extending import intrinsic
 
-from lbsim.engine.lanes import is_seldom, marked_functions, prefetch, renewals
+from lbsim.engine.lanes import compiled_lane, is_seldom, marked_functions, prefetch, renewals
 from lbsim.engine.records import Tables, field_types
 
 __all__ = ["Compiled", "cache_folder"]
@@ -66,6 +66,10 @@ class Compiled:
     def __init__(self, *, checked: bool) -> None:
         self._checked = checked
         self._begin()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy, made by :mod:`copy` or :mod:`pickle`, is the lane itself: what it has compiled is there once."""
+        return partial(compiled_lane, checked=self._checked), ()
 
     def _begin(self) -> None:
         """Forget all twins: there are none yet, or they are of code that was replaced since."""

@@ -186,7 +186,6 @@ def interpreted_lane() -> Lane:
     return _Interpreted()
 
 
-@cache
 def compiled_lane(*, checked: bool = False) -> Lane:
     """The lane for large traces; ImportError without numba.
 
@@ -194,6 +193,11 @@ def compiled_lane(*, checked: bool = False) -> Lane:
     ----------
     checked : every index is checked and IndexError raised if it is outside its table: slower, for tests.
     """
+    return _compiled_lane(checked)
+
+
+@cache
+def _compiled_lane(checked: bool) -> Lane:
     lane: Lane = import_module("lbsim.engine.compiled").Compiled(checked=checked)
     return lane
 

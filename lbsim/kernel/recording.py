@@ -70,7 +70,7 @@ class Recording:
     @property
     def steps(self) -> tuple[Step, ...]:
         """What verification compares, as :func:`checksummed` makes it."""
-        arrivals = [tuple((one.where, one.crc) for one in left) for left in self.left]
+        arrivals = [[(one.where, one.crc) for one in left] for left in self.left]
         return tuple(map(_with_arrivals, steps_of(self.timing), arrivals))
 
     @property
@@ -96,7 +96,7 @@ def path_of(scenario: Path, kernel: str) -> Path:
 def checksummed(steps: Iterable[Step]) -> Iterator[Step]:
     """The steps with a CRC-32 in place of each packet's bytes."""
     for step in steps:
-        yield replace(step, arrivals=tuple((where, crc_of(data)) for where, data in step.arrivals))
+        yield _with_arrivals(step, [(where, crc_of(data)) for where, data in step.arrivals])
 
 
 def write(path: Path, job: Job, observation: Observation, command: str) -> None:
@@ -270,8 +270,8 @@ def _left(job: Job, word: str) -> _Left:
     return _Left(place, bytes.fromhex(crc), b64decode(content[0]) if content else None)
 
 
-def _with_arrivals(step: Step, arrivals: tuple[tuple[str, bytes], ...]) -> Step:
-    return replace(step, arrivals=arrivals)
+def _with_arrivals(step: Step, arrivals: Sequence[tuple[str, bytes]]) -> Step:
+    return replace(step, arrivals=tuple(arrivals)) if arrivals else step
 
 
 def _rebuilt(kept: Recording) -> Iterator[Seen]:

@@ -18,7 +18,7 @@ from lbsim.model.trace import Trace
 from lbsim.model.verdict import Rewrite
 from lbsim.model.wording import seconds
 from lbsim.packet import checksum
-from lbsim.packet.build import build
+from lbsim.packet.build import build_all
 from lbsim.packet.headers import parse
 from lbsim.packet.rewrite import rewrite
 
@@ -126,14 +126,15 @@ def _router(config: DirectorConfig) -> Iterator[tuple[str, ...]]:
 
 def _packets(trace: Trace) -> Iterator[Packet]:
     """The trace's packets as they are put onto a wire: a reply still bears the virtual end."""
-    for i in range(len(trace)):
-        row = {name: int(trace[name][i]) for name in ("time", "flow", "direction", "src", "dst", "sport", "dport")}
-        content = build(trace, i)
-        source, target = trace.addresses[row["src"]], trace.addresses[row["dst"]]
-        if trace["raw_at"][i] >= 0:  # captured: perhaps not to its end, perhaps with a server that stands for a service
-            content = _moved(content, Rewrite(source, row["sport"], target, row["dport"], ttl_down=0))
-        side = {IN: CLIENT, OUT: server(str(source))}.get(row["direction"], REPLY)
-        yield Packet(row["time"], row["flow"], side, content)
+    names = ("time", "flow", "direction", "src", "sport", "dst", "dport", "raw_at")
+    rows = zip(*(trace[name].tolist() for name in names), strict=True)
+    addresses = list(trace.addresses)
+    for (time, flow, direction, src, sport, dst, dport, raw_at), content in zip(rows, build_all(trace), strict=True):
+        source, target = addresses[src], addresses[dst]
+        side = {IN: CLIENT, OUT: server(str(source))}.get(direction, REPLY)
+        # captured: perhaps not to its end, perhaps with a server that stands for a service
+        ends = Rewrite(source, sport, target, dport, ttl_down=0) if raw_at >= 0 else None
+        yield Packet(time, flow, side, _moved(content, ends) if ends else content)
 
 
 def _moved(content: bytes, ends: Rewrite) -> bytes:

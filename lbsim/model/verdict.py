@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from lbsim.engine import reasons as code
 from lbsim.model.config import Address
@@ -357,8 +358,7 @@ def reasons_page() -> str:
     return "\n".join(lines)
 
 
-@dataclass(frozen=True, slots=True)
-class Rewrite:
+class Rewrite(NamedTuple):
     """The header changes of a forwarded packet; ``None`` leaves a field as it is.
 
     The TTL (hop limit) always goes down by ``ttl_down``.

@@ -5,6 +5,7 @@ The functions marked ``@kernel`` run in both lanes; they make one packet as they
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import ip_address
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ __all__ = [
     "DONT_FRAGMENT",
     "Segment",
     "build",
+    "build_all",
     "build_packet",
     "fits",
     "header_size",
@@ -62,12 +64,25 @@ def build(trace: Trace, index: int) -> bytes:
     TraceError : a row whose columns make no packet; the error carries ``index``.
     """
     row = {name: int(column[index]) for name, column in trace.columns.items()}
+    return _built(row, index, trace.raw, trace.addresses)
+
+
+def build_all(trace: Trace) -> Iterator[bytes]:
+    """What :func:`build` makes of every row, one after the other."""
+    columns = {name: column.tolist() for name, column in trace.columns.items()}
+    addresses = list(trace.addresses)
+    for index, values in enumerate(zip(*columns.values(), strict=True)):
+        yield _built(dict(zip(columns, values, strict=True)), index, trace.raw, addresses)
+
+
+def _built(row: Mapping[str, int], index: int, raw: bytes, addresses: Sequence[Address]) -> bytes:
+    """The packet of one row of a trace, with what else is needed of that."""
     if row["raw_at"] >= 0:
-        return bytes(trace.raw[row["raw_at"] : row["raw_at"] + row["raw_len"]])
+        return bytes(raw[row["raw_at"] : row["raw_at"] + row["raw_len"]])
     try:
         return build_packet(
-            src=trace.addresses[row["src"]],
-            dst=trace.addresses[row["dst"]],
+            src=addresses[row["src"]],
+            dst=addresses[row["dst"]],
             identification=(index + 1) & 0xFFFF,
             proto=row["proto"],
             sport=row["sport"],

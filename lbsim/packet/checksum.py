@@ -12,19 +12,27 @@ The functions marked ``@kernel`` work on sums and run in both lanes; the others 
 
 from __future__ import annotations
 
-from lbsim.engine.lanes import kernel
+from struct import Struct, unpack_from
+
+from lbsim.engine.lanes import COMPILED, kernel
 from lbsim.engine.records import IPV4
 from lbsim.packet.headers import Bytes, word
 
 __all__ = ["check_after", "check_of", "full", "sum_of_addresses", "sum_of_words", "transport"]
+
+_EIGHT_BYTES = Struct("!4H").unpack_from
+_THIRTY_TWO_BYTES = Struct("!16H").unpack_from
 
 
 @kernel
 def sum_of_words(data: Bytes, begin: int, end: int) -> int:
     """The plain sum of the 16-bit words in ``data[begin:end]``; an odd byte counts as if a zero byte followed."""
     total = 0
-    for at in range(begin, end - 1, 2):
-        total += (data[at] & 0xFF) << 8 | data[at + 1] & 0xFF
+    if not COMPILED:
+        total = sum(unpack_from(f"!{max(end - begin, 0) // 2}H", data, begin))
+    else:
+        for at in range(begin, end - 1, 2):
+            total += (data[at] & 0xFF) << 8 | data[at + 1] & 0xFF
     if (end - begin) & 1:
         total += (data[end - 1] & 0xFF) << 8
     return total
@@ -53,6 +61,9 @@ def check_after(check: int, before: int, after: int) -> int:
 @kernel
 def sum_of_addresses(packet: Bytes, begin: int, version: int) -> int:
     """The sum of words of both addresses of the IP packet that begins at ``begin``."""
+    if not COMPILED:
+        begin, words = (begin + 12, _EIGHT_BYTES) if version == IPV4 else (begin + 8, _THIRTY_TWO_BYTES)
+        return sum(words(packet, begin))
     if version == IPV4:  # no loop: this is most of what is summed up for most packets
         src = word(packet, begin + 12) + word(packet, begin + 14)
         return src + word(packet, begin + 16) + word(packet, begin + 18)

@@ -9,7 +9,7 @@ takes a header apart with one call of ``struct`` instead, which is five times as
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import lru_cache
 from struct import Struct
 from typing import Any, NamedTuple, TypeAlias
 
@@ -78,8 +78,7 @@ class Fields(NamedTuple):
 NO_PACKET = Fields(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
-@dataclass(slots=True)
-class Headers:
+class Headers(NamedTuple):
     """The header fields of a packet: ``src`` and ``dst`` are 4 or 16 network bytes, the rest as in :class:`Fields`."""
 
     version: int
@@ -103,11 +102,16 @@ def parse(data: bytes | bytearray | memoryview) -> Headers | None:
     Bytes behind the packet's end (Ethernet padding) are not looked at; of a packet that was captured only in
     part, what is there decides the shape.
     """
+    return _parsed(bytes(data))
+
+
+@lru_cache(maxsize=256)  # on its way through the director a packet is looked at several times
+def _parsed(data: bytes) -> Headers | None:
     version, proto, _, _, *others = header_fields(data, 0, len(data))
     if version == 0:
         return None
     src, dst = (data[12:16], data[16:20]) if version == 4 else (data[8:24], data[24:40])
-    return Headers(version, bytes(src), bytes(dst), proto, *others)
+    return Headers(version, src, dst, proto, *others)
 
 
 @kernel

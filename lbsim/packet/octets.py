@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from struct import Struct
 from typing import Any, TypeAlias
 
 from lbsim.engine.lanes import COMPILED, kernel
@@ -14,16 +15,24 @@ __all__ = ["Words", "move", "put_address", "put_double_word", "put_word", "words
 #: Addresses as 32-bit numbers, four to each, highest first; an IPv4 address is the last of its four.
 Words: TypeAlias = Any
 
+_PUT_WORD = Struct("!H").pack_into
+_PUT_DOUBLE_WORD = Struct("!I").pack_into
+
 
 def words_of(address: Address) -> list[int]:
     """The four words of an address."""
     number = int(address)
+    if number <= 0xFFFFFFFF:
+        return [0, 0, 0, number]
     return [number >> shift & 0xFFFFFFFF for shift in (96, 64, 32, 0)]
 
 
 @kernel
 def put_word(data: Bytes, at: int, value: int) -> None:
     """Write the low 16 bits of ``value``."""
+    if not COMPILED:
+        _PUT_WORD(data, at, value & 0xFFFF)
+        return
     data[at] = value >> 8 & 0xFF
     data[at + 1] = value & 0xFF
 
@@ -31,6 +40,9 @@ def put_word(data: Bytes, at: int, value: int) -> None:
 @kernel
 def put_double_word(data: Bytes, at: int, value: int) -> None:
     """Write the low 32 bits of ``value``."""
+    if not COMPILED:
+        _PUT_DOUBLE_WORD(data, at, value & 0xFFFFFFFF)
+        return
     put_word(data, at, value >> 16)
     put_word(data, at + 2, value)
 
