@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from errno import errorcode
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address, ip_network
 from itertools import islice
 from typing import Any, TypeAlias
 
@@ -25,6 +25,8 @@ from lbsim.engine.lanes import Lane, interpreted_lane, replaced
 from lbsim.engine.profile import PROFILES, SWITCHES, SYSCTLS, Profile, refused_value
 from lbsim.engine.records import (
     DROUTE,
+    FROM_CLIENTS,
+    FROM_SERVERS,
     GRE,
     GUE,
     IP_ANY,
@@ -62,6 +64,7 @@ from lbsim.engine.schedulers import NUMBERS, mh, sh
 from lbsim.engine.timers import LEVELS, SLOTS
 from lbsim.errors import ConfigError, expected_one_of
 from lbsim.model.config import (
+    INTERFACES,
     AddDest,
     Address,
     AddService,
@@ -75,6 +78,7 @@ from lbsim.model.config import (
     Method,
     Persistence,
     Protocol,
+    RouterSettings,
     ServiceId,
     SetTimeouts,
     Tunnel,
@@ -217,6 +221,7 @@ class EngineHost:
         self._networks: list[tuple[Network, int]] = [(network, 1) for network in LOOPBACK]
         self._mtus: list[tuple[Network, int]] = []  # of routes, the most specific last
         self._reachable: list[Network] | None = None  # None: everything
+        self._router = RouterSettings()
         self._dest_ids: set[int] = set()
         self._persistent = False
         self.tables = self._empty_tables(1 << max(6, (expected_rows - 1).bit_length()))
@@ -309,6 +314,7 @@ class EngineHost:
             if address in network:
                 self._make_local(a, local)
         self._find_route(a, address)
+        self._filter(a, address)
         return a
 
     def intern_packed(self, packed: bytes) -> int:
@@ -332,9 +338,10 @@ class EngineHost:
         for network, local in self._networks:
             for a in np.unique(found[addresses.inside(network)]).tolist():
                 self._make_local(a, local)
-        if self._mtus or self._reachable is not None:
+        if self._mtus or self._reachable is not None or self._router.drops:
             for a in new[new > before].tolist():
                 self._find_route(a, self.address(a))
+                self._filter(a, self.address(a))
         return found
 
     def address(self, a: int) -> Address:
@@ -406,6 +413,26 @@ class EngineHost:
                 row.mtu = mtu
         if self._reachable is not None:
             row.no_route = int(not any(address in network for network in self._reachable))
+
+    def be_router(self, router: RouterSettings) -> None:
+        """Note the rules and the policy of the chain FORWARD, which every packet passes that the director routes, and
+        where it masquerades what it routes: towards the real servers by its second interface, else towards clients.
+        """
+        self._router = router
+        inward = INTERFACES[1]
+        bits = {FROM_CLIENTS if name == inward else FROM_SERVERS for name in router.masquerade}
+        self.tables.director[0].masquerades = sum(bits)
+        if router.drops:
+            self.tables.director[0].plain_length = 0
+        for a, address in enumerate(self.addresses, start=1):
+            self._filter(a, address)
+
+    def _filter(self, a: int, address: Address) -> None:
+        """Note from where packets of an address are not forwarded."""
+        if self._router.drops and isinstance(address, IPv4Address):
+            sides = zip(INTERFACES, (FROM_CLIENTS, FROM_SERVERS), strict=True)
+            kept_back = [bit for name, bit in sides if self._router.target(name, address) == "DROP"]
+            self.tables.addresses[a].kept_back = sum(kept_back)
 
     def _look_at_dest(self, a: int) -> None:
         """Have every packet's way looked at, if this address of a destination is the director's."""

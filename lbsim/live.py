@@ -28,7 +28,21 @@ from lbsim.config import dump_services, parse, parse_request, refusal
 from lbsim.config.marks import Marks, read_marks
 from lbsim.departures import CLIENTS, Arrived, Departure, Departures, may_split, note, valid_headers
 from lbsim.engine.lanes import Lane
-from lbsim.engine.records import BAD_IP_HEADER, FRAGMENT, ICMP_ERROR, IN, IPV4, MARTIAN, OUT, TCP, UDP, Outcome, Packet
+from lbsim.engine.records import (
+    BAD_IP_HEADER,
+    FRAGMENT,
+    FROM_CLIENTS,
+    FROM_SERVERS,
+    ICMP_ERROR,
+    IN,
+    IPV4,
+    MARTIAN,
+    OUT,
+    TCP,
+    UDP,
+    Outcome,
+    Packet,
+)
 from lbsim.errors import CommandRefused, ConfigError, LbsimError, expected_one_of
 from lbsim.host import SECOND, EngineHost, profile_named
 from lbsim.model.config import AdminCommand, DirectorConfig, Place
@@ -180,6 +194,7 @@ class Director:
         mtus = {ip_network(name): size for name, size in (mtu or {}).items()}
         reachable = None if networks is None else [ip_network(name) for name in networks]
         self._host.route(dict.fromkeys(EVERYWHERE, ETHERNET) | mtus, reachable)
+        self._host.be_router(parsed.router)
         self._accept_local = accept_local
         self._fragments = Fragments()
         self._departures = Departures(self._host, self._own)
@@ -355,6 +370,8 @@ class Director:
         largest = 0
         if headers is not None and headers.shape == FRAGMENT:
             direction = self._direction(headers, via)
+            if self._filtered(headers, direction):
+                return Answer(Verdict.DROP, "forward_dropped", None, ())
             if not self._reassembles(headers):
                 reason = "not_balanced" if direction == OUT else "not_local"
                 passed = Outcome(verdict=Verdict.ROUTE, reason=reason_named(reason).code)
@@ -391,6 +408,13 @@ class Director:
         if headers.version == IPV4:
             return bool(self._local(headers.dst)) or (bool(row.services_v4) and headers.proto in REASSEMBLED)
         return bool(self._local(headers.dst)) or bool(row.services_v6)
+
+    def _filtered(self, headers: Headers, direction: int) -> bool:
+        """Whether the FORWARD rules drop a fragment: they look at each before IPVS puts them together."""
+        if self._local(headers.dst):
+            return False
+        source = self._host.tables.addresses[self._host.intern_packed(headers.src)]
+        return source.kept_back & (FROM_CLIENTS if direction == IN else FROM_SERVERS) != 0 and headers.ttl > 1
 
     def _is_martian(self, headers: Headers) -> bool:
         """Whether nobody outside can have sent the packet."""

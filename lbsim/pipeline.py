@@ -25,7 +25,7 @@ from lbsim import report
 from lbsim.errors import LbsimError, OutOfOrder
 from lbsim.export import columns_file
 from lbsim.lane_choice import chosen, slow_hint
-from lbsim.model.config import parse_endpoint
+from lbsim.model.config import destination_addresses, parse_endpoint, service_addresses
 from lbsim.model.merging import merge_blocks
 from lbsim.model.result import Counters
 from lbsim.model.scenario import CaptureTraffic, PacketTraffic, SyntheticTraffic
@@ -341,7 +341,16 @@ def _part(loaded: Loaded, at: int, how: _Reading = _Reading()) -> Blocks:
 
                 text = loaded.packets[at]
                 with text.located():
-                    return iter([script.parse(text.text, file=text.file, first_line=text.first_line, start=item.start)])
+                    commands = [*loaded.config.commands, *(timed.command for timed in loaded.timeline)]
+                    trace = script.parse(
+                        text.text,
+                        file=text.file,
+                        first_line=text.first_line,
+                        start=item.start,
+                        servers=destination_addresses(commands),
+                        director=service_addresses(commands).union(loaded.marks.hosts),
+                    )
+                    return iter([trace])
             case CaptureTraffic():
                 return _captured(loaded, item, how)
 

@@ -379,6 +379,7 @@ class _Run:
 
     def begin(self, config: DirectorConfig) -> None:
         """Configure the director and take the first block of the traffic."""
+        self.host.be_router(config.router)
         for command in config.commands:
             self.command(command)
         self._take_block()

@@ -1,4 +1,4 @@
-"""The five iptables lines of the classic NAT router set-up <-> RouterSettings.
+"""The iptables lines of the classic NAT router set-up <-> RouterSettings.
 
 Options may stand in any order. What is kept is normalised as the kernel keeps it: host bits of a network
 cleared, the mask as a prefix length. A flush forgets the rules of its table that came before it, but no
@@ -12,10 +12,10 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 from lbsim.config.lines import Line, Word
-from lbsim.model.config import ForwardRule, RouterSettings
+from lbsim.model.config import INTERFACES, ForwardRule, RouterSettings
 
 __all__ = ["format_settings", "read"]
 
@@ -31,8 +31,8 @@ _OPTIONS = {
 }  # fmt: skip
 _CHAINS = ("INPUT", "FORWARD", "OUTPUT")  # of the filter table
 _ACCEPTED = (
-    "expected one of: iptables -F; iptables -t nat -F; iptables -P CHAIN ACCEPT; "
-    "iptables -A FORWARD -i INTERFACE -s NETWORK -j ACCEPT; "
+    "expected one of: iptables -F; iptables -t nat -F; iptables -P CHAIN ACCEPT; iptables -P FORWARD DROP; "
+    "iptables -A FORWARD [-i INTERFACE] [-s NETWORK] -j ACCEPT|DROP; "
     "iptables -t nat -A POSTROUTING -o INTERFACE -j MASQUERADE"
 )
 _INTERFACE = re.compile(r"(?!-)[0-9A-Za-z_.:@-]{1,15}")
@@ -44,7 +44,8 @@ def read(line: Line, words: tuple[Word, ...], router: RouterSettings) -> RouterS
 
     Raises
     ------
-    ConfigError : any line but the five; the message lists them.
+    ConfigError : any other line; the message lists those that are known. A rule of an interface that the director does
+        not have, where that decides about packets.
     """
     given = _options(line, words)
     table = given.pop("-t", Word("filter", 0)).text
@@ -52,11 +53,14 @@ def read(line: Line, words: tuple[Word, ...], router: RouterSettings) -> RouterS
     if set(given) == {"-F"} and table in ("filter", "nat"):
         return _flush(router, table)
     if set(given) == {"-P", "policy"} and table == "filter":
-        return _set_policy(line, given["-P"], given["policy"], router)
-    if (table, chain, set(given)) == ("filter", "FORWARD", {"-A", "-i", "-s", "-j"}):
-        _expect(line, given["-j"], "ACCEPT", "target of FORWARD")
-        rule = ForwardRule(_interface(line, given["-i"]), _network(line, given["-s"]))
-        return replace(router, forward=(*router.forward, rule))
+        return _with_known_interfaces(line, _set_policy(line, given["-P"], given["policy"], router))
+    if (table, chain) == ("filter", "FORWARD") and {"-A", "-j"} <= set(given) <= {"-A", "-i", "-s", "-j"}:
+        rule = ForwardRule(
+            _interface(line, given["-i"]) if "-i" in given else "",
+            _network(line, given["-s"]) if "-s" in given else "",
+            _target(line, given["-j"], "target of FORWARD"),
+        )
+        return _with_known_interfaces(line, replace(router, forward=(*router.forward, rule)))
     if (table, chain, set(given)) == ("nat", "POSTROUTING", {"-A", "-o", "-j"}):
         _expect(line, given["-j"], "MASQUERADE", "target of POSTROUTING")
         return replace(router, masquerade=(*router.masquerade, _interface(line, given["-o"])))
@@ -68,9 +72,15 @@ def format_settings(router: RouterSettings) -> list[str]:
     return [
         *(f"iptables -t {table} -F" if table != "filter" else "iptables -F" for table in router.flushed),
         *(f"iptables -P {chain} {policy}" for chain, policy in router.policies),
-        *(f"iptables -A FORWARD -i {r.in_interface} -s {r.source} -j {r.target}" for r in router.forward),
+        *map(_format_rule, router.forward),
         *(f"iptables -t nat -A POSTROUTING -o {interface} -j MASQUERADE" for interface in router.masquerade),
     ]
+
+
+def _format_rule(rule: ForwardRule) -> str:
+    matches = [f"-i {rule.in_interface} "] if rule.in_interface else []
+    matches += [f"-s {rule.source} "] if rule.source else []
+    return f"iptables -A FORWARD {''.join(matches)}-j {rule.target}"
 
 
 def _options(line: Line, words: tuple[Word, ...]) -> dict[str, Word]:
@@ -109,6 +119,25 @@ def _missing(line: Line, option: Word) -> NoReturn:
     raise line.error(f"option {option.text} has no value: {_ACCEPTED}", option)
 
 
+def _target(line: Line, word: Word, what: str) -> Literal["ACCEPT", "DROP"]:
+    match word.text:
+        case "ACCEPT" | "DROP" as target:
+            return target
+    raise line.error(f"lbsim does not model the {what} {word.text!r}: expected ACCEPT or DROP", word)
+
+
+def _with_known_interfaces(line: Line, router: RouterSettings) -> RouterSettings:
+    """The settings, if packets can be told apart as their rules want it; as long as all is accepted, no rule counts."""
+    for rule in router.forward if router.drops else ():
+        if rule.in_interface not in ("", *INTERFACES):
+            raise line.error(
+                f"the interface {rule.in_interface!r} of a FORWARD rule is not known: expected eth0 (where clients "
+                "are) or eth1 (where real servers are)",
+                line.words[0],
+            )
+    return router
+
+
 def _expect(line: Line, word: Word, wanted: str, what: str) -> None:
     if word.text != wanted:
         raise line.error(f"lbsim does not model the {what} {word.text!r}: expected {wanted}", word)
@@ -124,7 +153,10 @@ def _flush(router: RouterSettings, table: str) -> RouterSettings:
 def _set_policy(line: Line, chain: Word, policy: Word, router: RouterSettings) -> RouterSettings:
     if chain.text not in _CHAINS:
         raise line.error(f"unknown chain {chain.text!r}: expected one of: {', '.join(_CHAINS)}", chain)
-    _expect(line, policy, "ACCEPT", "policy")
+    if chain.text == "FORWARD":
+        _target(line, policy, "policy")
+    else:
+        _expect(line, policy, "ACCEPT", "policy")
     policies = {**dict(router.policies), chain.text: policy.text}
     return replace(router, policies=tuple(policies.items()))
 

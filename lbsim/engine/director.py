@@ -23,7 +23,7 @@ from lbsim.engine.conntable import (
     sweep_removed,
 )
 from lbsim.engine.estimator import catch_up
-from lbsim.engine.forwarding import decide, stopped_back, told_length, transmit, unmasquerade
+from lbsim.engine.forwarding import decide, hindrance, stopped_back, told_length, transmit, unmasquerade
 from lbsim.engine.icmp import (
     about_connection,
     error_to_client,
@@ -40,6 +40,7 @@ from lbsim.engine.reasons import (
     DROP,
     DROP_PACKET,
     FORWARD,
+    FORWARD_DROPPED,
     FRAGMENT_SEEN,
     FTP_DATA_SOURCE,
     FTP_NO_DEST,
@@ -52,6 +53,7 @@ from lbsim.engine.reasons import (
     LOCAL,
     LOCAL_DEST,
     MARTIAN_SOURCE,
+    MASQUERADED,
     NEW,
     NO_CONNECTION,
     NO_DEST,
@@ -81,6 +83,8 @@ from lbsim.engine.records import (
     CUT_HEADER,
     ESP,
     FRAGMENT,
+    FROM_CLIENTS,
+    FROM_SERVERS,
     ICMP_ERROR,
     IN,
     IPV4,
@@ -419,6 +423,10 @@ def for_ipvs(t: Tables, p: Packet, v: Outcome) -> bool:
     director = t.director[0]
     if target.local != 1 and (target.local == 0 or p.mark == 0):
         decide(v, ROUTE, NOT_LOCAL, 0)
+        if t.addresses[p.src].kept_back & FROM_CLIENTS != 0 and hindrance(t, p) == FORWARD_DROPPED:
+            decide(v, DROP, FORWARD_DROPPED, 0)
+        else:
+            route_on(t, p, FROM_CLIENTS, v)
     elif (director.services_v4 if target.family == IPV4 else director.services_v6) == 0:
         decide(v, LOCAL, IPVS_OFF, 0)
     elif p.proto != TCP and p.proto != UDP and p.proto != SCTP:
@@ -659,6 +667,23 @@ def reply(t: Tables, p: Packet, v: Outcome) -> None:
         decide(v, REJECT, TTL_EXCEEDED, 0)
         return
     answer(t, p, v)
+    if v.verdict == ROUTE:
+        route_on(t, p, FROM_SERVERS, v)
+
+
+@seldom
+def route_on(t: Tables, p: Packet, come_in: int, v: Outcome) -> None:
+    """A packet that is routed and not for IPVS: a MASQUERADE rule may give it the director's address as its source.
+
+    That is the work of connection tracking, which does it to packets that can begin a connection, and to all others of
+    such a connection.
+
+    Source
+    ------
+    facts: packet-path.md section 17.1.
+    """
+    if t.addresses[p.src].family == IPV4 and t.director[0].masquerades & come_in != 0:
+        decide(v, UNMODELLED, MASQUERADED, 0)
 
 
 @seldom

@@ -74,6 +74,10 @@ GRE = 2
 TUN_CSUM = 1
 TUN_REMCSUM = 2
 
+# Bits of AddressRow.kept_back and Director.masquerades: where a packet comes in
+FROM_CLIENTS = 1
+FROM_SERVERS = 2
+
 # Marks of a connection entry
 INACTIVE = 1  # counted as inactive at its destination
 NO_OUTPUT = 2  # no reply was seen yet; never with NAT
@@ -144,6 +148,7 @@ class Director:
     cache_bypass: i4 = 0
     schedule_icmp: i4 = 0
     nat_icmp_send: i4 = 0
+    masquerades: i1 = 0  # what is routed gets another source if it comes in where FROM_CLIENTS, FROM_SERVERS are
     ignore_tunneled: i4 = 0
     pmtu_disc: i4 = 1
     plain_length: i8 = 0  # over NAT, packets up to this length may leave unasked: no route is narrower, none is missing
@@ -172,6 +177,7 @@ class AddressRow:
     no_route: i1 = 0  # 1: packets to it have nowhere to go
     mtu: i4 = 0  # of the route to it; 0: no limit is known
     local: i1 = 0  # 1: an address of the director (it is or was a service's); 2: only routing delivers it there
+    kept_back: i1 = 0  # the FORWARD rules drop packets from it that come in where FROM_CLIENTS, FROM_SERVERS are
     next_same_hash: i4 = 0
 
 

@@ -11,11 +11,11 @@ from operator import add, sub
 from lbsim.config import parse_command
 from lbsim.engine.lanes import Lane
 from lbsim.kernel.job import CLIENT, REPLY, Arrival, Command, Job, Observation, Packet, Seen, Show, ShowSeen, server
-from lbsim.kernel.job_marks import marks_of
+from lbsim.kernel.job_rules import marks_of, router_of
 from lbsim.kernel.reply import Responders
 from lbsim.kernel.seen import Listing, Step, comparable, listed
 from lbsim.live import Director
-from lbsim.model.config import AddDest, AdminCommand, Clear, DeleteDest, DeleteService
+from lbsim.model.config import AddDest, AdminCommand, Clear, DeleteDest, DeleteService, DirectorConfig
 from lbsim.model.result import ConnRow, Counters
 
 __all__ = ["OWN_ADDRESSES", "rehearse", "setup_answers"]
@@ -133,6 +133,7 @@ def setup_answers(job: Job, *, profile: str) -> Iterator[tuple[int, str]]:
 
 def _director(job: Job, seen: Observation, profile: str, lane: Lane | None = None) -> Director:
     return Director(
+        DirectorConfig(router=router_of(job)),
         profile=profile,
         sysctls={name: int(value) for name, value in job.sysctls},
         marks=marks_of(job),

@@ -33,7 +33,7 @@ from lbsim.kernel.job import (
     Show,
     ShowSeen,
 )
-from lbsim.kernel.job_marks import marks_of
+from lbsim.kernel.job_rules import marks_of
 from lbsim.kernel.reply import Responders
 from lbsim.kernel.seen import Listing, listing_of, profile_of
 from lbsim.listing.table import METHODS

@@ -11,9 +11,16 @@ from lbsim.config.marks import Marks
 from lbsim.engine.records import IN, OUT, TCP, UDP, WHOLE
 from lbsim.errors import KernelUnavailable
 from lbsim.kernel.job import CLIENT, REPLY, Command, Event, Job, Packet, Show, server
-from lbsim.kernel.job_marks import commands_for
+from lbsim.kernel.job_rules import commands_for
 from lbsim.kernel.rehearsal import OWN_ADDRESSES
-from lbsim.model.config import AddDest, Address, AddService, AdminCommand, DirectorConfig, TimedCommand
+from lbsim.model.config import (
+    Address,
+    AdminCommand,
+    DirectorConfig,
+    TimedCommand,
+    destination_addresses,
+    service_addresses,
+)
 from lbsim.model.trace import Trace
 from lbsim.model.verdict import Rewrite
 from lbsim.model.wording import seconds
@@ -53,9 +60,8 @@ def job_of(
         are too long for its wires.
     """
     commands = [*config.commands, *(timed.command for timed in timeline)]
-    servers = _in_order({c.dest.address for c in commands if isinstance(c, AddDest)})
-    virtual = {c.service.address for c in commands if isinstance(c, AddService) and not c.service.fwmark}
-    vips = _in_order(virtual.union(marks.hosts))
+    servers = _in_order(destination_addresses(commands))
+    vips = _in_order(service_addresses(commands).union(marks.hosts))
     _refuse_foreign(servers, vips)
     end = max([trace.duration, *(timed.at for timed in timeline), *moments]) if until is None else until
     events: list[tuple[int, int, Event]] = [

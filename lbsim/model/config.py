@@ -6,11 +6,13 @@ destinations go to the head of a service's list, so the one added last gets the 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
 from typing import Literal, TypeAlias
 
 __all__ = [
+    "INTERFACES",
     "AddDest",
     "AddService",
     "Address",
@@ -33,8 +35,10 @@ __all__ = [
     "TimedCommand",
     "Tunnel",
     "Zero",
+    "destination_addresses",
     "format_endpoint",
     "parse_endpoint",
+    "service_addresses",
 ]
 
 Address: TypeAlias = IPv4Address | IPv6Address
@@ -252,6 +256,17 @@ AdminCommand: TypeAlias = (
 )
 
 
+def destination_addresses(commands: Iterable[AdminCommand]) -> set[Address]:
+    """The address of every destination that is ever added."""
+    return {command.dest.address for command in commands if isinstance(command, AddDest)}
+
+
+def service_addresses(commands: Iterable[AdminCommand]) -> set[Address]:
+    """The address of every service that is ever added; those by firewall mark have none."""
+    added = [command.service for command in commands if isinstance(command, AddService)]
+    return {service.address for service in added if not service.fwmark}
+
+
 @dataclass(frozen=True, slots=True)
 class TimedCommand:
     """An admin command and the moment it is given, in nanoseconds since time 0."""
@@ -285,23 +300,39 @@ class Service:
     engine: str = ""
 
 
+#: The director's interfaces: clients are on the first one, real servers on the second.
+INTERFACES = ("eth0", "eth1")
+
+
 @dataclass(frozen=True, slots=True)
 class ForwardRule:
-    """``iptables -A FORWARD -i IN -s SOURCE -j TARGET``; source as ``10.0.0.0/24``."""
+    """``iptables -A FORWARD -i IN -s SOURCE -j TARGET``; source as ``10.0.0.0/24``, "" for what is not said."""
 
-    in_interface: str
-    source: str
-    target: Literal["ACCEPT"] = "ACCEPT"
+    in_interface: str = ""
+    source: str = ""
+    target: Literal["ACCEPT", "DROP"] = "ACCEPT"
 
 
 @dataclass(frozen=True, slots=True)
 class RouterSettings:
-    """The director as a router: what the five iptables lines of the classic NAT set-up say."""
+    """The director as a router: what the iptables lines of the classic NAT set-up say. They concern IPv4 only."""
 
     policies: tuple[tuple[str, str], ...] = ()  # (chain, policy), the last one per chain
     forward: tuple[ForwardRule, ...] = ()
     masquerade: tuple[str, ...] = ()  # out interfaces
     flushed: tuple[str, ...] = ()  # tables emptied: "filter", "nat"
+
+    def target(self, in_interface: str, source: IPv4Address) -> str:
+        """What becomes of a packet from ``source`` that is to be forwarded: ``ACCEPT`` or ``DROP``."""
+        for rule in self.forward:
+            if rule.in_interface in ("", in_interface) and source in IPv4Network(rule.source or "0.0.0.0/0"):
+                return rule.target
+        return dict(self.policies).get("FORWARD", "ACCEPT")
+
+    @property
+    def drops(self) -> bool:
+        """Whether anything that is to be forwarded may be dropped."""
+        return dict(self.policies).get("FORWARD") == "DROP" or any(rule.target == "DROP" for rule in self.forward)
 
 
 @dataclass(frozen=True, slots=True)

@@ -309,6 +309,18 @@ REASONS: tuple[Reason, ...] = (
         "connection and moves its state, which means something else there.",
         "ip_vs_conn.c ip_vs_conn_out_get()",
     ),
+    Reason(
+        code.MASQUERADED, "masqueraded", Verdict.UNMODELLED,
+        "A packet that is routed, and not for IPVS, while a MASQUERADE rule is set for where it goes: connection "
+        "tracking gives it the director's address, if it begins a connection or is of one that began so.",
+        "packet-path facts, section 17.1",
+    ),
+    Reason(
+        code.FORWARD_DROPPED, "forward_dropped", Verdict.DROP,
+        "A packet that the director would have to forward, a real server's answer for example: its FORWARD rules or "
+        "that chain's policy drop it, before IPVS sees it. Nothing is counted, no entry changes.",
+        "ip_forward.c ip_forward(); packet-path facts, section 1",
+    ),
     *SEEN,
 )  # fmt: skip
 

@@ -20,6 +20,8 @@ Who sends a packet follows from the lines above it:
   whichever destination got the flow's last packet;
 * its destination talks to somebody else: sent by the real server that is its source, in the flow in which the
   destination sent last;
+* its source is a real server: that begins a flow of its own, to whom the director routes its packets; unless that is an
+  address of the director, whose client it is then like any other;
 * else: a client begins a new flow.
 
 Without ``seq``, each side counts from 0 on; a SYN begins anew (a client's for both sides), and a given
@@ -30,6 +32,7 @@ has sent.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -57,7 +60,15 @@ _NUMBER = re.compile(r"[0-9]{1,10}")
 _LONGEST = 366 * 24 * 3600 * 10**9
 
 
-def parse(text: str, *, file: str | None = None, first_line: int = 1, start: int = 0) -> Trace:
+def parse(
+    text: str,
+    *,
+    file: str | None = None,
+    first_line: int = 1,
+    start: int = 0,
+    servers: Collection[Address] = (),
+    director: Collection[Address] = (),
+) -> Trace:
     """The packets of a script, in its order.
 
     Parameters
@@ -65,12 +76,13 @@ def parse(text: str, *, file: str | None = None, first_line: int = 1, start: int
     text : the script.
     file, first_line : where it stands, for error messages.
     start : ns, the script's time 0.
+    servers, director : addresses of real servers, and of the director.
 
     Raises
     ------
     TraceError : the first line that cannot be understood, with line, column and what was expected.
     """
-    talks = _Talks()
+    talks = _Talks(servers, director)
     times: list[int] = []
     rows: list[_Row] = []
     now = 0
@@ -265,9 +277,12 @@ class _Row(NamedTuple):
 class _Talks:
     """The flows so far, who answers whom in them, and how far each side has counted."""
 
-    def __init__(self) -> None:
+    def __init__(self, servers: Collection[Address], director: Collection[Address]) -> None:
+        self._servers = frozenset(servers)
+        self._director = frozenset(director)
         self.addresses: dict[Address, int] = {}
         self.flows: dict[Flow, int] = {}
+        self._of_servers: set[int] = set()  # flows that a real server began
         self._latest: dict[tuple[int, int, int], int] = {}  # client end -> flow in which it sent last
         self._next_seq: list[list[int]] = []  # of each flow: of its client, of its servers
 
@@ -276,29 +291,39 @@ class _Talks:
         proto, (source, sport), (destination, dport) = packet[:3]
         src = self.addresses.setdefault(source, len(self.addresses))
         dst = self.addresses.setdefault(destination, len(self.addresses))
-        flow, direction = self._place(Flow(proto, src, sport, dst, dport), Flow(proto, dst, dport, src, sport))
+        begins = source in self._servers and destination not in self._director
+        flow, direction = self._place(Flow(proto, src, sport, dst, dport), Flow(proto, dst, dport, src, sport), begins)
         header = 20 if source.version == 4 else 40
-        seq, ack = self._count(packet, flow, 0 if direction == IN else 1) if proto == TCP else (0, 0)
+        began = (direction == OUT) if flow in self._of_servers else (direction == IN)
+        seq, ack = self._count(packet, flow, 0 if began else 1) if proto == TCP else (0, 0)
         length = header + _behind_ip(packet)
         ends = src, sport, dst, dport
         return _Row(flow, direction, *ends, proto, packet.flags, length, packet.ttl, seq, ack)
 
-    def _place(self, sent: Flow, answered: Flow) -> tuple[int, int]:
-        """Flow and direction of a packet, ``sent`` if a client sent it, else of the flow ``answered``."""
+    def _place(self, sent: Flow, answered: Flow, from_server: bool) -> tuple[int, int]:
+        """Flow and direction of a packet, ``sent`` if whoever began the flow sent it, else of the flow ``answered``.
+
+        ``from_server`` : a real server sends it if nothing else is known.
+        """
         client_end = answered.proto, answered.client, answered.client_port
         if sent not in self.flows:
             if answered in self.flows:
-                return self.flows[answered], REPLY
+                flow = self.flows[answered]
+                return flow, IN if flow in self._of_servers else REPLY
             if client_end in self._latest:
                 return self._latest[client_end], OUT
+            if from_server:
+                self._of_servers.add(len(self.flows))
             self.flows[sent] = len(self.flows)
             self._next_seq.append([0, 0])
         flow = self.flows[sent]
+        if flow in self._of_servers:
+            return flow, OUT
         self._latest[sent.proto, sent.client, sent.client_port] = flow
         return flow, IN
 
     def _count(self, packet: _Packet, flow: int, side: int) -> tuple[int, int]:
-        """The sequence and acknowledgement number of a packet of one side (0: client, 1: server)."""
+        """The sequence and acknowledgement number of a packet of one side (0: who began, 1: the other)."""
         counts = self._next_seq[flow]
         if packet.flags & SYN:
             counts[side] = 0

@@ -1,6 +1,8 @@
-"""The five iptables lines. Expected values: what ``iptables -S`` of 1.8.9 showed after each line."""
+"""The iptables lines of a NAT router. Expected values: what ``iptables -S`` of 1.8.9 showed after each line."""
 
 from __future__ import annotations
+
+from ipaddress import IPv4Address
 
 import pytest
 
@@ -104,7 +106,6 @@ def test_a_policy_said_twice_is_kept_once() -> None:
         "iptables -t nat -P POSTROUTING ACCEPT",
         "iptables -P FORWARD",
         "iptables -P",
-        "iptables -A FORWARD -j ACCEPT",
         "iptables -A FORWARD -i eth1 -s 10.0.0.0/24",
         "iptables -A FORWARD -i eth1 -s",
         "iptables -A INPUT -i eth1 -s 10.0.0.0/24 -j ACCEPT",
@@ -118,8 +119,8 @@ def test_a_policy_said_twice_is_kept_once() -> None:
 )
 def test_any_other_line_is_refused_with_the_accepted_ones(line: str) -> None:
     assert refused(line).message.endswith(
-        "expected one of: iptables -F; iptables -t nat -F; iptables -P CHAIN ACCEPT; "
-        "iptables -A FORWARD -i INTERFACE -s NETWORK -j ACCEPT; "
+        "expected one of: iptables -F; iptables -t nat -F; iptables -P CHAIN ACCEPT; iptables -P FORWARD DROP; "
+        "iptables -A FORWARD [-i INTERFACE] [-s NETWORK] -j ACCEPT|DROP; "
         "iptables -t nat -A POSTROUTING -o INTERFACE -j MASQUERADE"
     )
 
@@ -127,11 +128,12 @@ def test_any_other_line_is_refused_with_the_accepted_ones(line: str) -> None:
 @pytest.mark.parametrize(
     ("line", "message", "column"),
     [
-        ("iptables -P FORWARD DROP", "lbsim does not model the policy 'DROP': expected ACCEPT", 21),
+        ("iptables -P INPUT DROP", "lbsim does not model the policy 'DROP': expected ACCEPT", 19),
+        ("iptables -P FORWARD REJECT", "lbsim does not model the policy 'REJECT': expected ACCEPT or DROP", 21),
         ("iptables -P NOSUCH ACCEPT", "unknown chain 'NOSUCH': expected one of: INPUT, FORWARD, OUTPUT", 13),
         (
-            "iptables -A FORWARD -i eth1 -s 10.0.0.0/24 -j DROP",
-            "lbsim does not model the target of FORWARD 'DROP': expected ACCEPT",
+            "iptables -A FORWARD -i eth1 -s 10.0.0.0/24 -j REJECT",
+            "lbsim does not model the target of FORWARD 'REJECT': expected ACCEPT or DROP",
             47,
         ),
         (
@@ -173,3 +175,60 @@ def test_a_value_that_is_not_modelled_is_refused_where_it_stands(line: str, mess
 def test_what_is_no_ipv4_network_is_refused(network: str) -> None:
     error = refused(f"iptables -A FORWARD -i eth1 -s '{network}' -j ACCEPT")
     assert error.message == f"{network!r} is no IPv4 network: expected 10.0.0.0/24 or 10.0.0.0/255.255.255.0"
+
+
+STRICT = """\
+iptables -P FORWARD DROP
+iptables -A FORWARD -s 10.0.0.13/32 -j DROP
+iptables -A FORWARD -i eth1 -s 10.0.0.0/24 -j ACCEPT
+iptables -A FORWARD -i eth0 -j ACCEPT
+"""
+
+
+def test_rules_may_leave_out_what_they_do_not_look_at() -> None:
+    rules = router(STRICT).forward
+    assert rules == (
+        ForwardRule("", "10.0.0.13/32", "DROP"),
+        ForwardRule("eth1", "10.0.0.0/24", "ACCEPT"),
+        ForwardRule("eth0", "", "ACCEPT"),
+    )
+    assert format_settings(router(STRICT)) == STRICT.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("interface", "source", "target"),
+    [
+        ("eth1", "10.0.0.11", "ACCEPT"),
+        ("eth1", "10.0.0.13", "DROP"),  # the first rule that matches decides
+        ("eth0", "10.0.0.13", "DROP"),
+        ("eth0", "198.51.100.1", "ACCEPT"),
+        ("eth1", "198.51.100.1", "DROP"),  # no rule: the policy
+    ],
+)
+def test_the_first_matching_rule_decides_else_the_policy(interface: str, source: str, target: str) -> None:
+    assert router(STRICT).target(interface, IPv4Address(source)) == target
+
+
+def test_without_a_policy_all_is_forwarded() -> None:
+    assert RouterSettings().target("eth1", IPv4Address("10.0.0.1")) == "ACCEPT"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "iptables -P FORWARD DROP\niptables -A FORWARD -i ens3 -j ACCEPT",
+        "iptables -A FORWARD -i ens3 -j ACCEPT\niptables -P FORWARD DROP",
+        "iptables -A FORWARD -i eth1 -j ACCEPT\niptables -A FORWARD -i ens3 -j DROP",
+    ],
+)
+def test_a_rule_that_decides_names_an_interface_that_the_director_has(text: str) -> None:
+    error = refused(text)
+    assert error.line == 2
+    assert error.message == (
+        "the interface 'ens3' of a FORWARD rule is not known: expected eth0 (where clients are) or eth1 (where real "
+        "servers are)"
+    )
+
+
+def test_where_all_is_accepted_no_rule_decides_and_its_interface_may_be_any() -> None:
+    assert router("iptables -A FORWARD -i ens3 -j ACCEPT").forward == (ForwardRule("ens3"),)

@@ -71,6 +71,17 @@ class Kind:
     port: int = 80  # of the services
     ports: tuple[int, ...] = (80,)  # that clients call
     sysctls: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    rules: Callable[[random.Random], list[str]] = lambda rng: []  # of the router
+
+
+def forward_rules(rng: random.Random) -> list[str]:
+    """A policy, and rules of which some are about real servers, and several may be about the same."""
+    sources = [*(f" -s {server}" for server in NETS[4].servers), " -s 10.0.0.12/30", " -s 10.0.0.0/24", ""]
+    rules = []
+    for _ in range(rng.randrange(4)):
+        matches = rng.choice((" -i eth0", " -i eth1", "")) + rng.choice(sources)
+        rules.append(f"iptables -A FORWARD{matches} -j {rng.choice(('ACCEPT', 'DROP'))}")
+    return [f"iptables -P FORWARD {rng.choice(('ACCEPT', 'DROP'))}", *rules]
 
 
 def persistence(rng: random.Random) -> str:
@@ -120,6 +131,7 @@ KINDS: dict[str, Kind] = {
     "ipv6": Kind(version=6),
     "ipv6-any-method": Kind(version=6, method=any_method),
     "ipv6-persistent": Kind(version=6, service=persistence_v6, sysctls=_TEMPLATES),
+    "forward-rules": Kind(method=any_method, rules=forward_rules),
     "switches": Kind(
         sysctls=(
             ("conn_reuse_mode", ("0", "1", "2")),
@@ -182,7 +194,7 @@ class _Writer:
         return f"{letter} {ends} {self.methods[ends]} -w {self.rng.choice(WEIGHTS)}{self.kind.dest(self.rng)}"
 
     def setup(self) -> list[str]:
-        lines = self.marks()
+        lines = self.kind.rules(self.rng) + self.marks()
         for service in self.services():
             lines.append(f"ipvsadm {self.add_service(service)}")
             servers = self.rng.sample(self.net.servers, self.rng.randrange(1, 5))

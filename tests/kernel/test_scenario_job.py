@@ -16,7 +16,7 @@ from lbsim.config import parse, parse_command
 from lbsim.config.marks import read_marks
 from lbsim.errors import KernelUnavailable
 from lbsim.kernel.job import CLIENT, REPLY, Command, Job, Packet, Show, server
-from lbsim.kernel.job_marks import marks_of
+from lbsim.kernel.job_rules import marks_of
 from lbsim.kernel.scenario_job import COUNTERS_SETTLE, job_of
 from lbsim.model.config import TimedCommand
 from lbsim.model.trace import Trace

@@ -163,6 +163,26 @@ def test_an_answer_from_another_port_of_the_virtual_address_is_that_of_a_real_se
     assert places(lines(SYN, f"1 192.168.1.10:81 > {C} tcp SA")) == [(0, IN), (0, OUT)]
 
 
+def test_a_real_server_that_answers_nobody_begins_a_flow_of_its_own():
+    query, answer = "10.0.0.11:5353 > 198.51.100.53:53 udp", "198.51.100.53:53 > 10.0.0.11:5353 udp"
+    text = "\n".join([f"0 {query}", f"1 {answer}", f"2 {query}", SYN.replace("0 ", "3 ", 1), f"4 {R1} > {C} tcp SA"])
+    trace = parse(text, servers=[ip_address("10.0.0.11")], director=[ip_address("192.168.1.10")])
+    assert places(trace) == [(0, OUT), (0, IN), (0, OUT), (1, IN), (1, OUT)]
+    assert places(parse(text)) == [(0, IN), (0, REPLY), (0, IN), (1, IN), (1, OUT)]  # it could be anybody
+
+
+def test_a_real_server_is_a_client_of_the_director_like_any_other():
+    servers, director = [ip_address("10.0.0.11")], [ip_address("192.168.1.10")]
+    call = parse("0 10.0.0.11:5000 > 192.168.1.10:80 tcp S", servers=servers, director=director)
+    assert places(call) == [(0, IN)]
+
+
+def test_each_side_of_a_real_servers_own_flow_counts_for_itself():
+    out, back = "10.0.0.11:5000 > 198.51.100.53:53 tcp", "198.51.100.53:53 > 10.0.0.11:5000 tcp"
+    text = "\n".join([f"0 {out} S", f"1 {back} SA", f"2 {out} PA len=10", f"3 {back} A"])
+    assert numbers(parse(text, servers=[ip_address("10.0.0.11")])) == [(0, 0), (0, 1), (1, 1), (1, 11)]
+
+
 def test_answers_of_a_real_server_belong_to_the_flow_in_which_the_client_end_sent_last():
     other = f"{C} > 192.168.1.11:443 tcp"
     trace = lines(SYN, f"1 {other} S", f"2 {R1} > {C} tcp SA", f"3 {C} > {V} tcp A", f"4 {R1} > {C} tcp A")
