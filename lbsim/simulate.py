@@ -23,7 +23,8 @@ from lbsim.config import refusal
 from lbsim.config.marks import Marks
 from lbsim.engine.lanes import Lane, interpreted_lane
 from lbsim.engine.records import IN, Outcome, Packet
-from lbsim.host import PROTOCOL_NAMES, STATES, EngineHost, state_index
+from lbsim.engine_words import PROTOCOL_NAMES, STATES, state_index
+from lbsim.host import EngineHost
 from lbsim.model.address_text import AddressTexts
 from lbsim.model.aggregates import Aggregates, Aggregator
 from lbsim.model.config import AdminCommand, Clear, DeleteService, DirectorConfig, TimedCommand, Zero

@@ -4,6 +4,9 @@ A packet from a client (``request``): find its connection entry, else schedule i
 entry's state, forward it, re-arm the entry's timer. A packet from a real server (``reply``): find its entry, else
 let it pass untranslated. Before each packet the clock moves to its tick and timers that are due fire.
 
+Each of these steps has a module: ``conntable`` (find, re-arm), ``opening`` (schedule), ``counting``, ``tcp``, ``udp``
+and ``sctp`` (states), ``forwarding``, ``clock``. What is no plain packet has one, too: ``icmp_errors``, ``ipsec``.
+
 Kernel counterpart: ip_vs_core.c. Modelled: TCP, UDP and SCTP with every forwarding method, requests that arrive at the
 director, replies that it forwards or sends itself, ICMP errors about both. Fragments come here reassembled
 (``lbsim.packet.fragments``). Not modelled: clients that run on the director.
@@ -11,42 +14,22 @@ director, replies that it forwards or sends itself, ICMP errors about both. Frag
 
 from __future__ import annotations
 
-from lbsim.engine.conntable import (
-    client_bucket,
-    expire,
-    expire_now,
-    find_in,
-    find_out,
-    new_bypass,
-    new_conn,
-    put,
-    sweep_removed,
-)
-from lbsim.engine.estimator import catch_up
+from lbsim.engine.clock import advance
+from lbsim.engine.conntable import client_bucket, expire, expire_now, find_in, find_out, put
+from lbsim.engine.counting import count_in, count_out
 from lbsim.engine.forwarding import decide, hindrance, stopped_back, told_length, transmit, unmasquerade
-from lbsim.engine.icmp import (
-    about_connection,
-    error_to_client,
-    error_to_dest,
-    quoted_entry,
-    swap_ends,
-    tunnel_error,
-    tunnelled_entry,
-)
+from lbsim.engine.icmp import quoted_entry
+from lbsim.engine.icmp_errors import error_outward, icmp_error
+from lbsim.engine.ipsec import reply_of_ipsec, request_of_ipsec
 from lbsim.engine.lanes import COMPILED, kernel, prefetch, seldom
-from lbsim.engine.persistence import schedule_persistent
+from lbsim.engine.opening import try_schedule
 from lbsim.engine.reasons import (
     DEST_REMOVED,
     DROP,
-    DROP_PACKET,
     FORWARD,
     FORWARD_DROPPED,
     FRAGMENT_SEEN,
-    FTP_DATA_SOURCE,
-    FTP_NO_DEST,
     HEADER_CUT,
-    ICMP_CHECKSUM,
-    ICMP_UNRELATED,
     INVALID_IP,
     IPVS_OFF,
     KNOWN,
@@ -56,15 +39,10 @@ from lbsim.engine.reasons import (
     MASQUERADED,
     NEW,
     NO_CONNECTION,
-    NO_DEST,
-    NO_DEST_UNTOLD,
-    NO_IKE,
     NO_RESPONDER,
-    NO_SERVICE,
     NONE,
     NOT_BALANCED,
     NOT_LOCAL,
-    NOT_SYN,
     OTHER_PROTOCOL,
     REJECT,
     RESCHEDULED,
@@ -79,7 +57,6 @@ from lbsim.engine.records import (
     AH,
     BAD_IP_HEADER,
     CONTROLLED,
-    CONTROLS,
     CUT_HEADER,
     ESP,
     FRAGMENT,
@@ -107,19 +84,13 @@ from lbsim.engine.records import (
     Packet,
     Tables,
 )
-from lbsim.engine.schedulers import run_timers, schedule
-from lbsim.engine.sctp import ABORT, CLOSED, INIT, NO_CHUNK, step_sctp
-from lbsim.engine.services import FTP, FTP_DATA, clean_trash, find_service
+from lbsim.engine.sctp import ABORT, CLOSED, INIT, step_sctp
 from lbsim.engine.tcp import reusable, step_tcp
-from lbsim.engine.timers import take_due
 from lbsim.engine.udp import step_udp
 
-__all__ = ["advance", "receive", "receive_block"]
+__all__ = ["answer_itself", "receive", "receive_block", "step_state", "to_reschedule"]
 
 AHEAD = 8  # packets
-IKE = 500  # the UDP port of IPsec's key exchange: its entry is that of AH and ESP packets, too
-DEFENCE_ON = 3  # of drop_packet; 1 and 2 are on only when memory runs short, which it never does here
-BY_ROUTING = 2  # AddressRow.local of what only a routing rule makes local
 
 
 @kernel
@@ -251,124 +222,6 @@ def set_aside(t: Tables, p: Packet, v: Outcome) -> None:
             unsent(t, p, v)
 
 
-@seldom
-def icmp_error(t: Tables, p: Packet, v: Outcome) -> None:
-    """An ICMP error about another packet.
-
-    Source
-    ------
-    facts: packet-path.md sections 12 and 14; ip_vs_core.c ip_vs_in_icmp(), ip_vs_out_icmp(), 6.1 and 6.12.
-    """
-    director = t.director[0]
-    target = t.addresses[p.dst]
-    here = target.local == 1 or (target.local != 0 and p.mark != 0)
-    if not here and stopped_back(t, p, v):
-        return
-    if (director.services_v4 if target.family == IPV4 else director.services_v6) == 0:
-        decide(v, LOCAL if here else ROUTE, IPVS_OFF if here else NOT_BALANCED, 0)
-        return
-    decide(v, LOCAL if here else ROUTE, ICMP_UNRELATED if here else NO_CONNECTION, 0)
-    q = t.quotes[p.quote]
-    if p.quote == 0 or not about_connection(q):
-        return
-    if q.outer != 0:
-        c = tunnelled_entry(t, p) if here else 0
-        if c != 0:
-            error_of_tunnel(t, p, t.conns[c], v)
-        return
-    c = quoted_entry(t, p, False)
-    if c != 0:
-        error_inward(t, p, t.conns[c], v)
-    elif director.schedule_icmp != 0 and open_for_error(t, p, v):
-        return
-    elif not here:
-        c = quoted_entry(t, p, True)
-        if c != 0:
-            error_outward(t, p, t.conns[c], v)
-
-
-@seldom
-def error_inward(t: Tables, p: Packet, conn: Conn, v: Outcome) -> None:
-    """An ICMP error about an answer of the entry.
-
-    Source
-    ------
-    facts: packet-path.md section 14; ip_vs_core.c ip_vs_in_icmp(), 6.1 and 6.12.
-    """
-    if conn.method == MASQ and t.quotes[p.quote].wrong != 0:
-        decide(v, DROP, ICMP_CHECKSUM, conn.dest)
-        return
-    count_in(t, conn.dest, p.length)
-    error_to_dest(t, p, conn, v)
-
-
-@seldom
-def error_outward(t: Tables, p: Packet, conn: Conn, v: Outcome) -> None:
-    """An ICMP error about a client's packet of the entry.
-
-    Source
-    ------
-    facts: packet-path.md section 14; ip_vs_core.c handle_response_icmp(), 6.1 and 6.12.
-    """
-    if t.quotes[p.quote].wrong != 0:
-        decide(v, DROP, ICMP_CHECKSUM, conn.dest)
-        return
-    error_to_client(p, conn, v)
-    count_out(t, conn.dest, p.length)
-
-
-@seldom
-def error_of_tunnel(t: Tables, p: Packet, conn: Conn, v: Outcome) -> None:
-    """An ICMP error about a packet in which one of the entry went.
-
-    What the client is told counts twice: as what is passed on, and as an error that the director makes.
-
-    Source
-    ------
-    facts: packet-path.md section 14; ip_vs_core.c ip_vs_in_icmp(), 6.1 and 6.12.
-    """
-    q = t.quotes[p.quote]
-    if q.wrong != 0:
-        decide(v, DROP, ICMP_CHECKSUM, conn.dest)
-        return
-    tunnel_error(t, q, conn, v)
-    if v.verdict == FORWARD:
-        count_out(t, conn.dest, q.length)
-        count_out(t, conn.dest, told_length(t, p.dst, q.length))
-
-
-@seldom
-def open_for_error(t: Tables, p: Packet, v: Outcome) -> bool:
-    """Whether an ICMP error without entry (schedule_icmp) got a verdict: a new entry or none at all.
-
-    The entry has no state and stays for 3 s.
-
-    Source
-    ------
-    facts: packet-path.md sections 4.1 to 4.3, 5.1 and 14; ip_vs_core.c ip_vs_try_to_schedule(), 6.1 and 6.12.
-    """
-    q = t.quotes[p.quote]
-    swap_ends(p, q)
-    s = find_service(t, p.proto, p.dst, p.dport, p.mark)
-    c = 0
-    if s != 0:
-        if t.director[0].drop_packet == DEFENCE_ON and to_drop(t):
-            decide(v, DROP, DROP_PACKET, 0)
-        elif p.sport != FTP_DATA:
-            c = open_entry(t, s, p)
-            if c == 0 and (t.services[s].port != FTP or p.dport == FTP):
-                decide(v, DROP, NO_DEST_UNTOLD, 0)
-    swap_ends(p, q)
-    if c == 0:
-        return v.verdict == DROP
-    error_inward(t, p, t.conns[c], v)
-    if t.conns[c].marks & ONE_PACKET == 0:
-        put(t, c)
-    else:
-        expire(t, c)
-    return True
-
-
 @kernel
 def request(t: Tables, p: Packet, v: Outcome) -> None:
     """A packet from a client.
@@ -459,180 +312,6 @@ def to_reschedule(t: Tables, p: Packet, conn: Conn) -> bool:
     if director.conn_reuse_mode == 0 or conn.marks & CONTROLLED != 0:
         return False
     return reusable(conn, director.conn_reuse_mode) if p.proto == TCP else conn.state == CLOSED
-
-
-@kernel
-def request_of_ipsec(t: Tables, p: Packet, v: Outcome) -> None:
-    """An AH or ESP packet from a client: it goes where the key exchange of the two ends goes, on UDP port 500.
-
-    The entry's timer is armed anew, nothing else happens to it. Only addresses are translated.
-
-    Source
-    ------
-    facts: packet-path.md sections 5.2 and 7.4; ip_vs_proto_ah_esp.c ah_esp_conn_in_get(), 6.1 and 6.12.
-    """
-    c = ike_entry(t, p)
-    if c != 0 and t.dests[t.conns[c].dest].available == 0 and t.conns[c].dest != 0:
-        if t.director[0].expire_nodest_conn == 0:
-            decide(v, DROP, DEST_REMOVED, t.conns[c].dest)
-            return
-        expire_now(t, c)
-        c = 0
-    if c == 0:
-        decide(v, LOCAL, NO_IKE, 0)
-        return
-    count_in(t, t.conns[c].dest, p.length)
-    transmit(t, p, t.conns[c], KNOWN, v)
-    put(t, c)
-
-
-@kernel
-def ike_entry(t: Tables, p: Packet) -> int:
-    """The entry of the key exchange between the packet's ends, or 0.
-
-    Source
-    ------
-    facts: packet-path.md section 5.2; ip_vs_proto_ah_esp.c ah_esp_conn_fill_param_proto().
-    """
-    proto = p.proto
-    p.proto = UDP
-    p.sport = IKE
-    p.dport = IKE
-    c = find_in(t, p) if p.direction == IN else find_out(t, p)
-    p.proto = proto
-    p.sport = 0
-    p.dport = 0
-    return c
-
-
-@kernel
-def try_schedule(t: Tables, p: Packet, v: Outcome) -> int:
-    """A new entry for the client's packet, or 0 with the verdict written.
-
-    Source
-    ------
-    facts: packet-path.md sections 4.1 to 4.3; ip_vs_proto_tcp.c tcp_conn_schedule() and likewise of UDP and SCTP,
-    ip_vs_core.c ip_vs_schedule(), 6.1 and 6.12.
-    """
-    if p.shape == CUT_HEADER or (p.proto == SCTP and p.tcp_flags == NO_CHUNK):
-        decide(v, DROP, HEADER_CUT, 0)
-        return 0
-    s = find_service(t, p.proto, p.dst, p.dport, p.mark)
-    if s == 0:
-        decide(v, LOCAL, NO_SERVICE, 0)
-        return 0
-    if not may_open(t, p):
-        decide(v, LOCAL, NOT_SYN, 0)
-        return 0
-    if t.director[0].drop_packet == DEFENCE_ON and to_drop(t):
-        decide(v, DROP, DROP_PACKET, 0)
-        return 0
-    if p.sport == FTP_DATA:
-        decide(v, LOCAL, FTP_DATA_SOURCE, 0)
-        return 0
-    c = open_entry(t, s, p)
-    return c if c != 0 else leave(t, s, p, marks_of(t, s, p), v)
-
-
-@kernel
-def open_entry(t: Tables, s: int, p: Packet) -> int:
-    """A new entry for the packet to service ``s``, counted; 0 if there is no destination.
-
-    Source
-    ------
-    facts: packet-path.md section 4.2; ip_vs_core.c ip_vs_schedule(), 6.1 and 6.12.
-    """
-    marks = marks_of(t, s, p)
-    c = schedule_persistent(t, s, p, marks) if t.services[s].persistent != 0 else schedule_once(t, s, p, marks)
-    if c != 0:
-        t.services[s].conns += 1
-        t.dests[t.conns[c].dest].conns += 1
-    return c
-
-
-@kernel
-def marks_of(t: Tables, s: int, p: Packet) -> int:
-    """The marks that an entry of the service has from the beginning.
-
-    Source
-    ------
-    facts: packet-path.md section 4.2; ip_vs_core.c ip_vs_schedule().
-    """
-    return ONE_PACKET if t.services[s].one_packet != 0 and p.proto == UDP else 0
-
-
-@kernel
-def may_open(t: Tables, p: Packet) -> bool:
-    """Whether a packet without entry is one that opens a connection, or the director is sloppy about it.
-
-    Source
-    ------
-    facts: packet-path.md section 4.1; ip_vs_proto_tcp.c tcp_conn_schedule(), ip_vs_proto_sctp.c sctp_conn_schedule().
-    """
-    director = t.director[0]
-    if p.proto == TCP:
-        return p.tcp_flags & RST == 0 and (p.tcp_flags & SYN != 0 or director.sloppy_tcp != 0)
-    if p.proto == SCTP:
-        return p.tcp_flags == INIT or (p.tcp_flags != ABORT and director.sloppy_sctp != 0)
-    return True
-
-
-@kernel
-def to_drop(t: Tables) -> bool:
-    """Whether drop_packet drops this packet, that would have opened a connection: the first one and then each n-th.
-
-    Source
-    ------
-    facts: packet-path.md section 20; ip_vs.h ip_vs_todrop(), ip_vs_ctl.c update_defense_level().
-    """
-    director = t.director[0]
-    if director.am_droprate == 0:
-        return False
-    director.drop_counter -= 1
-    if director.drop_counter > 0:
-        return False
-    director.drop_counter = director.am_droprate
-    return True
-
-
-@kernel
-def schedule_once(t: Tables, s: int, p: Packet, marks: int) -> int:
-    """A new entry for the client's packet to a service that is not persistent; 0 if there is no destination.
-
-    Source
-    ------
-    facts: packet-path.md section 4.2; ip_vs_core.c ip_vs_schedule(), 6.1 and 6.12.
-    """
-    service = t.services[s]
-    if service.fwmark == 0 and p.dport != service.port:
-        return 0
-    d = schedule(t, s, p)
-    if d == 0:
-        return 0
-    dport = t.dests[d].port
-    return new_conn(t, p, d, dport if dport != 0 else p.dport, marks)
-
-
-@kernel
-def leave(t: Tables, s: int, p: Packet, marks: int, v: Outcome) -> int:
-    """What becomes of a packet whose service has no destination for it: a new entry that bypasses, or 0 with the
-    verdict written.
-
-    Source
-    ------
-    facts: packet-path.md section 4.3; ip_vs_core.c ip_vs_leave(), 6.1 and 6.12.
-    """
-    service = t.services[s]
-    by_routing = t.addresses[p.dst].local == BY_ROUTING
-    if t.director[0].cache_bypass != 0 and service.fwmark != 0 and by_routing:
-        return new_bypass(t, p, marks)
-    if service.port == FTP and p.dport != FTP:
-        decide(v, LOCAL, FTP_NO_DEST, 0)
-    elif by_routing:
-        decide(v, DROP, NO_DEST_UNTOLD, 0)
-    else:
-        decide(v, REJECT, NO_DEST, 0)
-    return 0
 
 
 @kernel
@@ -738,23 +417,6 @@ def answer(t: Tables, p: Packet, v: Outcome) -> None:
 
 
 @kernel
-def reply_of_ipsec(t: Tables, p: Packet, v: Outcome) -> None:
-    """An AH or ESP packet from a real server; see :func:`request_of_ipsec`.
-
-    Source
-    ------
-    facts: packet-path.md sections 7.4 and 12; ip_vs_proto_ah_esp.c ah_esp_conn_out_get(), 6.1 and 6.12.
-    """
-    c = ike_entry(t, p)
-    if c == 0:
-        decide(v, ROUTE, NO_CONNECTION, 0)
-        return
-    count_out(t, t.conns[c].dest, p.length)
-    unmasquerade(p, t.conns[c], v)
-    put(t, c)
-
-
-@kernel
 def reply_without_entry(t: Tables, p: Packet, v: Outcome) -> None:
     """A real server's packet that belongs to no entry: routed, unless nat_icmp_send has it refused.
 
@@ -785,113 +447,3 @@ def from_real_server(t: Tables, p: Packet) -> bool:
             if service.proto == p.proto or service.fwmark != 0:
                 return True
     return False
-
-
-@kernel
-def count_in(t: Tables, d: int, length: int) -> None:
-    """Count a client's packet at its destination and service, unless the destination was removed.
-
-    Source
-    ------
-    facts: packet-path.md section 18.1; ip_vs_core.c ip_vs_in_stats().
-    """
-    dest = t.dests[d]
-    if dest.available != 0:
-        dest.in_packets += 1
-        dest.in_bytes += length
-        service = t.services[dest.service]
-        service.in_packets += 1
-        service.in_bytes += length
-
-
-@kernel
-def count_out(t: Tables, d: int, length: int) -> None:
-    """Count a real server's packet at its destination and service, unless the destination was removed.
-
-    Source
-    ------
-    facts: packet-path.md section 18.1; ip_vs_core.c ip_vs_out_stats().
-    """
-    dest = t.dests[d]
-    if dest.available != 0:
-        dest.out_packets += 1
-        dest.out_bytes += length
-        service = t.services[dest.service]
-        service.out_packets += 1
-        service.out_bytes += length
-
-
-@kernel
-def advance(t: Tables, tick: int) -> None:
-    """Move the clock to ``tick``; every timer that is due until then fires, in the order of ticks.
-
-    Timers of a tick fire before packets of that tick. The one that copies counters sees nothing of what the others do:
-    all its runs come first.
-
-    Source
-    ------
-    facts: packet-path.md section 8.3; timer.c run_timer_softirq().
-    """
-    director = t.director[0]
-    if director.copy_fire != 0 and director.copy_fire <= tick:
-        catch_up(t, tick)
-    due = next_event(t)
-    while due != 0 and due <= tick:
-        if due > director.now:
-            director.now = due
-        if director.wheel_next != 0 and director.wheel_next <= director.now:
-            expire_due(t)
-        if director.sweep_fire != 0 and director.sweep_fire <= director.now:
-            director.sweep_fire = 0
-            sweep_removed(t)
-        if director.trash_fire != 0 and director.trash_fire <= director.now:
-            clean_trash(t)
-        if director.scheduler_fire != 0 and director.scheduler_fire <= director.now:
-            run_timers(t)
-        due = next_event(t)
-    if tick > director.now:
-        director.now = tick
-
-
-@kernel
-def expire_due(t: Tables) -> None:
-    """Let every timer of this tick fire; those of templates that control others after those of the others, which note
-    at their template if the kernel's order is another one.
-
-    Source
-    ------
-    facts: packet-path.md section 8.2; timer.c expire_timers(), 6.1 and 6.12.
-    """
-    later = 0
-    c = take_due(t)
-    while c != 0:
-        if t.conns[c].marks & CONTROLS != 0:
-            t.timers[c].next = later
-            later = c
-        else:
-            expire(t, c)
-        c = take_due(t)
-    while later != 0:
-        following = t.timers[later].next
-        t.timers[later].next = 0
-        expire(t, later)
-        later = following
-
-
-@kernel
-def next_event(t: Tables) -> int:
-    """The next tick at which a timer may fire that changes anything but copies of counters; 0 if none is pending.
-
-    Source
-    ------
-    lbsim's own.
-    """
-    director = t.director[0]
-    due = director.wheel_next
-    if director.sweep_fire != 0 and (due == 0 or director.sweep_fire < due):
-        due = director.sweep_fire
-    if director.trash_fire != 0 and (due == 0 or director.trash_fire < due):
-        due = director.trash_fire
-    if director.scheduler_fire != 0 and (due == 0 or director.scheduler_fire < due):
-        due = director.scheduler_fire
-    return due

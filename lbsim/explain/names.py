@@ -24,7 +24,8 @@ from lbsim.engine.records import (
     Tables,
 )
 from lbsim.engine.sctp import EVENTS
-from lbsim.host import PROTOCOL_NAMES, SECOND, STATES, state_index
+from lbsim.engine_words import PROTOCOL_NAMES, STATES, state_index
+from lbsim.host import SECOND
 
 if TYPE_CHECKING:
     from lbsim.engine.records import Conn

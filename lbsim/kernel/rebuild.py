@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 from itertools import product
 
-from lbsim.host import CHECKSUMS, TUNNELS
+from lbsim.engine_words import CHECKSUMS, TUNNELS
 from lbsim.kernel.job import CLIENT, REPLY, Arrival, Job, Packet
 from lbsim.kernel.rehearsal import OWN_ADDRESSES
 from lbsim.kernel.result import commands_of

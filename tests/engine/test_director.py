@@ -8,16 +8,10 @@ import pytest
 
 from lbsim import Director
 from lbsim.config import parse_command
+from lbsim.engine.clock import advance, next_event
 from lbsim.engine.conntable import new_conn
-from lbsim.engine.director import (
-    advance,
-    count_in,
-    count_out,
-    next_event,
-    receive_block,
-    set_aside,
-    to_reschedule,
-)
+from lbsim.engine.counting import count_in, count_out
+from lbsim.engine.director import receive_block, set_aside, to_reschedule
 from lbsim.engine.reasons import DROP, FRAGMENT_SEEN, INVALID_IP, MARTIAN_SOURCE, NO_RESPONDER, NONE, UNMODELLED
 from lbsim.engine.records import (
     BAD_IP_HEADER,

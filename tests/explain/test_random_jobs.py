@@ -21,7 +21,9 @@ from lbsim.explain.observing import observe
 from lbsim.host import EngineHost
 from lbsim.kernel.job import CLIENT, Command, Job
 from lbsim.kernel.job import Packet as Sent
+from lbsim.kernel.job_rules import marks_of, router_of
 from lbsim.kernel.rehearsal import OWN_ADDRESSES
+from lbsim.model.config import DirectorConfig
 from lbsim.model.explanation import Decision, Explanation
 from lbsim.model.result import ServiceRow
 from tests.kernel.random_features import KINDS, random_feature_job
@@ -51,9 +53,9 @@ def explanations(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Explanation, tup
 
 def play(job: Job) -> None:
     """Let a director do what the job has for it, but for answers of real servers."""
-    marks = "\n".join(" ".join(line) for line in job.setup if line[0] != "ipvsadm")
     sysctls = {name.split(".")[-1]: int(value) for name, value in job.sysctls if name.split(".")[-1] in SYSCTLS}
-    director = Director(marks=marks, sysctls=sysctls, own=(*OWN_ADDRESSES, *job.vips))
+    router = DirectorConfig(router=router_of(job))
+    director = Director(router, marks=marks_of(job), sysctls=sysctls, own=(*OWN_ADDRESSES, *job.vips))
     for line in job.setup:
         if line[0] == "ipvsadm":
             director.run(" ".join(line))
