@@ -192,6 +192,7 @@ class EngineHost(Readout):
         self._mtus: list[tuple[Network, int]] = []  # of routes, the most specific last
         self._reachable: list[Network] | None = None  # None: everything
         self._router = RouterSettings()
+        self._straight: tuple[Network, ...] = ()
         self._dest_ids: set[int] = set()
         self._persistent = False
         self.tables = self._empty_tables(1 << max(6, (expected_rows - 1).bit_length()))
@@ -272,6 +273,7 @@ class EngineHost(Readout):
                 self._make_local(a, local)
         self._find_route(a, address)
         self._filter(a, address)
+        self._find_straight(a, address)
         return a
 
     def intern_packed(self, packed: bytes) -> int:
@@ -295,10 +297,11 @@ class EngineHost(Readout):
         for network, local in self._networks:
             for a in np.unique(found[addresses.inside(network)]).tolist():
                 self._make_local(a, local)
-        if self._mtus or self._reachable is not None or self._router.drops:
+        if self._mtus or self._reachable is not None or self._router.drops or self._straight:
             for a in new[new > before].tolist():
                 self._find_route(a, self.address(a))
                 self._filter(a, self.address(a))
+                self._find_straight(a, self.address(a))
         return found
 
     def _room_for_addresses(self, count: int) -> None:
@@ -376,6 +379,17 @@ class EngineHost(Readout):
             sides = zip(INTERFACES, (FROM_CLIENTS, FROM_SERVERS), strict=True)
             kept_back = [bit for name, bit in sides if self._router.target(name, address) == "DROP"]
             self.tables.addresses[a].kept_back = sum(kept_back)
+
+    def let_straight(self, networks: Iterable[Network]) -> None:
+        """Note from whom, and to whom, answers of simulated real servers do not pass the director."""
+        self._straight = tuple(networks)
+        self.tables.director[0].straight_replies = int(bool(self._straight))
+        for a, address in enumerate(self.addresses, start=1):
+            self._find_straight(a, address)
+
+    def _find_straight(self, a: int, address: Address) -> None:
+        if any(address in network for network in self._straight):
+            self.tables.addresses[a].straight = 1
 
     def _look_at_dest(self, a: int) -> None:
         """Have every packet's way looked at, if this address of a destination is the director's."""

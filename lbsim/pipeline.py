@@ -415,6 +415,7 @@ def _asked(loaded: Loaded) -> dict[str, Any]:
         "seed": scenario.seed,
         "schedulers": loaded.schedulers,
         "marks": loaded.marks,
+        "straight_replies": scenario.straight_replies,
     }
 
 

@@ -90,6 +90,7 @@ class Replay:
             timeline=self.loaded.timeline,
             sysctls=self.loaded.sysctls,
             marks=self.loaded.marks,
+            straight_replies=self.loaded.scenario.straight_replies,
             **self._origin(),
         )
 
@@ -136,6 +137,7 @@ def job_from(loaded: Loaded, trace: Trace | None = None) -> Job:
             until=loaded.scenario.until,
             sysctls=loaded.sysctls,
             marks=loaded.marks,
+            straight_replies=loaded.scenario.straight_replies,
         )
     except LbsimError as error:
         error.file = error.file or str(loaded.path)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from heapq import merge
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -85,6 +86,7 @@ def simulate(
     lane: Lane | None = None,
     schedulers: Sequence[str | Path] = (),
     marks: Marks = NO_MARKS,
+    straight_replies: Sequence[IPv4Network | IPv6Network] = (),
     watch: Watch | None = None,
 ) -> Result:
     """What the kernel would do with the trace, packet by packet, and its tables at the asked moments.
@@ -106,6 +108,7 @@ def simulate(
     seed : of the traffic, for the result's provenance; also of the random numbers that the scheduler twos draws.
     schedulers : Python files or installed entry points with schedulers of one's own, see ``own_schedulers``.
     marks : rules that give packets firewall marks; the single addresses that they name are the director's.
+    straight_replies : real servers whose answers, and clients to whom answers, do not pass the director.
     watch : looks on while the director receives single packets; from the first of them on the run is interpreted.
 
     Returns
@@ -136,6 +139,7 @@ def simulate(
     run = _Run(host, _Traffic(trace), _Taken(columns, first, sinks), provenance, progress)
     run.many_entries = MANY_ENTRIES if many_entries is None else many_entries
     run.give_marks(marks)
+    host.let_straight(straight_replies)
     run.watch = watch
     run.begin(config)
     agenda = _agenda(timeline, moments, until)

@@ -75,6 +75,7 @@ BEHAVIOURS = (
     Behaviour("tunnels (IPIP, GRE, GUE)", "tests/test_departures.py::test_a_tunnel_wraps_the_packet_as_it_leaves", "tunnel/dns-tunnel", ("tunnel", "any-method", "udp-any-method", "ipv6-any-method")),
     Behaviour("bypass", "tests/test_departures.py::test_a_bypassed_packet_goes_where_its_sender_wanted_it"),
     Behaviour("local destinations", "tests/test_departures.py::test_a_local_destination_answers_through_ipvs"),
+    Behaviour("answers past the director", "tests/test_simulate.py::test_answers_past_the_director_are_not_seen", "operations/wrong-gateway"),
     Behaviour("FORWARD's policy and rules", "tests/test_forward_rules.py::test_what_forward_lets_pass", "operations/firewall-forgotten", ("forward-rules",)),
     Behaviour("MTUs and fragments", "tests/test_departures.py::test_fragments_are_put_together_and_cut_again"),
     Behaviour("ICMP errors", "tests/test_departures.py::test_an_error_of_the_client_goes_to_the_server_with_its_ends"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from dataclasses import replace
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 import numpy as np
 import pytest
@@ -601,3 +601,30 @@ def test_marks_make_packets_those_of_a_service_by_mark(end: str, reason: str, be
     trace = script.parse(f"{before}1s 203.0.113.1:1001 > {end}\n")
     result = simulate(parse(MARKED), trace, marks=read_marks(ROUTED), lane=lane)
     assert reason_of(int(result["reason"][-1])).name == reason
+
+
+TALK = """\
+0s 203.0.113.1:1001 > 192.168.1.10:80 tcp S
+1s 192.168.1.10:80 > 203.0.113.1:1001 tcp SA
+2s 203.0.113.2:1002 > 192.168.1.10:80 tcp S
+3s 192.168.1.10:80 > 203.0.113.2:1002 tcp SA
+"""
+
+
+# The newest destination gets the first connection: .12, then .11.
+@pytest.mark.parametrize(
+    ("straight", "reasons"),
+    [
+        ([], ["translated", "translated"]),
+        (["10.0.0.12/32"], ["straight_reply", "translated"]),
+        (["10.0.0.0/24"], ["straight_reply", "straight_reply"]),
+        (["203.0.113.2/32"], ["translated", "straight_reply"]),
+        (["192.168.1.0/24"], ["translated", "translated"]),
+    ],
+)
+def test_answers_past_the_director_are_not_seen(straight: list[str], reasons: list[str], lane: Lane) -> None:
+    config = parse(
+        "-A -t 192.168.1.10:80 -s rr\n" + "".join(f"-a -t 192.168.1.10:80 -r 10.0.0.1{n} -m\n" for n in (1, 2))
+    )
+    result = simulate(config, script.parse(TALK), straight_replies=[ip_network(text) for text in straight], lane=lane)
+    assert [reason_of(int(code)).name for code in result["reason"][1::2]] == reasons

@@ -143,7 +143,7 @@ def receive(t: Tables, p: Packet, v: Outcome) -> None:
         request(t, p, v)
         if v.verdict == FORWARD:
             flow = t.flows[p.flow]
-            flow.addr = v.new_dst if v.method == MASQ else STRAIGHT
+            flow.addr = v.new_dst if v.method == MASQ and passes_director(t, p, v) else STRAIGHT
             flow.port = v.new_dport
         elif v.reason == LOCAL_DEST:
             flow = t.flows[p.flow]
@@ -156,6 +156,19 @@ def receive(t: Tables, p: Packet, v: Outcome) -> None:
             reply(t, p, v)
         else:
             unsent(t, p, v)
+
+
+@kernel
+def passes_director(t: Tables, p: Packet, v: Outcome) -> bool:
+    """Whether the answer to a client's packet will come this way: the director is the real server's router to it.
+
+    Source
+    ------
+    facts: packet-path.md section 17.3.
+    """
+    if t.director[0].straight_replies == 0:
+        return True
+    return t.addresses[p.src].straight == 0 and t.addresses[v.new_dst].straight == 0
 
 
 @kernel

@@ -148,6 +148,7 @@ class Director:
     cache_bypass: i4 = 0
     schedule_icmp: i4 = 0
     nat_icmp_send: i4 = 0
+    straight_replies: i1 = 0  # 1: some addresses are AddressRow.straight
     masquerades: i1 = 0  # what is routed gets another source if it comes in where FROM_CLIENTS, FROM_SERVERS are
     ignore_tunneled: i4 = 0
     pmtu_disc: i4 = 1
@@ -177,6 +178,7 @@ class AddressRow:
     no_route: i1 = 0  # 1: packets to it have nowhere to go
     mtu: i4 = 0  # of the route to it; 0: no limit is known
     local: i1 = 0  # 1: an address of the director (it is or was a service's); 2: only routing delivers it there
+    straight: i1 = 0  # 1: answers from it, or to it, do not pass the director
     kept_back: i1 = 0  # the FORWARD rules drop packets from it that come in where FROM_CLIENTS, FROM_SERVERS are
     next_same_hash: i4 = 0
 

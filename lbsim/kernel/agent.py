@@ -21,7 +21,7 @@ import termios
 import time
 import zlib
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
@@ -37,7 +37,6 @@ from lbsim.kernel.job import (
     ROUTING,
     Command,
     CommandSeen,
-    Event,
     Job,
     Observation,
     Packet,
@@ -229,7 +228,7 @@ def _do(job: Job, aligned: bool, progress: Callable[[], None]) -> Observation:
                 set_sysctl(name, value)
             setup.extend(_command(Command(0, argv), 0) for argv in job.setup)
             jiffies, start = _time_zero(aligned)
-            late = _events(job.events, bench, start, rows, progress)
+            late = _events(job, bench, start, rows, progress)
     except Exception as problem:  # one bad job must not cost the others
         where = f"event {len(rows)}" if jiffies >= 0 else "the set-up"
         error = f"{type(problem).__name__} in {where}: {problem}"
@@ -238,11 +237,11 @@ def _do(job: Job, aligned: bool, progress: Callable[[], None]) -> Observation:
     return Observation(job.name, release(), jiffies, tuple(setup), tuple(rows), error, late)
 
 
-def _events(events: Iterable[Event], bench: Bench, start: int, rows: list[Seen], progress: Callable[[], None]) -> int:
+def _events(job: Job, bench: Bench, start: int, rows: list[Seen], progress: Callable[[], None]) -> int:
     """Do the events at their times, each to its end before the next; by how much the latest was late."""
-    responders = Responders()
+    responders = Responders(job.straight)
     late = 0
-    for event in events:
+    for event in job.events:
         now = _sleep_until(start + event.at, progress) - start
         stray = bench.arrivals(start, 0)
         if stray and rows:

@@ -82,6 +82,7 @@ class Job:
     setup : commands before time 0.
     sysctls : tunables (name with dots, value), set before the commands.
     events : in order of time; equal times keep their order.
+    straight : networks of real servers whose answers, and of clients to whom answers, do not pass the director.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Job:
     setup: tuple[tuple[str, ...], ...] = ()
     sysctls: tuple[tuple[str, str], ...] = ()
     events: tuple[Event, ...] = ()
+    straight: tuple[str, ...] = ()
 
     def commands(self) -> list[tuple[str, ...]]:
         """All that is run in the director, in order."""
@@ -100,6 +102,8 @@ class Job:
         events = [_event_row(event) for event in self.events]
         parts = {"name": self.name, "vips": self.vips, "servers": self.servers, "setup": self.setup,
                  "sysctls": self.sysctls, "events": events}  # fmt: skip
+        if self.straight:
+            parts["straight"] = self.straight
         return json.dumps(parts, separators=(",", ":"))
 
     @staticmethod
@@ -113,6 +117,7 @@ class Job:
             tuple(tuple(argv) for argv in parts["setup"]),
             tuple((name, value) for name, value in parts["sysctls"]),
             tuple(_event(row) for row in parts["events"]),
+            tuple(parts.get("straight", ())),
         )
 
 

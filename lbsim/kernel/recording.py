@@ -106,7 +106,7 @@ def write(path: Path, job: Job, observation: Observation, command: str) -> None:
     ------
     LbsimError : the file cannot be written.
     """
-    rebuilder, senders = Rebuilder(job), _Senders()
+    rebuilder, senders = Rebuilder(job), _Senders(job)
     rows = []
     for event, seen in zip(job.events, observation.events, strict=True):
         sent = senders.sent(event)
@@ -183,8 +183,8 @@ def _checksum(document: dict[str, Any]) -> str:
 class _Senders:
     """The bytes of replies: who answers is who got the flow's last request, as on the bench."""
 
-    def __init__(self) -> None:
-        self._responders = Responders()
+    def __init__(self, job: Job) -> None:
+        self._responders = Responders(job.straight)
 
     def sent(self, event: Event) -> bytes | None:
         """A reply as it is sent, b"" if nobody is there to send it; None for any other event."""
@@ -276,7 +276,7 @@ def _with_arrivals(step: Step, arrivals: Sequence[tuple[str, bytes]]) -> Step:
 
 def _rebuilt(kept: Recording) -> Iterator[Seen]:
     """The events with their packets."""
-    rebuilder, senders = Rebuilder(kept.job), _Senders()
+    rebuilder, senders = Rebuilder(kept.job), _Senders(kept.job)
     for event, seen, left in zip(kept.job.events, kept.events, kept.left, strict=True):
         sent = senders.sent(event)
         arrivals = tuple(Arrival(one.where, _content(kept, rebuilder, event, sent, one), seen.at) for one in left)

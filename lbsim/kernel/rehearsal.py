@@ -38,7 +38,7 @@ def rehearse(job: Job, seen: Observation, *, profile: str, lane: Lane | None = N
     director = _director(job, seen, profile, lane)
     for _ in _set_up(director, job):
         pass
-    responders = Responders()
+    responders = Responders(job.straight)
     leftovers = _Leftovers(job)
     last = 0
     following = [what.at for what in seen.events[1:]] + [None]

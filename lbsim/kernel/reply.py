@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 from lbsim.engine.records import SCTP, TCP, UDP
 from lbsim.kernel.job import CLIENT
 from lbsim.model.verdict import Rewrite
-from lbsim.packet.headers import ICMP, ICMPV6, parse
+from lbsim.packet.headers import ICMP, ICMPV6, Headers, parse
 from lbsim.packet.rewrite import rewrite
 from lbsim.packet.tunnel import unwrap
 
@@ -21,10 +21,11 @@ class Responders:
     """Flow -> the server that got its last request: on which wire it is, and the end that the request was sent to.
 
     A server that got it with direct routing or through a tunnel answers the client itself: the director never has
-    that.
+    that, nor what comes from, or goes to, the networks of ``straight``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, straight: Iterable[str] = ()) -> None:
+        self._networks = [ip_network(network) for network in straight]
         self._last: dict[int, tuple[str, bytes, int]] = {}
         self._straight: set[int] = set()
 
@@ -34,12 +35,17 @@ class Responders:
             headers = parse(content)
             if where == CLIENT or headers is None or headers.proto in (ICMP, ICMPV6):
                 continue
-            if where in (f"r:{ip_address(headers.dst)}", UNKNOWN) and unwrap(content) is None:
+            translated = where in (f"r:{ip_address(headers.dst)}", UNKNOWN) and unwrap(content) is None
+            if translated and not self._pass_by(headers):
                 self._last[flow] = where, headers.dst, headers.dport
                 self._straight.discard(flow)
             else:
                 self._last.pop(flow, None)
                 self._straight.add(flow)
+
+    def _pass_by(self, headers: Headers) -> bool:
+        ends = [ip_address(headers.src), ip_address(headers.dst)] if self._networks else []
+        return any(end in network for network in self._networks for end in ends)
 
     def is_straight(self, flow: int) -> bool:
         """Whether the flow's next reply goes straight to the client."""

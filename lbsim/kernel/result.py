@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import TypeAlias
 
 import numpy as np
@@ -156,6 +156,7 @@ def engine_result(
     moments: Collection[int] = (),
     sysctls: Mapping[str, int] | None = None,
     marks: Marks = NO_MARKS,
+    straight_replies: Sequence[IPv4Network | IPv6Network] = (),
     scenario: str = "",
     digest: str = "",
     seed: int = 0,
@@ -181,6 +182,7 @@ def engine_result(
         profile=profile_of(seen.release),
         sysctls=sysctls,
         marks=marks,
+        straight_replies=straight_replies,
         start_jiffies=seen.jiffies,
         scenario=scenario,
         digest=digest,
@@ -361,7 +363,7 @@ class _Wires:
         self._services = {service for service, _ in self._rows}
         self._marks = marks_of(job)
         self._addresses = addresses
-        self._responders = Responders()
+        self._responders = Responders(job.straight)
 
     def fate(self, event: Packet, row: PacketSeen) -> _Fate:
         """What became of a packet that was sent."""

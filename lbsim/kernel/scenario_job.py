@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from lbsim.config import format_command
 from lbsim.config.iptables import format_settings
@@ -48,6 +48,7 @@ def job_of(
     until: int | None = None,
     sysctls: Mapping[str, int] | None = None,
     marks: Marks = NO_MARKS,
+    straight_replies: Sequence[IPv4Network | IPv6Network] = (),
 ) -> Job:
     """The job that lets a kernel do what ``simulate`` lets the engine do with the same arguments.
 
@@ -79,6 +80,7 @@ def job_of(
         setup=(*_router(config), *commands_for(marks), *map(_argv, config.commands)),
         sysctls=tuple((f"net.ipv4.vs.{key}", str(value)) for key, value in (sysctls or {}).items()),
         events=(*(event for *_, event in sorted(events, key=lambda row: row[:2])), Show(settled, stats=True)),
+        straight=tuple(map(str, straight_replies)),
     )
 
 

@@ -440,6 +440,9 @@ class Scenario(_Model):
     marks: str | FileReference | None = None
     """Which packets get which firewall mark: iptables or nft lines, and routing rules about marks; for services by mark
     (``ipvsadm -A -f 1``). The single addresses in them are the director's."""
+    straight_replies: list[NetworkText] = Field(default_factory=list)
+    """Real servers whose default route does not lead through the director, and clients that real servers reach by
+    themselves: answers from the ones or to the others do not pass the director."""
     sysctls: dict[str, int] = Field(default_factory=dict)
     """``net.ipv4.vs.conn_reuse_mode: 1``; the prefix may be left out."""
     traffic: list[Traffic] = Field(default_factory=list)

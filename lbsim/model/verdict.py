@@ -294,8 +294,9 @@ REASONS: tuple[Reason, ...] = (
     Reason(
         code.STRAIGHT_REPLY, "straight_reply", Verdict.NONE,
         "An answer in the trace whose sender is a destination with direct routing or a tunnel, or one that is "
-        "bypassed: it goes straight to the client, the director never has it.",
-        "packet-path facts, sections 13.3 to 13.5",
+        "bypassed, or whose way does not lead through the director (straight_replies): it goes straight to the client, "
+        "the director never has it.",
+        "packet-path facts, sections 13.3 to 13.5 and 17.3",
     ),
     Reason(
         code.FRAGMENT_SEEN, "fragment", Verdict.UNMODELLED,

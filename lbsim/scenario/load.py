@@ -277,6 +277,8 @@ def _digest(
 ) -> str:
     """SHA-256 over the scenario as canonical JSON, contents of files in place of their names."""
     meaning = scenario.model_dump(mode="json", exclude={"name", "description", "schedulers", "marks"})
+    if not scenario.straight_replies:  # as it was before there was that key
+        del meaning["straight_replies"]
     if marks != Marks():
         meaning["marks"] = list(format_marks(marks))
     for item in meaning["traffic"]:

@@ -54,7 +54,7 @@ def played(job: Job, spoil: Spoil | None = None, release: str = RELEASE) -> Obse
     profile = "linux-6.12.117" if release.startswith("6.12.") else "linux-6.1.192"
     clock = Observation(job.name, release, 4294893568, events=tuple(PacketSeen(e.at + LATE) for e in job.events))
     steps = rehearse(job, clock, profile=profile)
-    responders = Responders()
+    responders = Responders(job.straight)
     events = [_seen(event, step, responders) for event, step in zip(job.events, steps, strict=True)]
     if spoil:
         events = [spoil(i, job.events[i], seen) for i, seen in enumerate(events)]

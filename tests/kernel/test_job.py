@@ -35,9 +35,12 @@ SEEN = st.one_of(
 )
 
 
-@given(st.text(), st.lists(EVENTS, max_size=4).map(tuple))
-def test_a_job_survives_json_on_one_line(name: str, events: tuple[Packet | Command | Show, ...]) -> None:
-    job = Job(name, ("192.168.1.10",), ("fd00::11",), (("ipvsadm", "-C"),), (("net.ipv4.vs.conntrack", "1"),), events)
+@given(st.text(), st.lists(EVENTS, max_size=4).map(tuple), st.sampled_from([(), ("10.0.0.11/32", "fd00::/64")]))
+def test_a_job_survives_json_on_one_line(
+    name: str, events: tuple[Packet | Command | Show, ...], straight: tuple[str, ...]
+) -> None:
+    setup, sysctls = (("ipvsadm", "-C"),), (("net.ipv4.vs.conntrack", "1"),)
+    job = Job(name, ("192.168.1.10",), ("fd00::11",), setup, sysctls, events, straight)
     assert "\n" not in job.to_json()
     assert Job.from_json(job.to_json()) == job
 

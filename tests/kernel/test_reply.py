@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
+import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 
 from lbsim.kernel.reply import Responders, sent_by
@@ -33,6 +34,16 @@ def test_who_got_the_last_request_answers_unless_that_went_there_as_it_was() -> 
     assert responders.answer(7, reply) == ("r:10.0.0.12", expected)
     responders.note(7, [("r:10.0.0.11", as_it_was)])
     assert responders.answer(7, reply) is None
+
+
+@pytest.mark.parametrize("straight", ["10.0.0.12/32", "10.0.0.0/24", "198.51.100.0/24"])
+def test_no_answer_comes_from_whoever_has_another_gateway_nor_to_a_client_next_door(straight: str) -> None:
+    responders = Responders(["192.0.2.0/24", straight])
+    reply = bytes(IP(src="192.168.1.10", dst="198.51.100.1") / TCP(sport=80, dport=40001, flags="SA"))
+    responders.note(7, [("r:10.0.0.12", bytes(IP(src="198.51.100.1", dst="10.0.0.12") / TCP(sport=40001, dport=80)))])
+    assert (responders.answer(7, reply), responders.is_straight(7)) == (None, True)
+    responders.note(8, [("r:10.0.1.12", bytes(IP(src="198.51.99.1", dst="10.0.1.12") / TCP(sport=40001, dport=80)))])
+    assert (responders.answer(8, reply) is None, responders.is_straight(8)) == (False, False)
 
 
 def test_who_got_it_through_a_tunnel_answers_the_client_itself() -> None:
