@@ -115,6 +115,7 @@ def test_an_error_about_a_clients_packet_is_dropped_like_any_packet_of_the_serve
         ("eth0", network(4, "client", "router") / UDP(sport=1, dport=2), "clients", "not_local"),
         ("eth1", network(4, "server", "198.51.100.9") / UDP(sport=1, dport=2), "10.0.0.11", "no_connection"),
         ("eth1", network(4, "client", "router") / UDP(sport=1, dport=2), "clients", "masqueraded"),
+        ("eth1", network(4, "client", "router", 1) / UDP(sport=1, dport=2), "clients", "not_local"),
         ("eth0", network(4, "server", "inside") / ICMP(), "10.0.0.11", "other_protocol"),
         ("eth0", network(4, "server", "198.51.100.9", 1) / UDP(sport=1, dport=2), "10.0.0.11", "ttl_exceeded"),
     ],

@@ -288,11 +288,7 @@ def for_ipvs(t: Tables, p: Packet, v: Outcome) -> bool:
     target = t.addresses[p.dst]
     director = t.director[0]
     if target.local != 1 and (target.local == 0 or p.mark == 0):
-        decide(v, ROUTE, NOT_LOCAL, 0)
-        if t.addresses[p.src].kept_back & FROM_CLIENTS != 0 and hindrance(t, p) == FORWARD_DROPPED:
-            decide(v, DROP, FORWARD_DROPPED, 0)
-        else:
-            route_on(t, p, FROM_CLIENTS, v)
+        pass_router(t, p, v)
     elif (director.services_v4 if target.family == IPV4 else director.services_v6) == 0:
         decide(v, LOCAL, IPVS_OFF, 0)
     elif p.proto != TCP and p.proto != UDP and p.proto != SCTP:
@@ -305,6 +301,22 @@ def for_ipvs(t: Tables, p: Packet, v: Outcome) -> bool:
     else:
         return True
     return False
+
+
+@seldom
+def pass_router(t: Tables, p: Packet, v: Outcome) -> None:
+    """A client's packet to somebody behind the director. Errors about it are left to whoever makes its bytes.
+
+    Source
+    ------
+    facts: packet-path.md section 1.
+    """
+    decide(v, ROUTE, NOT_LOCAL, 0)
+    reason = hindrance(t, p)
+    if reason == FORWARD_DROPPED:
+        decide(v, DROP, FORWARD_DROPPED, 0)
+    elif reason == 0:
+        route_on(t, p, FROM_CLIENTS, v)
 
 
 @kernel
