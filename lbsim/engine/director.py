@@ -247,7 +247,9 @@ def request(t: Tables, p: Packet, v: Outcome) -> None:
         return
     c = find_in(t, p)
     reason = KNOWN
+    given_up = 0  # the destination of an entry that is not over NAT
     if c != 0 and p.tcp_flags & SYN != 0 and to_reschedule(t, p, t.conns[c]):
+        given_up = t.conns[c].dest if t.conns[c].method != MASQ else 0
         expire_now(t, c)
         c = 0
         reason = RESCHEDULED
@@ -261,6 +263,8 @@ def request(t: Tables, p: Packet, v: Outcome) -> None:
     if c == 0:
         c = try_schedule(t, p, v)
         if c == 0:
+            if given_up != 0 and v.verdict == REJECT:  # a kernel's timer has not fired yet: the error finds the entry
+                count_out(t, given_up, told_length(t, p.dst, p.length))
             return
         if reason == KNOWN:
             reason = NEW
