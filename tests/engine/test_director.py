@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from lbsim import Director
-from lbsim.config import parse_command
-from lbsim.engine.clock import advance, next_event
-from lbsim.engine.conntable import new_conn
-from lbsim.engine.counting import count_in, count_out
 from lbsim.engine.director import receive_block, set_aside, to_reschedule
 from lbsim.engine.reasons import DROP, FRAGMENT_SEEN, INVALID_IP, MARTIAN_SOURCE, NO_RESPONDER, NONE, UNMODELLED
 from lbsim.engine.records import (
@@ -27,90 +21,9 @@ from lbsim.engine.records import (
     Packet,
 )
 from lbsim.engine.tcp import STATES
-from lbsim.engine.timers import arm
 from lbsim.host import EngineHost
 from lbsim.packet.build import build_packet
 from tests.playbook import Playbook
-
-# No entry, and what then (4.4)
-
-
-def test_a_port_without_a_service_is_left_to_the_directors_own_stack(play: Playbook) -> None:
-    play.config("tcp V:80 rr", "A").send("c1 SYN to V:81").expect("LOCAL no_service").table()
-
-
-def test_a_service_of_the_other_protocol_does_not_match(play: Playbook) -> None:
-    play.config("tcp V:80 rr", "A").send("c1 UDP to V:80").expect("LOCAL no_service")
-
-
-def test_the_service_of_another_address_does_not_match(play: Playbook) -> None:
-    play.config("tcp V:80 rr", "A", "tcp W:81 rr", "B").send("c1 SYN to W:80").expect("LOCAL no_service")
-
-
-@pytest.mark.parametrize("flags", ["ACK", "FIN+ACK", "PSH+ACK", "-", "URG"])
-def test_tcp_without_syn_and_without_an_entry_is_left_to_the_own_stack(play: Playbook, flags: str) -> None:
-    play.config("tcp V:80 rr", "A").send(f"c1 {flags}").expect("LOCAL not_syn").table()
-
-
-@pytest.mark.parametrize("sloppy", [0, 1])
-@pytest.mark.parametrize("flags", ["RST", "RST+ACK", "SYN+RST"])
-def test_a_rst_without_an_entry_is_never_scheduled(play: Playbook, flags: str, sloppy: int) -> None:
-    play.sysctl(sloppy_tcp=sloppy).config("tcp V:80 rr", "A").send(f"c1 {flags}").expect("LOCAL not_syn").table()
-
-
-@pytest.mark.parametrize(("flags", "state"), [("ACK", "ESTABLISHED"), ("FIN+ACK", "CLOSE"), ("-", "CLOSE")])
-def test_sloppy_tcp_schedules_packets_in_mid_connection(play: Playbook, flags: str, state: str) -> None:
-    play.sysctl(sloppy_tcp=1).config("tcp V:80 rr", "A")
-    play.send(f"c1 {flags}").expect("FORWARD A new").table(f"c1 {state} A")
-
-
-@pytest.mark.parametrize("flags", ["SYN", "SYN+ACK", "SYN+FIN"])
-def test_anything_with_syn_is_scheduled(play: Playbook, flags: str) -> None:
-    play.config("tcp V:80 rr", "A").send(f"c1 {flags}").expect("FORWARD A new").table("c1 SYN_RECV A 60")
-
-
-def test_udp_is_scheduled(play: Playbook) -> None:
-    play.config("udp V:53 rr", "A").send("c1 UDP").expect("FORWARD A new").table("c1 UDP A 300")
-
-
-@pytest.mark.parametrize(
-    ("config", "packet"),
-    [
-        (("tcp V:80 rr",), "c1 SYN"),
-        (("tcp V:80 rr", "A weight 0", "B weight 0"), "c1 SYN"),
-        (("udp V:53 rr", "A weight 0"), "c1 UDP"),
-    ],
-)
-def test_without_a_usable_destination_the_client_is_told(play: Playbook, config: tuple[str, ...], packet: str) -> None:
-    play.config(*config).send(packet).expect("REJECT no_dest").table().totals(V={"conns": 0, "in_packets": 0})
-
-
-@pytest.mark.parametrize(("service", "flags", "cut"), [("tcp V:80", "SYN", 19), ("udp V:53", "UDP", 7)])
-def test_a_cut_header_without_an_entry_is_dropped(play: Playbook, service: str, flags: str, cut: int) -> None:
-    play.config(f"{service} rr", "A").send(f"c1 {flags}", cut=cut).expect("DROP header_cut").table()
-
-
-def test_a_cut_header_is_dropped_even_where_no_service_is(play: Playbook) -> None:
-    play.config("tcp V:80 rr", "A").send("c1 SYN to V:81", cut=4).expect("DROP header_cut")
-
-
-@pytest.mark.parametrize("cut", [0, 3])
-def test_a_packet_without_ports_is_dropped(play: Playbook, cut: int) -> None:
-    play.config("tcp V:80 rr", "A").send("c1 SYN", cut=cut).expect("DROP header_cut")
-
-
-@pytest.mark.parametrize(("service", "flags"), [("tcp V:80", "SYN"), ("udp V:53", "UDP")])
-def test_source_port_20_is_never_scheduled(play: Playbook, service: str, flags: str) -> None:
-    play.config(f"{service} rr", "A").send(f"c1:20 {flags}").expect("LOCAL ftp_data_source").table()
-
-
-def test_other_protocols_are_left_to_the_own_stack(play: Playbook) -> None:
-    play.config("tcp V:80 rr", "A").send("c1 GRE to V:80").expect("LOCAL other_protocol")
-
-
-def test_what_is_not_for_the_director_is_routed(play: Playbook) -> None:
-    play.config("tcp V:80 rr", "A").send("c1 SYN to W:80").expect("ROUTE not_local")
-
 
 # An entry, and what then
 
@@ -327,77 +240,6 @@ def test_late_answers_leave_with_the_real_servers_address(play: Playbook) -> Non
     play.wait("SYN_RECV timeout").reply("A c1 SYN+ACK").expect("ROUTE no_connection")
 
 
-# Counters (18.1)
-
-
-def test_counters_tell_connections_packets_and_bytes_apart(play: Playbook) -> None:
-    ip = play.variant.ip_header
-    play.config("tcp V:80 rr", "A")
-    play.send("c1 SYN").expect("FORWARD A new").reply("A c1 SYN+ACK").expect("FORWARD A translated")
-    play.send("c1 ACK").expect("FORWARD A known").send("c1 PSH+ACK", payload=100).expect("FORWARD A known")
-    play.reply("A c1 ACK", payload=1000).expect("FORWARD A translated")
-    counted = {
-        "conns": 1,
-        "in_packets": 3,
-        "in_bytes": 3 * (ip + 20) + 100,
-        "out_packets": 2,
-        "out_bytes": 2 * (ip + 20) + 1000,
-    }
-    play.totals(A=counted, V=counted)
-
-
-def test_what_is_not_forwarded_by_ipvs_is_not_counted(play: Playbook) -> None:
-    play.config("tcp V:80 rr", "A weight 0").send("c1 SYN").expect("REJECT no_dest")
-    play.send("c1 ACK").expect("LOCAL not_syn").reply("A c1 ACK").expect("ROUTE no_connection")
-    play.totals(V={"conns": 0, "in_packets": 0, "in_bytes": 0, "out_packets": 0, "out_bytes": 0})
-
-
-def test_packets_that_die_of_their_ttl_are_counted(play: Playbook) -> None:
-    play.config("tcp V:80 rr", "A").send("c1 SYN", ttl=1).expect("REJECT A ttl_exceeded")
-    play.table("c1 SYN_RECV A 60").totals(A={"conns": 1, "in_packets": 1, "active": 1})
-
-
-@pytest.mark.parametrize("count", [count_in, count_out])
-def test_nothing_is_counted_for_a_removed_destination(count: Callable[..., None]) -> None:
-    tables = EngineHost().tables
-    tables.dests[1].service = 1
-    count(tables, 1, 40)
-    tables.dests[1].available = 1
-    count(tables, 1, 41)
-    for row in (tables.dests[1], tables.services[1]):
-        assert (row.in_packets + row.out_packets, row.in_bytes + row.out_bytes) == (1, 41)
-
-
-def test_each_destination_counts_its_own(play: Playbook) -> None:
-    play.config("tcp V:80 rr", "A", "B").send("c1 SYN").expect("FORWARD B new").send("c2 SYN").expect("FORWARD A new")
-    play.send("c2 ACK").expect("FORWARD A known")
-    play.totals(A={"conns": 1, "in_packets": 2}, B={"conns": 1, "in_packets": 1}, V={"conns": 2, "in_packets": 3})
-
-
-# The clock
-
-
-def test_timers_of_a_tick_fire_before_its_packets(play: Playbook) -> None:
-    play.config("tcp V:80 rr", "A").send("c1 SYN").expect("FORWARD A new")
-    play.wait("SYN_RECV timeout").send("c1 ACK").expect("LOCAL not_syn")
-
-
-def test_an_entry_lives_to_the_tick_before(play: Playbook) -> None:
-    play.config("tcp V:80 rr", "A").send("c1 SYN").expect("FORWARD A new")
-    play.wait("just before SYN_RECV timeout").send("c1 ACK").expect("FORWARD A known")
-
-
-def test_nothing_is_due_on_an_idle_director() -> None:
-    assert next_event(EngineHost().tables) == 0
-
-
-def test_the_clock_does_not_go_back() -> None:
-    host = EngineHost(start_jiffies=1000)
-    advance(host.tables, 2000)
-    advance(host.tables, 1500)
-    assert host.tables.director[0].now == 2000
-
-
 # Packets that only traces have
 
 
@@ -433,16 +275,6 @@ def test_packets_of_a_block_move_the_clock() -> None:
     host = EngineHost(start_jiffies=1000)
     host.receive_block([Packet(tick=2000, shape=FRAGMENT), Packet(tick=1500, shape=FRAGMENT)], [Outcome()] * 2, 2)
     assert host.tables.director[0].now == 2000
-
-
-def test_a_timer_for_the_past_does_not_turn_the_clock_back() -> None:
-    host = EngineHost(start_jiffies=1000)
-    host.apply(parse_command("-A -t 192.0.2.1:80 -s rr"))
-    host.apply(parse_command("-a -t 192.0.2.1:80 -r 10.0.0.11:80 -m"))
-    host.room_for(1)
-    arm(host.tables, new_conn(host.tables, Packet(), 1, 80, 0), 995)
-    advance(host.tables, 1000)
-    assert (host.tables.director[0].now, host.connections()) == (1000, ())
 
 
 def test_only_the_asked_packets_of_a_block_are_received() -> None:

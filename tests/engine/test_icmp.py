@@ -8,14 +8,11 @@ from ipaddress import ip_address
 import pytest
 
 from lbsim.config import parse_command
-from lbsim.engine import director, icmp
+from lbsim.engine import icmp
 from lbsim.engine.reasons import (
     FORWARD,
     ICMP_TO_CLIENT,
     ICMP_TO_DEST,
-    ICMP_UNRELATED,
-    LOCAL,
-    NO_CONNECTION,
     NO_RESPONDER,
     NONE,
     STRAIGHT_REPLY,
@@ -26,7 +23,6 @@ from lbsim.engine.records import (
     GRE,
     GUE,
     ICMP_ERROR,
-    IN,
     NO_PORTS,
     OUT,
     REPLY,
@@ -151,25 +147,6 @@ def test_an_answer_of_a_destination_with_direct_routing_goes_past_the_director()
     assert (v.verdict, v.reason) == (NONE, STRAIGHT_REPLY)
 
 
-@pytest.mark.parametrize("direction", [IN, OUT])
-def test_an_error_whose_quote_cannot_be_read_is_no_ones(direction: int) -> None:
-    rig = Rig()
-    p = rig.inward() if direction == IN else rig.outward()
-    p.quote = 0
-    v = rig.receive(p)
-    assert (v.reason, v.verdict == LOCAL) == ((ICMP_UNRELATED, True) if direction == IN else (NO_CONNECTION, False))
-
-
-def test_an_error_to_a_virtual_address_that_only_a_mark_makes_local() -> None:
-    rig = Rig()
-    rig.host.tables.addresses[rig.vip].local = 2
-    p = rig.inward()
-    p.mark = 1
-    assert rig.receive(p).reason == ICMP_TO_DEST
-    q = rig.inward()  # forwarded like any other, and looked at on the way
-    assert rig.receive(q).reason == ICMP_TO_DEST
-
-
 @pytest.mark.parametrize(
     ("addr", "kind", "port", "there"),
     [("10.0.0.11", GUE, 6080, True), ("10.0.0.50", GUE, 6080, False), ("10.0.0.11", GUE, 1, False),
@@ -180,23 +157,3 @@ def test_a_tunnel_is_known_by_its_end_type_and_port(addr: str, kind: int, port: 
     assert host.has_tunnel(ip_address(addr).packed, kind, port) is there
     host.apply(parse_command("-d -t 192.0.2.1:80 -r 10.0.0.11:80"))
     assert not host.has_tunnel(ip_address(addr).packed, kind, port)
-
-
-@pytest.mark.parametrize(("shape", "verdict"), [(WHOLE, FORWARD), (ICMP_ERROR, FORWARD)])
-def test_what_the_director_sends_itself_is_translated(shape: int, verdict: int) -> None:
-    rig = Rig()
-    p = rig.outward()
-    if shape == WHOLE:
-        p = Packet(direction=OUT, src=rig.server, sport=8080, dst=rig.client, dport=40001, proto=TCP, ttl=64, length=40)
-    v = Outcome()
-    director.answer_itself(rig.host.tables, p, v)
-    assert (v.verdict, v.new_src) == (verdict, rig.vip)
-
-
-def test_an_error_that_the_director_sends_about_nothing_known_leaves_as_it_is() -> None:
-    rig = Rig()
-    p = rig.outward()
-    rig.quote(dport=1)
-    v = Outcome()
-    director.answer_itself(rig.host.tables, p, v)
-    assert v.reason == NO_CONNECTION

@@ -12,7 +12,6 @@ from lbsim.host import EngineHost
 from lbsim.model.config import (
     AddDest,
     AddService,
-    DeleteDest,
     DestId,
     DirectorConfig,
     EditDest,
@@ -27,7 +26,7 @@ V, A, C = "192.0.2.1", "10.0.0.11", "203.0.113.1"
 IKE = ServiceId("udp", ip_address(V), 500)
 WEB = ServiceId("tcp", ip_address(V), 80)
 AT_A = DestId(ip_address(A), 500)
-TCP, UDP, ESP, AH, SCTP = 6, 17, 50, 51, 132
+TCP, UDP, SCTP = 6, 17, 132
 
 
 def director(service: ServiceId, dest: DestId, **sysctls: int) -> Director:
@@ -39,37 +38,6 @@ def director(service: ServiceId, dest: DestId, **sysctls: int) -> Director:
 def reason(of: Director, src: str, dst: str, proto: int, sport: int = 0, dport: int = 0, flags: int = 0) -> str:
     data = build_packet(src=src, dst=dst, proto=proto, sport=sport, dport=dport, flags=flags, payload=bytes(16))
     return of.receive(data, via="clients" if dst == V else src).reason
-
-
-# AH and ESP
-
-
-@pytest.mark.parametrize("proto", [AH, ESP])
-def test_ipsec_packets_go_where_the_key_exchange_went(proto: int) -> None:
-    d = director(IKE, AT_A)
-    assert reason(d, C, V, proto) == "no_ike"
-    assert reason(d, A, C, proto) == "no_connection"
-    assert reason(d, C, V, UDP, 500, 500) == "new"
-    d.advance(100)
-    assert reason(d, C, V, proto) == "known"
-    assert d.connections()[0].expires == 300
-    d.advance(200)
-    assert reason(d, A, C, proto) == "translated"
-    assert d.connections()[0].expires == 300
-    counters = d.services()[-1].dests[0].counters
-    assert (counters.in_packets, counters.out_packets) == (2, 1)
-
-
-@pytest.mark.parametrize(("nodest", "seen"), [(0, "dest_removed"), (1, "no_ike")])
-def test_ipsec_packets_of_a_removed_destination(nodest: int, seen: str) -> None:
-    d = director(IKE, AT_A, expire_nodest_conn=nodest)
-    reason(d, C, V, UDP, 500, 500)
-    d.run(DeleteDest(IKE, AT_A))
-    assert reason(d, C, V, ESP) == seen
-
-
-def test_without_services_ipsec_packets_of_servers_are_routed() -> None:
-    assert reason(Director(), A, C, ESP) == "not_balanced"
 
 
 # nat_icmp_send

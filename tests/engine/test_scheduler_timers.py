@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lbsim.engine.director import next_event
+from lbsim.engine.clock import next_event
 from lbsim.engine.lanes import Lane
 from lbsim.engine.scheduler_timers import first_scheduler_timer, set_timer, stop_timer
 from tests.engine.schedulers.rig import Rig
