@@ -36,9 +36,9 @@ def tests(session: nox.Session) -> None:
         session.run("pytest", *session.posargs)
         return
     session.run("pytest", "-n", "auto", "--benchmark-disable", "--cov", "--cov-branch", "--cov-report=")
-    # 100 is the house's rule; branches that came with the last large changes are still without a test
+    # 100 is the rule, 99.97 what was reached: some lines are met by random tests only
     session.run(
-        "coverage", "report", "--include=lbsim/engine/*,lbsim/config/*", "--fail-under=98", "--skip-covered", "-m"
+        "coverage", "report", "--include=lbsim/engine/*,lbsim/config/*", "--fail-under=99", "--skip-covered", "-m"
     )
     session.run("coverage", "report", "--skip-covered", "--skip-empty")
 

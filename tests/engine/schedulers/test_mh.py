@@ -7,11 +7,13 @@ from ipaddress import ip_address
 
 import pytest
 
+from lbsim import Director
 from lbsim.engine.lanes import Lane, compiled_lane, interpreted_lane
 from lbsim.engine.records import IPV4, IPV6
 from lbsim.engine.schedulers.mh import SLOTS, folded, shift_for
 from lbsim.host import EngineHost
 from lbsim.model.config import AddDest, DestId
+from lbsim.packet.build import build_packet
 from tests.engine.schedulers.rig import Rig
 from tests.playbook import Playbook
 
@@ -160,3 +162,24 @@ def test_an_address_is_folded_as_one_of_the_services_family() -> None:
 
 def test_few_clients_move_when_a_destination_goes(play: Playbook) -> None:
     play.config("tcp V:80 mh", "A").picks("A A").add("B").delete("A").picks("B B B")
+
+
+# More destinations than slots: mh does not start (facts, schedulers.md sections 4.3 and 7).
+@pytest.mark.parametrize(
+    ("profile", "left", "reason"),
+    [
+        ("linux-6.1.192", "rr", "new"),
+        ("linux-6.12.117", "rr", "new"),
+        ("linux-6.1.0", "none", "no_dest"),
+        ("linux-6.12.0", "none", "no_dest"),
+    ],
+)
+def test_a_service_that_cannot_change_to_mh_keeps_its_scheduler_or_loses_it(
+    profile: str, left: str, reason: str
+) -> None:
+    dests = "".join(f"-a -t 192.0.2.1:80 -r 10.0.{n // 250}.{n % 250 + 1} -m\n" for n in range(4094))
+    director = Director(f"-A -t 192.0.2.1:80 -s rr\n{dests}", profile=profile)
+    assert director.run("ipvsadm -E -t 192.0.2.1:80 -s mh").status == 255
+    assert director.services()[0].scheduler == left
+    syn = build_packet(src="198.51.100.1", dst="192.0.2.1", sport=1001, dport=80, flags=2)
+    assert director.receive(syn).reason == reason
