@@ -56,7 +56,7 @@ class ConfigError(LbsimError):
     """A line of a config (ipvsadm, iptables) that cannot be understood: correct the line."""
 
 
-class CommandRefused(ConfigError):  # noqa: N818 - it says what is the case
+class CommandRefused(ConfigError):
     """A command that the tool refuses by itself: it exits with ``status`` and says ``said``."""
 
     def __init__(
@@ -96,11 +96,11 @@ class TraceError(LbsimError):
         self.packet = packet
 
 
-class OutOfOrder(TraceError):  # noqa: N818 - it says what is the case
+class OutOfOrder(TraceError):
     """Time runs backwards in a capture, further than can be mended while it is read: look through it first."""
 
 
-class KernelUnavailable(LbsimError):  # noqa: N818 - it says what is the case
+class KernelUnavailable(LbsimError):
     """No real kernel could be asked: what was tried, which step of it failed and how, what helps."""
 
     def __init__(self, tried: str, step: str, remedy: str) -> None:

@@ -57,7 +57,7 @@ class PlaybookError(Exception):
     """The script itself is wrong: something in it is not checked, or not understood."""
 
 
-class PlaybookMismatch(AssertionError):  # noqa: N818
+class PlaybookMismatch(AssertionError):
     """A step came out differently; the text is the transcript."""
 
 

@@ -45,7 +45,7 @@ def counted_in(folder: Path) -> int:
 
 
 def test_no_more_than_so_many_run_at_a_time(tmp_path: Path) -> None:
-    assert max(side_by_side(counted_in, [tmp_path] * 6, 2)) <= 2  # type: ignore[type-var]
+    assert max(side_by_side(counted_in, [tmp_path] * 6, 2)) <= 2
 
 
 def test_it_is_told_how_many_are_done() -> None:

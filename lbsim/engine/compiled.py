@@ -15,7 +15,6 @@ import mmap
 import os
 import shutil
 import sys
-from collections import namedtuple
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import fields
@@ -35,7 +34,7 @@ from numba.core.errors import NumbaError
 from numba.core.extending import intrinsic
 
 from lbsim.engine.lanes import compiled_lane, is_seldom, marked_functions, prefetch, renewals
-from lbsim.engine.records import Tables, field_types
+from lbsim.engine.records import Tables, field_types, tuple_of_columns
 
 __all__ = ["Compiled", "cache_folder"]
 
@@ -49,7 +48,7 @@ _KEPT = 3  # digests whose compiled code stays in the cache
 
 # Of the module, not of the lane: kept compiled code knows its argument's type by this name.
 _FIELDS = [field.name for field in fields(Tables)]
-TablesTuple: Any = namedtuple("TablesTuple", _FIELDS)  # type: ignore[misc]
+TablesTuple = tuple_of_columns("TablesTuple", _FIELDS, __name__)
 
 
 class Compiled:

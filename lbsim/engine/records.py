@@ -11,6 +11,8 @@ Kernel counterparts: ``struct ip_vs_service``, ``ip_vs_dest``, ``ip_vs_conn`` (i
 
 from __future__ import annotations
 
+from collections import namedtuple
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias, get_type_hints
 
@@ -491,3 +493,9 @@ def field_types(record: type[Any]) -> list[tuple[str, str]]:
     """(field, numpy type) of a record, in order: the row type of the compiled lane."""
     hints = get_type_hints(record, include_extras=True)
     return [(name, hints[name].__metadata__[0]) for name in hints]
+
+
+def tuple_of_columns(name: str, columns: Iterable[str], module: str) -> Any:
+    """A named tuple for a table's columns; ``module`` is its home: kept compiled code knows a type by both names."""
+    make: Any = namedtuple  # whose fields a type checker would want to read
+    return make(name, list(columns), module=module)

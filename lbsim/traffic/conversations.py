@@ -6,12 +6,11 @@ and notes who its client is; ``numbering`` then gives addresses and flows their 
 
 from __future__ import annotations
 
-from collections import namedtuple
 from collections.abc import Collection, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from lbsim.engine.lanes import COMPILED, Lane, kernel
-from lbsim.engine.records import CUT_HEADER, ICMP_ERROR, IN, NO_PORTS, REPLY, SCTP, TCP, UDP
+from lbsim.engine.records import CUT_HEADER, ICMP_ERROR, IN, NO_PORTS, REPLY, SCTP, TCP, UDP, tuple_of_columns
 from lbsim.model.config import Address, ServiceId
 from lbsim.model.quotes import Quotes
 from lbsim.model.trace import COLUMN_TYPES, AddressTable, IntColumn
@@ -49,7 +48,7 @@ __all__ = ["Conversations", "Rows"]
 
 FRAMES_AT_ONCE = 1024
 NO_ROW = 1 << 30  # added to a number of LEFT_OUT: no end of a service
-RowColumns: Any = namedtuple("RowColumns", COLUMN_TYPES)  # type: ignore[misc]
+RowColumns = tuple_of_columns("RowColumns", COLUMN_TYPES, __name__)
 
 
 class Rows(NamedTuple):

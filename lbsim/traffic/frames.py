@@ -9,13 +9,12 @@ Source: the Internet drafts draft-ietf-opsawg-pcap and draft-ietf-opsawg-pcapng.
 
 from __future__ import annotations
 
-from collections import namedtuple
 from dataclasses import dataclass
 from struct import Struct
 from typing import Any, NamedTuple, TypeAlias
 
 from lbsim.engine.lanes import COMPILED, kernel
-from lbsim.engine.records import i1, i2, i4, i8
+from lbsim.engine.records import i1, i2, i4, i8, tuple_of_columns
 from lbsim.packet.headers import Bytes
 
 __all__ = ["FRAME_COLUMNS", "LONGEST", "NO_TIME", "FrameColumns", "Interface", "Place", "Scan", "find_frames"]
@@ -28,7 +27,7 @@ SECOND = 1_000_000_000
 #: What is known of each frame: time in ns since 1970 (NO_TIME before the first packet with one), where its bytes begin
 #: and end in the window, link type.
 FRAME_COLUMNS = {"time": "i8", "begin": "i8", "end": "i8", "link": "i4"}
-FrameColumns: Any = namedtuple("FrameColumns", FRAME_COLUMNS)  # type: ignore[misc]
+FrameColumns = tuple_of_columns("FrameColumns", FRAME_COLUMNS, __name__)
 Frames: TypeAlias = Any  # such columns
 
 # Why the reading of frames stopped

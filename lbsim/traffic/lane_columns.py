@@ -21,7 +21,7 @@ def columns(lane: Lane, kind: Any, types: Mapping[str, str], rows: int) -> Any:
 
     Parameters
     ----------
-    kind : ``namedtuple(..., types)`` of a module: kept compiled code knows its argument's type by that name.
+    kind : what ``records.tuple_of_columns`` made of ``types``.
     """
     if lane.name == "interpreted":  # lists: a number of a numpy array costs three times as much there
         return kind(*([0] * rows for _ in types))

@@ -8,7 +8,6 @@ slots, which are rarely in the processor's cache, are fetched in the meantime.
 
 from __future__ import annotations
 
-from collections import namedtuple
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
@@ -16,7 +15,7 @@ import numpy as np
 
 from lbsim.engine.hashing import row_bucket
 from lbsim.engine.lanes import Lane, kernel, prefetch
-from lbsim.engine.records import IN, i4
+from lbsim.engine.records import IN, i4, tuple_of_columns
 from lbsim.model.trace import AddressTable, FlowTable, IntColumn
 from lbsim.packet.headers import Bytes, double_word
 from lbsim.traffic.lane_columns import columns, read_columns, zeros
@@ -29,9 +28,9 @@ __all__ = ["TALK_COLUMNS", "Columns", "Known", "Numbers", "TalkColumns", "number
 TALK_COLUMNS = {"client": "i8", "pair": "i4"}
 ADDRESS_COLUMNS = {"family": "i1", "word0": "i8", "word1": "i8", "word2": "i8", "word3": "i8"}
 FLOW_COLUMNS = dict(FlowTable.TYPES)
-TalkColumns: Any = namedtuple("TalkColumns", TALK_COLUMNS)  # type: ignore[misc]
-AddressColumns: Any = namedtuple("AddressColumns", ADDRESS_COLUMNS)  # type: ignore[misc]
-FlowColumns: Any = namedtuple("FlowColumns", FLOW_COLUMNS)  # type: ignore[misc]
+TalkColumns = tuple_of_columns("TalkColumns", TALK_COLUMNS, __name__)
+AddressColumns = tuple_of_columns("AddressColumns", ADDRESS_COLUMNS, __name__)
+FlowColumns = tuple_of_columns("FlowColumns", FLOW_COLUMNS, __name__)
 Columns: TypeAlias = Any  # such columns
 
 LOW_31 = 0x7FFFFFFF

@@ -47,24 +47,25 @@ def test_rounds_go_as_the_restatement_says(scheduler: str, profile: str, monkeyp
     # in small: many are 64, not 16384
     monkeypatch.setattr(address_cache, "MANY", 64)
     monkeypatch.setattr(address_cache, "MOST", 96)
+    monkeypatch.setattr(PICKERS[scheduler], "many", 64)
+    monkeypatch.setattr(PICKERS[scheduler], "most", 96)
     random = Random(5)
     rig = Rig(scheduler, {"A": 1, "B": 1}, profile=profile)
     dests = [{"name": name, "weight": 1, "active": 0, "total": 0, "overload": 0, "there": True} for name in ("B", "A")]
     naive = PICKERS[scheduler](dests, hz=HZ, old=profile == "linux-6.1.0")
-    naive.many, naive.most = 64, 96  # type: ignore[attr-defined]
     now, due, sizes = START, fire_jiffy(START + 60 * HZ, START), set()
     for _ in range(300):
         for _ in range(random.choice([0, 3, 30])):
             target = str(ip_address((10 << 24) + random.randrange(150)))
             for name, dest in zip("BA", dests, strict=True):
                 rig.row(name).active = rig.row(name).total = dest["active"] = dest["total"] = random.choice([0, 0, 2])
-            assert rig.pick(to=target) == naive.pick(Ask("", 0, target, now))["name"]  # type: ignore[index]
+            assert rig.pick(to=target) == naive.pick(Ask("", 0, target, now))["name"]
         now += random.choice([10, 61, 130]) * HZ
         rig.host.advance((now - START) * 10**9 // HZ)
         while due <= now:
             naive.tick(due)
             due = fire_jiffy(due + 60 * HZ, due)
-        assert count(rig) == naive.count()  # type: ignore[attr-defined]
+        assert count(rig) == naive.count()
         sizes.add(count(rig))
     assert max(sizes) > 64 > min(sizes)
 

@@ -58,7 +58,7 @@ def steps(
     lane: Lane | None = None,
     **options: object,
 ) -> list[Step]:
-    job = Job("j", (VIP,), ("10.0.0.11", "10.0.0.12"), setup, events=events, **options)  # type: ignore[arg-type]
+    job = Job("j", (VIP,), ("10.0.0.11", "10.0.0.12"), setup, events=events, **options)
     seen = Observation("j", "6.1.0", JIFFIES, events=tuple(seen_at(event, event.at + late) for event in events))
     return list(rehearse(job, seen, profile="linux-6.1.192", lane=lane))
 

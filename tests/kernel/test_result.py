@@ -71,7 +71,7 @@ LOOK = ShowSeen(0, 0, TABLES, STATS, CONNS_HEAD)
 def asked(text: str = REQUEST, config: str = CONFIG, **options: object) -> tuple[Trace, Job]:
     """A trace and its job."""
     trace = script.parse(text)
-    return trace, job_of("j", parse(config), trace, **options)  # type: ignore[arg-type]
+    return trace, job_of("j", parse(config), trace, **options)
 
 
 def answered(job: Job, *packets: PacketSeen, look: ShowSeen = LOOK, said: tuple[int, str] = (0, "")) -> Observation:
@@ -449,7 +449,7 @@ def test_it_survives_json(tmp_path: Path) -> None:
 
 def beside(job: Job, trace: Trace, seen: Observation, **options: object) -> Result:
     """The engine's answer."""
-    return engine_result(parse(CONFIG), trace, job, seen, **options)  # type: ignore[arg-type]
+    return engine_result(parse(CONFIG), trace, job, seen, **options)
 
 
 def test_the_engine_answers_what_a_kernel_that_agrees_with_it_answers() -> None:

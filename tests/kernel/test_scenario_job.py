@@ -36,7 +36,7 @@ NOTHING = Trace.merge([])
 
 def job(config: str = CONFIG, trace: Trace | None = None, **options: object) -> Job:
     """The job of a config and a trace, by default those above."""
-    return job_of("j", parse(config), script.parse(SCRIPT) if trace is None else trace, **options)  # type: ignore[arg-type]
+    return job_of("j", parse(config), script.parse(SCRIPT) if trace is None else trace, **options)
 
 
 def captured(folder: Path, *packets: ScapyPacket, mapped: str | None = None, snaplen: int = 65535) -> list[Packet]:

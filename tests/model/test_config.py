@@ -113,7 +113,7 @@ def test_commands_are_equal_wherever_they_stand() -> None:
 
 def test_commands_cannot_be_changed() -> None:
     with pytest.raises(FrozenInstanceError):
-        AddService(WEB, "rr").scheduler = "lc"  # type: ignore[misc]
+        AddService(WEB, "rr").scheduler = "lc"
 
 
 @pytest.mark.parametrize(("place", "text"), [(Place("a.ipvs", 7, 3), "a.ipvs:7"), (Place(), "<text>:1")])

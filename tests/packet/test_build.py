@@ -260,4 +260,4 @@ def test_an_sctp_header_that_is_cut_has_no_checksum() -> None:
 
 def test_an_sctp_event_that_does_not_exist_is_data() -> None:
     fields = {"src": CLIENT4, "dst": VIP4, "proto": 132, "sport": 5000, "dport": 3868, "length": 60}
-    assert build_packet(**fields, flags=12) == build_packet(**fields, flags=1)  # type: ignore[arg-type]
+    assert build_packet(**fields, flags=12) == build_packet(**fields, flags=1)

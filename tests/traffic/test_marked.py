@@ -24,7 +24,7 @@ def random_rule(random: Random) -> MarkRule:
     protocol = random.choice((0, 6, 17))
     ports = tuple(sorted(random.sample(PORTS, 2)) for _ in range(random.randrange(3))) if protocol else ()
     networks = tuple(random.sample(fitting, random.randrange(3)))
-    return MarkRule(version, random.choice((0, 1, 2, 0xFFFFFFFF)), networks, protocol, ports)  # type: ignore[arg-type]
+    return MarkRule(version, random.choice((0, 1, 2, 0xFFFFFFFF)), networks, protocol, ports)
 
 
 def random_trace(random: Random) -> Trace:
