@@ -19,7 +19,9 @@ from lbsim.engine import (
     address_cache,
     clock,
     conntable,
+    destinations,
     director,
+    errnos,
     forwarding,
     icmp,
     sctp,
@@ -428,7 +430,7 @@ class EngineHost(Readout):
         adds = isinstance(command, AddService)
         if command.scheduler not in NUMBERS or command.engine not in ("", *ENGINES):
             there = self._call(services.requested_service, self._service_request(command.service)) != 0
-            return services.ENOENT if there != adds else services.EEXIST if adds else services.ESRCH
+            return errnos.ENOENT if there != adds else errnos.EEXIST if adds else errnos.ESRCH
         self._room_for_scheduler(command.scheduler)
         put = services.add_service if adds else services.edit_service
         code: int = self._call(put, self._service_request(command.service, command))
@@ -462,8 +464,8 @@ class EngineHost(Readout):
     def _apply_to_dest(self, command: AddDest | EditDest | DeleteDest) -> int:
         s = self._call(services.requested_service, self._service_request(command.service))
         if s == 0:
-            return services.ESRCH
-        does = {AddDest: services.add_dest, EditDest: services.edit_dest, DeleteDest: services.delete_dest}
+            return errnos.ESRCH
+        does = {AddDest: destinations.add_dest, EditDest: destinations.edit_dest, DeleteDest: destinations.delete_dest}
         code: int = self._call(does[type(command)], s, self._dest_request(command))
         return code
 

@@ -105,6 +105,7 @@ ENGINE = Path(lbsim.engine.__file__).parent
 #: Packages' own files and what is said about all schedulers together.
 ELSEWHERE = {
     "test___init__.py": "test_docstrings.py",
+    "test_errnos.py": "test_services.py",
     "schedulers/test___init__.py": "schedulers/test_every_scheduler.py",
 }
 

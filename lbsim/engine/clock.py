@@ -6,11 +6,11 @@ Kernel counterpart: timer.c (and ip_vs_conn.c, ip_vs_ctl.c, ip_vs_est.c for what
 from __future__ import annotations
 
 from lbsim.engine.conntable import expire, sweep_removed
+from lbsim.engine.destinations import clean_trash
 from lbsim.engine.estimator import catch_up
 from lbsim.engine.lanes import kernel
 from lbsim.engine.records import CONTROLS, Tables
 from lbsim.engine.schedulers import run_timers
-from lbsim.engine.services import clean_trash
 from lbsim.engine.timers import take_due
 
 __all__ = ["advance"]
