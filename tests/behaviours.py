@@ -78,7 +78,7 @@ BEHAVIOURS = (
     Behaviour("answers past the director", "tests/test_simulate.py::test_answers_past_the_director_are_not_seen", "operations/wrong-gateway"),
     Behaviour("FORWARD's policy and rules", "tests/test_forward_rules.py::test_what_forward_lets_pass", "operations/firewall-forgotten", ("forward-rules",)),
     Behaviour("MTUs and fragments", "tests/test_departures.py::test_fragments_are_put_together_and_cut_again"),
-    Behaviour("ICMP errors", "tests/test_departures.py::test_an_error_of_the_client_goes_to_the_server_with_its_ends"),
+    Behaviour("ICMP errors", "tests/test_departing_errors.py::test_an_error_of_the_client_goes_to_the_server_with_its_ends"),
     Behaviour("answers of the director's own stack", "tests/packet/test_answers.py::test_which_protocols_the_own_stack_knows", "", ("rr", "udp", "sctp")),
     Behaviour("counters and rates", f"{ENGINE}/test_estimator.py::test_rates_are_those_of_a_kernel_with_turns", "seed/least-connection", ("rr",), ("common_copy",)),
     Behaviour("listings", "tests/listing/test_table.py::test_numbers_of_every_magnitude_are_printed_as_by_the_real_tool"),

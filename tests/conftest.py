@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -50,6 +51,15 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
 def lane(request: pytest.FixtureRequest) -> Lane:
     """Either lane; compiling happens once."""
     return compiled_lane() if request.param == "compiled" else interpreted_lane()
+
+
+@pytest.fixture
+def in_an_empty_folder(tmp_path: Path) -> Iterator[None]:
+    """Reports go to a folder of the test."""
+    before = Path.cwd()
+    os.chdir(tmp_path)
+    yield
+    os.chdir(before)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

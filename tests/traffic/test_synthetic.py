@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-import struct
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from ipaddress import ip_address
 from itertools import count
 from statistics import NormalDist
@@ -17,11 +14,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lbsim.engine.records import IN, REPLY, TCP, UDP
-from lbsim.engine.sctp import EVENTS
 from lbsim.errors import ScenarioError
 from lbsim.model.scenario import SyntheticTraffic
 from lbsim.model.trace import COLUMN_TYPES, Trace
 from lbsim.traffic.synthetic import PORTS, generate
+from tests.oracles.traffic import (
+    FLAGS,
+    digest_of,
+    microsecond,
+    naive_digest,
+    naive_exponential,
+    naive_normal,
+    naive_uniform,
+    naive_words,
+    naive_zipf,
+)
 from tests.traffic.generated import specs
 
 MS = 1_000_000
@@ -33,17 +40,12 @@ UDP_4 = "udp 192.168.1.10:53"
 UDP_6 = "udp [2001:db8:1::10]:53"
 ONE = {"addresses": ["203.0.113.1"]}
 ONE_6 = {"addresses": ["2001:db8::1"]}
-FLAGS = {"F": 1, "S": 2, "R": 4, "P": 8, "A": 16}
 
 
 def made(service: str = TCP_4, connections: int = 1, seed: int = 1, **keys: object) -> Trace:
     clients = {"clients": ONE if "." in service else ONE_6, "arrivals": {"at_once": True}}
     spec = {"service": service, "connections": connections} | clients | keys
     return generate(SyntheticTraffic.model_validate(spec), seed)
-
-
-def flags(letters: str) -> int:
-    return sum(FLAGS[letter] for letter in letters)
 
 
 def story(trace: Trace) -> list[tuple[float, str, str, int]]:
@@ -482,129 +484,7 @@ def test_sequence_numbers_wrap_after_32_bits():
     assert (np.diff(trace["seq"][trace["direction"] == REPLY]) < 0).sum() == 1
 
 
-# ---- the same everywhere: a naive restatement in Python's own numbers, packet by packet ----
-
-
-def naive_words(seed: int, purpose: str, n: int) -> list[int]:
-    key = int.from_bytes(hashlib.sha256(f"lbsim {seed} {purpose}".encode()).digest()[:8], "little")
-    words = []
-    for i in range(1, n + 1):
-        z = (key + i * 0x9E3779B97F4A7C15) % 2**64
-        z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 % 2**64
-        z = (z ^ z >> 27) * 0x94D049BB133111EB % 2**64
-        words.append(z ^ z >> 31)
-    return words
-
-
-def naive_uniform(seed: int, purpose: str, n: int) -> list[float]:
-    return [((word >> 11) + 1) / 2**53 for word in naive_words(seed, purpose, n)]
-
-
-def naive_exponential(seed: int, purpose: str, n: int) -> list[float]:
-    return [-math.log(u) for u in naive_uniform(seed, purpose, n)]
-
-
-def naive_normal(seed: int, purpose: str, n: int) -> list[float]:
-    u = naive_uniform(seed, purpose, 2 * n)
-    return [math.sqrt(-2 * math.log(u[2 * i])) * math.sin(2 * math.pi * u[2 * i + 1]) for i in range(n)]
-
-
-def naive_zipf(seed: int, purpose: str, n: int, ranks: int, exponent: float) -> list[int]:
-    total = math.fsum(k**-exponent for k in range(1, ranks + 1))
-    heaped = [math.fsum(k**-exponent for k in range(1, r + 1)) / total for r in range(1, ranks + 1)]
-    return [sum(h < u for h in heaped) for u in naive_uniform(seed, purpose, n)]
-
-
-def microsecond(seconds: float) -> int:
-    return round(seconds * 1e6) * 1000
-
-
-Packet = tuple[int, int, int, int, int, int]  # time, direction, flags, payload, seq, ack
-
-
-def naive_tcp(begin: int, life: int, first: tuple[int, int], half: int, spec: SyntheticTraffic) -> Iterator[Packet]:
-    """One connection, closed by its client; data goes in segments of 1460 or 1440 bytes."""
-    assert spec.tcp is not None
-    script = spec.tcp
-    segment = 1460 if spec.service.address.version == 4 else 1440
-    at = {IN: first[0], REPLY: first[1]}
-
-    def say(time: int, who: int, letters: str, payload: int = 0) -> Packet:
-        seq, ack = at[who], at[REPLY if who == IN else IN] if "A" in letters else 0
-        at[who] = (seq + payload + ("S" in letters) + ("F" in letters)) % 2**32
-        return time, who, flags(letters), payload, seq, ack
-
-    def data(time: int, who: int, size: int) -> Iterator[Packet]:
-        for sent in range(0, size, segment):
-            rest = size - sent
-            yield say(time, who, "A" if rest > segment else "PA", min(rest, segment))
-
-    yield say(begin, IN, "S")
-    yield say(begin + half, REPLY, "SA")
-    yield say(begin + 2 * half, IN, "A")
-    last = max(life, 2 * half * (1 + script.requests))
-    for request in range(script.requests):
-        time = begin + 2 * half + (last - 2 * half) * request // script.requests
-        yield from data(time, IN, script.request_bytes)
-        yield from data(time + half, REPLY, script.answer_bytes)
-        yield say(time + 2 * half, IN, "A")
-    yield say(begin + last, IN, "FA")
-    yield say(begin + last + half, REPLY, "FA")
-    yield say(begin + last + 2 * half, IN, "A")
-
-
-def naive_udp(begin: int, life: int, spec: SyntheticTraffic) -> Iterator[Packet]:
-    assert spec.udp is not None
-    script = spec.udp
-    last = max(life, script.queries * script.rtt)
-    for query in range(script.queries):
-        time = begin + last * query // script.queries
-        yield time, IN, 0, script.query_bytes, 0, 0
-        yield time + script.rtt, REPLY, 0, script.answer_bytes, 0, 0
-
-
-DIGESTED = ["time", "flow", "direction", "src", "sport", "dst", "dport"]
-DIGESTED += ["proto", "flags", "length", "ttl", "seq", "ack"]
-
-
-def digest(rows: list[tuple[int, ...]], addresses: list[str], flows: list[tuple[int, ...]]) -> str:
-    text = hashlib.sha256()
-    for row in rows:
-        text.update(struct.pack("<13q", *row))
-    text.update(repr((addresses, flows)).encode())
-    return text.hexdigest()
-
-
-def digest_of(trace: Trace) -> str:
-    rows = list(zip(*(trace[name].tolist() for name in DIGESTED), strict=True))
-    flows = [(f.proto, f.client, f.client_port, f.server, f.server_port) for f in trace.flows]
-    return digest(rows, [str(a) for a in trace.addresses], flows)
-
-
-def naive_digest(spec: SyntheticTraffic, hosts: list[str], begins: list[int], lives: list[int], seed: int) -> str:
-    service = spec.service
-    proto = 6 if service.protocol == "tcp" else 17
-    headers = (20 if service.address.version == 4 else 40) + (20 if proto == 6 else 8)
-    addresses, flows, packets = [str(service.address)], [], []
-    used: Counter[str] = Counter()
-    words = naive_words(seed, "sequence numbers", spec.connections)
-    for number, (host, begin, life) in enumerate(zip(hosts, begins, lives, strict=True)):
-        if host not in addresses:
-            addresses.append(host)
-        client = addresses.index(host), 32768 + used[host]
-        used[host] += 1
-        server = 0, service.port
-        flows.append((proto, *client, *server))
-        if spec.tcp is not None:
-            first = words[number] // 2**32, words[number] % 2**32
-            talk = naive_tcp(begin, life, first, spec.tcp.rtt // 2, spec)
-        else:
-            talk = naive_udp(begin, life, spec)
-        for step, (time, who, flag, payload, seq, ack) in enumerate(talk):
-            ends = client + server if who == IN else server + client
-            row = time, number, who, *ends, proto, flag, headers + payload, 64, seq, ack
-            packets.append(((time, step, number), row))
-    return digest([row for _, row in sorted(packets)], addresses, flows)
+# ---- the same everywhere: bit by bit that of the restatement ----
 
 
 def tcp_spec() -> tuple[SyntheticTraffic, str]:
@@ -724,72 +604,3 @@ def test_the_longest_times_that_are_allowed_can_be_counted_in_nanoseconds():
     trace = made(connections=100, arrivals={"every": "8784h"}, tcp={"requests": 98, "rtt": "8784h"}, start="8784h")
     # begins after 1 + 99 years, closes after 1 + 98 more, the last ACK is a year later
     assert trace.duration == 200 * YEAR
-
-
-# ---- SCTP: lengths by RFC 9260, section 3.3, behind 20 bytes of IP and 12 of SCTP ----
-
-SCTP_4, SCTP_6 = "sctp 192.168.1.10:3868", "sctp [2001:db8:1::10]:3868"
-
-
-def association(trace: Trace) -> list[tuple[float, str, str, int]]:
-    """(ms, who speaks, chunk, bytes of the packet) of each packet."""
-    assert set(trace["proto"].tolist()) == {132}
-    assert not trace["seq"].any()
-    assert not trace["ack"].any()
-    columns = (trace[name].tolist() for name in ("time", "direction", "flags", "length"))
-    return [
-        (time / MS, {IN: "client", REPLY: "server"}[direction], EVENTS[event], length)
-        for time, direction, event, length in zip(*columns, strict=True)
-    ]
-
-
-def test_the_default_association_is_one_request_with_its_answer_shut_down_by_the_client():
-    assert association(made(SCTP_4)) == [
-        (0, "client", "INIT", 52),
-        (10, "server", "INIT-ACK", 52),
-        (20, "client", "COOKIE-ECHO", 36),
-        (30, "server", "COOKIE-ACK", 36),
-        (40, "client", "DATA", 48 + 200),
-        (50, "server", "DATA", 48 + 1000),
-        (60, "client", "DATA", 48),
-        (60, "client", "SHUTDOWN", 40),
-        (70, "server", "SHUTDOWN-ACK", 36),
-        (80, "client", "SHUTDOWN-COMPLETE", 36),
-    ]
-
-
-SHUTDOWN = (("SHUTDOWN", 40), ("SHUTDOWN-ACK", 36), ("SHUTDOWN-COMPLETE", 36))
-SCTP_CLOSES = {
-    "client": [(40 + 10 * n, ("client", "server")[n % 2], *SHUTDOWN[n]) for n in range(3)],
-    "server": [(50 + 10 * n, ("server", "client")[n % 2], *SHUTDOWN[n]) for n in range(3)],
-    "client_abort": [(40, "client", "ABORT", 36)],
-    "server_abort": [(50, "server", "ABORT", 36)],
-    "never": [],
-}
-
-
-@pytest.mark.parametrize("close", SCTP_CLOSES)
-def test_an_association_is_closed_by_whom_the_script_says(close):
-    assert association(made(SCTP_4, sctp={"requests": 0, "close": close}))[4:] == SCTP_CLOSES[close]
-
-
-def test_a_half_open_association_is_init_and_init_ack_only():
-    trace = made(SCTP_4, sctp={"half_open": True, "requests": 5, "rtt": "10ms"})
-    assert association(trace) == [(0, "client", "INIT", 52), (5, "server", "INIT-ACK", 52)]
-
-
-# 1500 bytes less 20 (IPv6: 40) of IP, 12 of SCTP and 16 of DATA; what is left of 3,000 is filled up to four bytes
-@pytest.mark.parametrize(
-    ("service", "lengths"), [(SCTP_4, [1500, 1500, 48 + 96]), (SCTP_6, [1500, 1500, 68 + 136]), (SCTP_4, [48 + 4])]
-)
-def test_data_is_cut_into_chunks(service, lengths):
-    count = 3000 if len(lengths) == 3 else 1
-    trace = made(service, sctp={"request_bytes": count})
-    data = [row for row in association(trace) if row[1:3] == ("client", "DATA")]
-    assert [length for *_, length in data[:-1]] == lengths
-
-
-def test_requests_of_an_association_are_spread_over_its_lifetime():
-    trace = made(SCTP_4, sctp={"requests": 2, "close": "client_abort"}, lifetime={"constant": "2s"})
-    # 40 ms of 2 s are the opening's; each round has half of the rest, 980 ms, and the last one ends with the lifetime
-    assert [row[0] for row in association(trace) if row[1] == "client"] == [0, 20, 40, 60, 1020, 1040, 2000]
