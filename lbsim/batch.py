@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from lbsim.errors import LbsimError
-from lbsim.jobs import processors, side_by_side
+from lbsim.jobs import as_many_as_pay, side_by_side
 from lbsim.meter import Meter
 from lbsim.packet.received import is_one_file
 from lbsim.pipeline import Progress, Run, run_loaded
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Outcome", "Printed", "Wanted", "outcomes"]
 
-FEW = 3  # figures of more scenarios than that take longer to draw than processes take to start
 _PRELOAD = ("lbsim.batch", "lbsim.simulate", "lbsim.report.summary", "lbsim.report.terminal", "lbsim.traffic.synthetic")
 _PRELOAD_FOR_FIGURES = ("lbsim.report.figures.share", "lbsim.report.figures.topology")
 
@@ -82,7 +81,7 @@ def outcomes(files: Sequence[Path], wanted: Wanted, jobs: int | None) -> Generat
         processors, if it pays.
     """
     orders = _orders(files, wanted)
-    jobs = jobs or (processors() if wanted.figures and len(files) > FEW else 1)
+    jobs = jobs or (as_many_as_pay(len(files)) if wanted.figures else 1)
     if len(files) == 1:
         yield from (_carried_out(order, jobs) for order in orders)
     elif jobs == 1:

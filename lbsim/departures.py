@@ -243,23 +243,10 @@ class Departures:
         return min(same_family, key=lambda own: (int(own) ^ int(to)).bit_length()) if same_family else None
 
     def _routed(self, arrived: Arrived) -> tuple[Departure, ...]:
-        """What a router sends: the packet, or an error about it."""
-        data, headers = arrived.data, arrived.headers
-        target = ip_address(headers.dst)
-        a = self._host.intern(target)
-        source = self._source_of_errors(headers)
-        no_route = bool(self._host.tables.addresses[a].no_route)
-        limit = self._host.limit(a, 0)
-        if no_route or headers.ttl <= 1 or (len(data) > limit and not may_split(data)):
-            if source is None:
-                return ()
-            if no_route:
-                return _one(arrived.via, answers.unreachable(data, source=source, host=False))
-            if headers.ttl <= 1:
-                return _one(arrived.via, answers.time_exceeded(data, source=source))
-            return _one(arrived.via, answers.too_big(data, source=source, limit=limit))
-        to = str(target) if arrived.via == CLIENTS else CLIENTS
-        return self._sent(a, rewrite(data, Rewrite()), arrived.largest, to)
+        """What a router sends on."""
+        a = self._host.intern_packed(arrived.headers.dst)
+        to = self._host.address_name(a) if arrived.via == CLIENTS else CLIENTS
+        return self._sent(a, rewrite(arrived.data, Rewrite()), arrived.largest, to)
 
 
 def _one(to: str, packet: bytes | None) -> tuple[Departure, ...]:

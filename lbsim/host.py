@@ -273,9 +273,7 @@ class EngineHost(Readout):
         for network, local in self._networks:
             if address in network:
                 self._make_local(a, local)
-        self._find_route(a, address)
-        self._filter(a, address)
-        self._find_straight(a, address)
+        self._look_at(a, address)
         return a
 
     def intern_packed(self, packed: bytes) -> int:
@@ -301,9 +299,7 @@ class EngineHost(Readout):
                 self._make_local(a, local)
         if self._mtus or self._reachable is not None or self._router.drops or self._straight:
             for a in new[new > before].tolist():
-                self._find_route(a, self.address(a))
-                self._filter(a, self.address(a))
-                self._find_straight(a, self.address(a))
+                self._look_at(a, self.address(a))
         return found
 
     def _room_for_addresses(self, count: int) -> None:
@@ -351,8 +347,17 @@ class EngineHost(Readout):
         self._reachable = None if reachable is None else list(reachable)
         row = self.tables.director[0]
         row.plain_length = 0 if self._reachable is not None else min([row.plain_length, *mtus.values()])
+        self._look_at_all()
+
+    def _look_at_all(self) -> None:
         for a, address in enumerate(self.addresses, start=1):
-            self._find_route(a, address)
+            self._look_at(a, address)
+
+    def _look_at(self, a: int, address: Address) -> None:
+        """Note what routes, rules and networks say about an address."""
+        self._find_route(a, address)
+        self._filter(a, address)
+        self._find_straight(a, address)
 
     def _find_route(self, a: int, address: Address) -> None:
         row = self.tables.addresses[a]
@@ -372,8 +377,7 @@ class EngineHost(Readout):
         self.tables.director[0].masquerades = sum(bits)
         if router.drops:
             self.tables.director[0].plain_length = 0
-        for a, address in enumerate(self.addresses, start=1):
-            self._filter(a, address)
+        self._look_at_all()
 
     def _filter(self, a: int, address: Address) -> None:
         """Note from where packets of an address are not forwarded."""
@@ -386,8 +390,7 @@ class EngineHost(Readout):
         """Note from whom, and to whom, answers of simulated real servers do not pass the director."""
         self._straight = tuple(networks)
         self.tables.director[0].straight_replies = int(bool(self._straight))
-        for a, address in enumerate(self.addresses, start=1):
-            self._find_straight(a, address)
+        self._look_at_all()
 
     def _find_straight(self, a: int, address: Address) -> None:
         if any(address in network for network in self._straight):
@@ -548,6 +551,10 @@ class EngineHost(Readout):
     def answer(self, packets: list[Packet], outcomes: list[Outcome]) -> None:
         """Let the first packet be one that a socket of the director sends: what IPVS makes of an answer."""
         self._call(director.answer_itself, packets[0], outcomes[0])
+
+    def router_stops(self, packets: list[Packet], outcomes: list[Outcome]) -> bool:
+        """Whether the director as a router does not forward the first packet; then the first outcome is its verdict."""
+        return bool(self._call(forwarding.stopped_back, packets[0], outcomes[0]))
 
     def note_quote(self, q: Quoted) -> int:
         """The row of a quoted packet, the only one until the next is noted."""

@@ -13,8 +13,9 @@ from typing import Any, Generic, TypeVar
 
 from lbsim.errors import LbsimError
 
-__all__ = ["ProcessError", "processors", "side_by_side"]
+__all__ = ["ProcessError", "as_many_as_pay", "processors", "side_by_side"]
 
+FEW = 3
 _PATIENCE = 10.0  # seconds that an interrupted process has to clean up
 
 Thing = TypeVar("Thing")
@@ -30,6 +31,11 @@ def processors() -> int:
     with suppress(AttributeError):  # not on every system
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def as_many_as_pay(things: int) -> int:
+    """How many processes work on so many things the fastest: a few are done before processes have started."""
+    return processors() if things > FEW else 1
 
 
 def side_by_side(
@@ -120,7 +126,7 @@ def _context(preload: Sequence[str]) -> Any:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["__main__", *preload])
+    context.set_forkserver_preload(["__main__", *preload])  # or each process would run the main module again
     return context
 
 

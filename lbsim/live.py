@@ -31,8 +31,6 @@ from lbsim.engine.lanes import Lane
 from lbsim.engine.records import (
     BAD_IP_HEADER,
     FRAGMENT,
-    FROM_CLIENTS,
-    FROM_SERVERS,
     ICMP_ERROR,
     IN,
     IPV4,
@@ -370,8 +368,9 @@ class Director:
         largest = 0
         if headers is not None and headers.shape == FRAGMENT:
             direction = self._direction(headers, via)
-            if self._filtered(headers, direction):
-                return Answer(Verdict.DROP, "forward_dropped", None, ())
+            stopped = self._stopped(Arrived(data, headers, via, direction))
+            if stopped:
+                return stopped
             if not self._reassembles(headers):
                 reason = "not_balanced" if direction == OUT else "not_local"
                 passed = Outcome(verdict=Verdict.ROUTE, reason=reason_named(reason).code)
@@ -409,12 +408,14 @@ class Director:
             return bool(self._local(headers.dst)) or (bool(row.services_v4) and headers.proto in REASSEMBLED)
         return bool(self._local(headers.dst)) or bool(row.services_v6)
 
-    def _filtered(self, headers: Headers, direction: int) -> bool:
-        """Whether the FORWARD rules drop a fragment: they look at each before IPVS puts them together."""
-        if self._local(headers.dst):
-            return False
-        source = self._host.tables.addresses[self._host.intern_packed(headers.src)]
-        return source.kept_back & (FROM_CLIENTS if direction == IN else FROM_SERVERS) != 0 and headers.ttl > 1
+    def _stopped(self, arrived: Arrived) -> Answer | None:
+        """What becomes of a fragment that the router does not forward. It looks at each of them before IPVS does."""
+        if self._local(arrived.headers.dst):
+            return None
+        note(self._host, self._packets[0], arrived.headers, arrived.direction)
+        self._packets[0].may_split = may_split(arrived.data)
+        stops = self._host.router_stops(self._packets, self._outcomes)
+        return self._answer(arrived, self._outcomes[0]) if stops else None
 
     def _is_martian(self, headers: Headers) -> bool:
         """Whether nobody outside can have sent the packet."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lbsim.errors import KernelUnavailable, LbsimError
-from lbsim.jobs import processors, side_by_side
+from lbsim.jobs import as_many_as_pay, side_by_side
 from lbsim.model.trace import Trace
 from lbsim.pipeline import Progress, refuse_unwritable, trace_of
 from lbsim.scenario import Loaded, moments_needed
@@ -44,7 +44,6 @@ __all__ = [
     "verify_recorded",
 ]
 
-FEW = 3  # recordings of more scenarios than that take longer to compare than processes take to start
 _PRELOAD = ("lbsim.replays", "lbsim.kernel.recording", "lbsim.kernel.scenario_job", "lbsim.kernel.verification")
 
 Complain: TypeAlias = Callable[[LbsimError], object]
@@ -251,7 +250,7 @@ def verify_all_recorded(
     jobs : how many scenarios are verified at a time; None: one per processor, if it pays.
     """
     work = partial(_with_all_recordings, kernels=kernels, out=out)
-    jobs = jobs or (processors() if len(scenarios) > FEW else 1)
+    jobs = jobs or as_many_as_pay(len(scenarios))
     if jobs == 1:
         yield from chain.from_iterable(map(work, scenarios))
         return

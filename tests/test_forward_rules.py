@@ -115,7 +115,7 @@ def test_an_error_about_a_clients_packet_is_dropped_like_any_packet_of_the_serve
         ("eth0", network(4, "client", "router") / UDP(sport=1, dport=2), "clients", "not_local"),
         ("eth1", network(4, "server", "198.51.100.9") / UDP(sport=1, dport=2), "10.0.0.11", "no_connection"),
         ("eth1", network(4, "client", "router") / UDP(sport=1, dport=2), "clients", "masqueraded"),
-        ("eth1", network(4, "client", "router", 1) / UDP(sport=1, dport=2), "clients", "not_local"),
+        ("eth1", network(4, "client", "router", 1) / UDP(sport=1, dport=2), "clients", "ttl_exceeded"),
         ("eth0", network(4, "server", "inside") / ICMP(), "10.0.0.11", "other_protocol"),
         ("eth0", network(4, "server", "198.51.100.9", 1) / UDP(sport=1, dport=2), "10.0.0.11", "ttl_exceeded"),
     ],
@@ -139,3 +139,12 @@ def test_masquerading_concerns_neither_requests_nor_their_answers_nor_ipv6() -> 
     answer = only(asked(director, answer_of(4, "10.0.0.11"), "10.0.0.11")).packet
     assert (IP(answer).src, IP(answer).dst) == (end(4, "vip"), end(4, "client"))
     assert asked(director, network(6, "server", "client") / UDP(sport=1, dport=2), "fd00::11").reason == "no_connection"
+
+
+def test_a_fragment_that_dies_on_its_way_is_told_at_once() -> None:
+    first = network(4, "server", "198.51.100.9", 1, frag=0, flags="MF") / UDP() / Raw(bytes(16))
+    answer = asked(filtered(), first, "10.0.0.11")
+    assert answer.reason == "ttl_exceeded"
+    assert IP(only(answer).packet)[ICMP].type == 11
+    later = network(4, "server", "198.51.100.9", 1, frag=3, flags=0) / Raw(bytes(16))
+    assert asked(filtered(), later, "10.0.0.11").departures == ()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lbsim.errors import ScenarioError
-from lbsim.jobs import ProcessError, processors, side_by_side
+from lbsim.jobs import ProcessError, as_many_as_pay, processors, side_by_side
 
 
 def squared(number: int) -> int:
@@ -180,3 +180,9 @@ def test_there_is_at_least_one_processor(monkeypatch: pytest.MonkeyPatch) -> Non
     assert processors() == len(os.sched_getaffinity(0))
     monkeypatch.delattr("os.sched_getaffinity")
     assert processors() >= 1
+
+
+@pytest.mark.parametrize(("things", "jobs"), [(1, 1), (3, 1), (4, 7)])
+def test_a_few_things_are_not_worth_processes(things: int, jobs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lbsim.jobs.processors", lambda: 7)
+    assert as_many_as_pay(things) == jobs

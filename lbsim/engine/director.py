@@ -17,7 +17,7 @@ from __future__ import annotations
 from lbsim.engine.clock import advance
 from lbsim.engine.conntable import client_bucket, expire, expire_now, find_in, find_out, put
 from lbsim.engine.counting import count_in, count_out
-from lbsim.engine.forwarding import decide, hindrance, stopped_back, told_length, transmit, unmasquerade
+from lbsim.engine.forwarding import decide, stopped_back, told_length, transmit, unmasquerade
 from lbsim.engine.icmp import quoted_entry
 from lbsim.engine.icmp_errors import error_outward, icmp_error
 from lbsim.engine.ipsec import reply_of_ipsec, request_of_ipsec
@@ -27,7 +27,6 @@ from lbsim.engine.reasons import (
     DEST_REMOVED,
     DROP,
     FORWARD,
-    FORWARD_DROPPED,
     FRAGMENT_SEEN,
     HEADER_CUT,
     INVALID_IP,
@@ -292,7 +291,9 @@ def for_ipvs(t: Tables, p: Packet, v: Outcome) -> bool:
     target = t.addresses[p.dst]
     director = t.director[0]
     if target.local != 1 and (target.local == 0 or p.mark == 0):
-        pass_router(t, p, v)
+        if not stopped_back(t, p, v):
+            decide(v, ROUTE, NOT_LOCAL, 0)
+            route_on(t, p, FROM_CLIENTS, v)
     elif (director.services_v4 if target.family == IPV4 else director.services_v6) == 0:
         decide(v, LOCAL, IPVS_OFF, 0)
     elif p.proto != TCP and p.proto != UDP and p.proto != SCTP:
@@ -305,22 +306,6 @@ def for_ipvs(t: Tables, p: Packet, v: Outcome) -> bool:
     else:
         return True
     return False
-
-
-@seldom
-def pass_router(t: Tables, p: Packet, v: Outcome) -> None:
-    """A client's packet to somebody behind the director. Errors about it are left to whoever makes its bytes.
-
-    Source
-    ------
-    facts: packet-path.md section 1.
-    """
-    decide(v, ROUTE, NOT_LOCAL, 0)
-    reason = hindrance(t, p)
-    if reason == FORWARD_DROPPED:
-        decide(v, DROP, FORWARD_DROPPED, 0)
-    elif reason == 0:
-        route_on(t, p, FROM_CLIENTS, v)
 
 
 @kernel

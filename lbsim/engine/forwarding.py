@@ -48,7 +48,6 @@ from lbsim.engine.records import (
 
 __all__ = [
     "decide",
-    "hindrance",
     "masquerade",
     "overhead",
     "path_limit",
@@ -329,34 +328,23 @@ def unmasquerade(p: Packet, conn: Conn, v: Outcome) -> None:
 
 @seldom
 def stopped_back(t: Tables, p: Packet, v: Outcome) -> bool:
-    """Whether the director as a router does not forward a packet, most often a real server's; its verdict is written.
+    """Whether the director as a router cannot, or must not, forward a packet; then its verdict is written.
+
+    Rules of the chain FORWARD come last, still before IPVS.
 
     Source
     ------
     facts: packet-path.md sections 1 and 12; ip_forward.c ip_forward(), ip6_output.c ip6_forward(), 6.1 and 6.12.
     """
-    reason = hindrance(t, p)
-    if reason == 0:
-        return False
-    decide(v, DROP if reason == FORWARD_DROPPED else REJECT, reason, 0)
-    return True
-
-
-@seldom
-def hindrance(t: Tables, p: Packet) -> int:
-    """The first thing that keeps the director as a router from forwarding a packet: a reason, or 0.
-
-    Source
-    ------
-    as :func:`stopped_back`; rules of the chain FORWARD come last, still before IPVS.
-    """
     route = t.addresses[p.dst]
     if route.no_route != 0:
-        return NO_ROUTE
-    if p.ttl <= 1:
-        return TTL_EXCEEDED
-    if p.length > path_limit(t, p.dst, 0) and p.may_split == 0:
-        return MTU_EXCEEDED
-    if t.addresses[p.src].kept_back & (FROM_CLIENTS if p.direction == IN else FROM_SERVERS) != 0:
-        return FORWARD_DROPPED
-    return 0
+        decide(v, REJECT, NO_ROUTE, 0)
+    elif p.ttl <= 1:
+        decide(v, REJECT, TTL_EXCEEDED, 0)
+    elif p.length > path_limit(t, p.dst, 0) and p.may_split == 0:
+        decide(v, REJECT, MTU_EXCEEDED, 0)
+    elif t.addresses[p.src].kept_back & (FROM_CLIENTS if p.direction == IN else FROM_SERVERS) != 0:
+        decide(v, DROP, FORWARD_DROPPED, 0)
+    else:
+        return False
+    return True

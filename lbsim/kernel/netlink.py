@@ -31,7 +31,7 @@ _MESSAGES: dict[str, bytes] = {}
 def import_all() -> None:
     """Import what is imported late."""
     with closing(_Compiler()) as compiler:
-        compiler.message("link", "set", {"index": 1, "state": "up"})
+        compiler.message("", "link", "set", {"index": 1, "state": "up"})
 
 
 @contextmanager
@@ -47,7 +47,8 @@ def requests() -> Iterator[Ask]:
     with closing(_Compiler()) as compiler:
 
         def ask(what: str, verb: str, **options: Any) -> None:
-            asked.append((f"ip {what} {verb} {options}", compiler.message(what, verb, options)))
+            words = f"{what} {verb} {options}"
+            asked.append((f"ip {words}", compiler.message(words, what, verb, options)))
 
         yield ask
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as kernel:
@@ -78,14 +79,14 @@ class _Compiler:
     def __init__(self) -> None:
         self._batch: Any = None
 
-    def message(self, what: str, verb: str, options: dict[str, Any]) -> bytes:
-        key = f"{what} {verb} {options}"
-        if key not in _MESSAGES:
+    def message(self, words: str, what: str, verb: str, options: dict[str, Any]) -> bytes:
+        """The message that ``words`` stand for."""
+        if words not in _MESSAGES:
             self._batch = self._batch or _ip_batch()
             self._batch.reset()
             getattr(self._batch, what)(verb, **options)
-            _MESSAGES[key] = bytes(self._batch.batch)
-        return _MESSAGES[key]
+            _MESSAGES[words] = bytes(self._batch.batch)
+        return _MESSAGES[words]
 
     def close(self) -> None:
         """Give back its socket, which would keep the namespace alive."""

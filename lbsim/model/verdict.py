@@ -181,8 +181,8 @@ REASONS: tuple[Reason, ...] = (
     ),
     Reason(
         code.TTL_EXCEEDED, "ttl_exceeded", Verdict.REJECT,
-        "The TTL (hop limit) is 1 or 0. From a client: counted and the entry updated all the same. From a real server: "
-        "before IPVS sees it.",
+        "The TTL (hop limit) is 1 or 0. From a client to a service: counted and the entry updated all the same. From a "
+        "real server, or to somebody behind the director: before IPVS sees it.",
         "ip_vs_xmit.c decrement_ttl(); ip_forward.c",
     ),
     Reason(
