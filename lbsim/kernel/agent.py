@@ -14,7 +14,6 @@ import os
 import platform
 import re
 import signal
-import socket
 import subprocess
 import sys
 import termios
@@ -46,6 +45,7 @@ from lbsim.kernel.job import (
     ShowSeen,
 )
 from lbsim.kernel.reply import Responders
+from lbsim.kernel.wiring import route_to_director
 
 __all__ = ["decode", "encode", "import_all", "main", "release"]
 
@@ -75,7 +75,6 @@ _PROGRESS_EVERY = 2000  # events
 _LIFE_SIGN_EVERY = 40_000_000_000  # nanoseconds of waiting
 _PR_SET_PDEATHSIG, _PR_SET_TIMERSLACK = 1, 29
 _FINIT_MODULE = 313
-_LOCAL_TABLE, _SCOPE_HOST = 255, 254
 _CLOCK_MONOTONIC_COARSE = 6
 _RB_AUTOBOOT = 0x01234567
 _NOW = re.compile(r"now at (\d+) nsecs")
@@ -141,6 +140,7 @@ def _guest() -> None:
         attributes[0] = attributes[1] = attributes[3] = 0  # raw: nothing is changed on its way
         termios.tcsetattr(out, termios.TCSANOW, attributes)
         modules = _Modules(_MODULES)
+        netlink.know(json.loads(Path("/messages").read_bytes()))
         if "LBSIM_NETNS" in os.environ:
             _as_a_host(Path("/jobs"), out, modules.prepare)
         else:
@@ -201,7 +201,7 @@ def _all(path: Path, out: SupportsWrite, *, aligned: bool, prepare: Callable[[Jo
 
     _libc.prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)  # wake up on time, not 50 us later
     say(ready=release())
-    gc.freeze()
+    gc.disable()  # a collection in between would make packets late, and there are no cycles to be collected
     count = 0
     with path.open("rb") as jobs:
         for line in jobs:
@@ -221,7 +221,6 @@ def _do(job: Job, aligned: bool, progress: Callable[[], None]) -> Observation:
     setup: list[CommandSeen] = []
     rows: list[Seen] = []
     error = ""
-    gc.disable()  # a collection in between would make packets late
     try:
         with closing(Bench(job.vips, job.servers)) as bench:
             for name, value in job.sysctls:
@@ -232,8 +231,6 @@ def _do(job: Job, aligned: bool, progress: Callable[[], None]) -> Observation:
     except Exception as problem:  # one bad job must not cost the others
         where = f"event {len(rows)}" if jiffies >= 0 else "the set-up"
         error = f"{type(problem).__name__} in {where}: {problem}"
-    gc.enable()
-    gc.collect()
     return Observation(job.name, release(), jiffies, tuple(setup), tuple(rows), error, late)
 
 
@@ -302,16 +299,8 @@ def _sysctl(command: Command, now: int) -> CommandSeen:
 def _routing(command: Command, now: int) -> CommandSeen:
     """The lines of ``ip`` that bring packets to the director; the program itself is not needed for them."""
     with netlink.requests() as ask:
-        match command.argv[1:]:
-            case ["rule", "add", "fwmark", mark, "lookup", table]:
-                for family in (socket.AF_INET, socket.AF_INET6):
-                    ask("rule", "add", family=family, fwmark=int(mark), table=int(table))
-            case ["route", "add", "local", network, "dev", "lo", *table]:
-                place = {"table": int(table[1])} if table else {"table": _LOCAL_TABLE}
-                lo = socket.if_nametoindex("lo")
-                ask("route", "add", dst=network, type="local", scope=_SCOPE_HOST, oif=lo, **place)
-            case _:
-                return CommandSeen(now, command.argv, 255, f"ip: not understood: {' '.join(command.argv[1:])}")
+        if not route_to_director(ask, command.argv):
+            return CommandSeen(now, command.argv, 255, f"ip: not understood: {' '.join(command.argv[1:])}")
     return CommandSeen(now, command.argv, 0, "")
 
 

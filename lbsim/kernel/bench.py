@@ -28,13 +28,25 @@ import os
 import select
 import socket
 import struct
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import CLOCK_MONOTONIC, clock_gettime_ns
 
 from lbsim.kernel.job import CLIENT, Arrival, server
 from lbsim.kernel.netlink import requests
+from lbsim.kernel.ring import Ring
+from lbsim.kernel.wiring import (
+    ETH0,
+    ETH1,
+    FIRST_NAMESPACE,
+    ROUTER,
+    configure_director,
+    configure_server,
+    configure_switch,
+    link_director,
+    link_switch,
+    mac_of,
+)
 
 __all__ = ["Bench", "set_sysctl"]
 
@@ -44,20 +56,12 @@ _CLONE_NEWNET = 0x40000000
 _ETH_P_ALL = 3
 _PACKET_IGNORE_OUTGOING = 23
 _SOL_PACKET = 263
-_SO_RCVBUFFORCE = 33
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _SIOCETHTOOL = 0x8913, 0x8914, 0x8946
 _IFF_UP, _IFF_NOARP = 1, 0x80
 _ETHTOOL_STXCSUM = 0x17
 _IPV4, _IPV6 = b"\x08\x00", b"\x86\xdd"
-_NO_PREFIX_ROUTE = 0x200
-_SCOPE_LINK = 253
-_NUD_STATIC, _NTF_MASTER = 0x40, 0x04  # NUD_NOARP: an entry that the switch never forgets
-_RECEIVE_BUFFER = 64 << 20
 _NEIGHBOUR_TYPES = range(130, 138)  # ICMPv6: multicast listeners and neighbour discovery
 _LISTENER_REPORT = 143
-
-_ETH0, _ETH1 = bytes.fromhex("020000000001"), bytes.fromhex("020000000002")
-_ROUTER = bytes.fromhex("0200000000fe")
 
 # Inherited from the first namespace (IPv4) or a kernel's default: said explicitly, so that every host gives the same.
 _SYSCTLS = (
@@ -97,14 +101,15 @@ class Bench:
         self._home = os.open("/proc/self/ns/net", os.O_RDONLY)
         self.namespaces: dict[str, int] = {}  # place, "switch", "director" -> file descriptor that holds it
         self._wires: dict[str, socket.socket] = {}  # place -> its packet socket; clients first
+        self._rings: dict[str, Ring] = {}
         try:
-            _build(self.namespaces, vips, servers, self._wires)
+            _build(self.namespaces, vips, servers, self._plug)
         except BaseException:
             self.close()
             raise
         self._places = {wire.fileno(): place for place, wire in self._wires.items()}
-        self._heads = {server(address): _ETH1 + _mac(i) for i, address in enumerate(servers)}
-        self._heads[CLIENT] = _ETH0 + _ROUTER
+        self._heads = {server(address): ETH1 + mac_of(i) for i, address in enumerate(servers)}
+        self._heads[CLIENT] = ETH0 + ROUTER
         self._poll = select.poll()
         for wire in self._wires.values():
             self._poll.register(wire, select.POLLIN)
@@ -123,39 +128,46 @@ class Bench:
         return self._ready(start, 0) or (self._ready(start, quiet) if quiet else [])
 
     def close(self) -> None:
-        """Leave the namespaces; the kernel removes them with everything in them."""
+        """Leave the namespaces; the kernel removes them with everything in them.
+
+        Raises
+        ------
+        OSError : packets that left the director were not seen: too many came at once.
+        """
+        dropped = sum(ring.dropped() for ring in self._rings.values())
+        for ring in self._rings.values():
+            ring.close()
         for wire in self._wires.values():
             wire.close()
         _enter(self._home)
         os.close(self._home)
         for namespace in self.namespaces.values():
             os.close(namespace)
+        if dropped:
+            raise OSError(f"{dropped} packets left the director at once with others and were not seen")
+
+    def _plug(self, place: str, interface: str) -> None:
+        """Put a packet socket onto an interface of the namespace that this process is in, which is that of a place."""
+        wire = self._wires[place] = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        wire.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
+        self._rings[place] = Ring(wire)
+        wire.bind((interface, _ETH_P_ALL))
 
     def _ready(self, start: int, quiet: float) -> list[Arrival]:
         found: list[Arrival] = []
         for number, _ in self._poll.poll(quiet * 1000):
             place = self._places[number]
-            for content in _contents(self._wires[place]):
-                found.append(Arrival(place, content, clock_gettime_ns(CLOCK_MONOTONIC) - start))
+            for frame in self._rings[place].frames():
+                kind = frame[12:14]
+                if kind == _IPV4 or (kind == _IPV6 and not _is_housekeeping(frame)):
+                    found.append(Arrival(place, frame[14:], clock_gettime_ns(CLOCK_MONOTONIC) - start))
         return found
 
 
-def _contents(wire: socket.socket) -> Iterator[bytes]:
-    """The IP packets that wait on a wire."""
-    while True:
-        try:
-            frame = wire.recv(65600)
-        except BlockingIOError:
-            return
-        kind = frame[12:14]
-        if kind == _IPV4 or (kind == _IPV6 and not _is_housekeeping(frame)):
-            yield frame[14:]
-
-
 def _build(
-    namespaces: dict[str, int], vips: Sequence[str], servers: Sequence[str], wires: dict[str, socket.socket]
+    namespaces: dict[str, int], vips: Sequence[str], servers: Sequence[str], plug: Callable[[str, str], None]
 ) -> None:
-    """Make the namespaces, wire them up and enter the director's; each place's packet socket goes to ``wires``."""
+    """Make the namespaces, wire them up and enter the director's; ``plug(place, interface)`` listens at each place."""
     ipv6 = any(":" in address for address in (*vips, *servers))
     hosts = {server(address): address for address in servers}
     for place in (CLIENT, "switch", *hosts):
@@ -166,20 +178,22 @@ def _build(
     _director(namespaces[CLIENT], namespaces["switch"], vips, servers, ipv6=ipv6)
     _enter(namespaces[CLIENT])
     _bring_up("c0")
-    wires[CLIENT] = _wire("c0")
+    plug(CLIENT, "c0")
     _enter(namespaces["switch"])
     _switch([namespaces[host] for host in hosts])
     for host, address in hosts.items():
         _enter(namespaces[host])
         _real_server(address)
-        wires[host] = _wire("eth0")
+        plug(host, "eth0")
     _enter(namespaces["director"])
 
 
 def _namespace(*, ipv6: bool) -> int:
     """A new namespace, entered, and held by a file descriptor."""
     _call(_libc.unshare, _CLONE_NEWNET)
-    number = os.open("/proc/self/ns/net", os.O_RDONLY)
+    held = os.open("/proc/self/ns/net", os.O_RDONLY)
+    number = fcntl.fcntl(held, fcntl.F_DUPFD_CLOEXEC, FIRST_NAMESPACE)
+    os.close(held)
     if not ipv6:
         set_sysctl("net.ipv6.conf.default.disable_ipv6", "1")
     return number
@@ -192,62 +206,29 @@ def _enter(namespace: int) -> None:
 def _director(clients: int, switch: int, vips: Sequence[str], servers: Sequence[str], *, ipv6: bool) -> None:
     """Links, addresses, routes and neighbours of the namespace that this process is in."""
     with requests() as ask:
-        for name, mac, peer in (
-            ("eth0", _ETH0, {"ifname": "c0", "address": _ROUTER.hex(":"), "net_ns_fd": clients}),
-            ("eth1", _ETH1, {"ifname": "uplink", "net_ns_fd": switch}),
-        ):
-            ask("link", "add", ifname=name, kind="veth", address=mac.hex(":"), peer=peer)
+        link_director(ask, clients, switch)
     for name in ("eth0", "eth1"):
         _checksums_on_the_wire(name)
-    lo, eth0, eth1 = (socket.if_nametoindex(name) for name in ("lo", "eth0", "eth1"))
     with requests() as ask:
-        for index in (lo, eth0, eth1):
-            ask("link", "set", index=index, state="up")
-        own = [(eth0, "192.168.1.1", 24), (eth1, "10.0.0.1", 24)]
-        own += [(eth0, "2001:db8:1::1", 64), (eth1, "fd00::1", 64)] if ipv6 else []
-        own += [(eth0, vip, _bits(vip)) for vip in vips if vip not in {row[1] for row in own}]
-        for index, address, bits in own:
-            # No route to the subnet: whoever is not a known server is reached through the router.
-            ask("addr", "add", index=index, address=address, prefixlen=bits, flags=_NO_PREFIX_ROUTE)
-        for index, address, mac in [
-            (eth0, "192.168.1.254", _ROUTER),
-            *([(eth0, "2001:db8:1::fe", _ROUTER)] if ipv6 else []),
-            *((eth1, address, _mac(i)) for i, address in enumerate(servers)),
-        ]:
-            ask("route", "add", dst=f"{address}/{_bits(address)}", oif=index, scope=_SCOPE_LINK)
-            ask("neigh", "add", dst=address, lladdr=mac.hex(":"), ifindex=index, state="permanent")
-        ask("route", "add", dst="default", gateway="192.168.1.254", oif=eth0)
-        if ipv6:
-            ask("route", "add", dst="::/0", gateway="2001:db8:1::fe", oif=eth0)
+        configure_director(ask, socket.if_nametoindex, vips, servers, ipv6=ipv6)
 
 
 def _switch(hosts: Sequence[int]) -> None:
-    """A switch with a wire to the director and one to each real server, which knows who sits where from the start."""
+    """A switch with a wire to the director and one to each real server."""
     with requests() as ask:
-        ask("link", "add", ifname="switch", kind="bridge", br_mcast_snooping=0)
-        for i, host in enumerate(hosts):
-            ask("link", "add", ifname=f"port{i}", kind="veth", peer={"ifname": "eth0", "net_ns_fd": host})
-    bridge, uplink = socket.if_nametoindex("switch"), socket.if_nametoindex("uplink")
-    ports = [socket.if_nametoindex(f"port{i}") for i in range(len(hosts))]
+        link_switch(ask, hosts)
     with requests() as ask:
-        for index in (uplink, *ports):
-            ask("link", "set", index=index, master=bridge, state="up")
-        ask("link", "set", index=bridge, state="up")
-        for index, mac in ((uplink, _ETH1), *((port, _mac(i)) for i, port in enumerate(ports))):
-            ask("fdb", "append", ifindex=index, lladdr=mac.hex(":"), state=_NUD_STATIC, flags=_NTF_MASTER)
+        configure_switch(ask, socket.if_nametoindex, len(hosts))
 
 
 def _real_server(address: str) -> None:
     """Address and default route of the namespace that this process is in."""
-    ipv6 = ":" in address
-    if ipv6:
+    if ":" in address:
         for name, value in _SYSCTLS_SERVER_IPV6:
             set_sysctl(name, value)
     _bring_up("eth0")
-    eth0 = socket.if_nametoindex("eth0")
     with requests() as ask:
-        ask("addr", "add", index=eth0, address=address, prefixlen=64 if ipv6 else 24)
-        ask("route", "add", dst="::/0" if ipv6 else "default", gateway="fd00::1" if ipv6 else "10.0.0.1", oif=eth0)
+        configure_server(ask, socket.if_nametoindex, address)
 
 
 def set_sysctl(name: str, value: str) -> None:
@@ -258,31 +239,12 @@ def set_sysctl(name: str, value: str) -> None:
     Path("/proc/sys", *parts).write_text(value)
 
 
-def _mac(i: int) -> bytes:
-    """The link-layer address by which the director knows the i-th real server."""
-    return bytes.fromhex("020000") + (0x000101 + i).to_bytes(3, "big")
-
-
-def _bits(address: str) -> int:
-    return 128 if ":" in address else 32
-
-
 def _is_housekeeping(frame: bytes) -> bool:
     """IPv6 neighbour discovery and multicast reports: the director's own, not part of any job."""
     protocol, at = frame[20], 54
     if protocol == 0 and len(frame) > 62:
         protocol, at = frame[54], 62
     return protocol == 58 and len(frame) > at and (frame[at] in _NEIGHBOUR_TYPES or frame[at] == _LISTENER_REPORT)
-
-
-def _wire(name: str) -> socket.socket:
-    wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-    wire.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
-    with suppress(PermissionError):  # root of a container only: the buffer stays small, and it is emptied often
-        wire.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
-    wire.setblocking(False)
-    wire.bind((name, _ETH_P_ALL))
-    return wire
 
 
 def _bring_up(*names: str) -> None:

@@ -27,9 +27,10 @@ from lbsim.kernel import cache, cpio, modules
 from lbsim.kernel.images import Image
 from lbsim.kernel.process import PACKAGES, which
 
-__all__ = ["JOBS", "base", "with_jobs"]
+__all__ = ["JOBS", "MESSAGES", "base", "with_jobs"]
 
 JOBS = "jobs"  # the file with the jobs, one per line, in the root folder
+MESSAGES = "messages"  # the file with what the guest need not make itself, see netlink.know()
 
 _IN_USE = 3600  # seconds for which an archive may be needed by whoever asked for it
 _FORMAT = 1  # counts changes of this file that the digest would not see
@@ -102,11 +103,11 @@ def base(image: Image, programs: Collection[str] = ()) -> Path:
     return target
 
 
-def with_jobs(base_archive: Path, jobs: bytes, target: Path) -> None:
-    """The archive that is booted: the base and a second one that brings the jobs."""
+def with_jobs(base_archive: Path, jobs: bytes, messages: bytes, target: Path) -> None:
+    """The archive that is booted: the base and a second one that brings the jobs, and messages for them."""
     with base_archive.open("rb") as source, target.open("wb") as out:
         shutil.copyfileobj(source, out, 1 << 20)
-        out.write(cpio.archive({JOBS: cpio.File(jobs)}))
+        out.write(cpio.archive({JOBS: cpio.File(jobs), MESSAGES: cpio.File(messages)}))
 
 
 def _digest(image: Image, tools: dict[str, Path]) -> str:

@@ -31,6 +31,8 @@ CLIENT = "c"  # on the clients' side
 REPLY = "reply"  # on the servers' side, from whichever server got the flow's last request
 ROUTING = (("ip", "rule"), ("ip", "route"))  # how commands begin for which no program is needed
 
+_LONG = 100  # bytes from which on a packet is told without the zeros at its end
+
 
 def server(address: str) -> str:
     """The side of a packet that a given real server sends, or the place of an arrival there."""
@@ -213,7 +215,7 @@ class Observation:
 def _event_row(event: Event) -> list[Any]:
     match event:
         case Packet():
-            return [event.at, "packet", event.flow, event.side, event.content.hex()]
+            return [event.at, "packet", event.flow, event.side, _text(event.content)]
         case Command():
             return [event.at, "command", event.argv]
         case Show():
@@ -223,7 +225,7 @@ def _event_row(event: Event) -> list[Any]:
 def _event(row: list[Any]) -> Event:
     match row:
         case [at, "packet", flow, side, content]:
-            return Packet(at, flow, side, bytes.fromhex(content))
+            return Packet(at, flow, side, _bytes(content))
         case [at, "command", argv]:
             return Command(at, tuple(argv))
         case [at, "show", stats]:
@@ -232,10 +234,10 @@ def _event(row: list[Any]) -> Event:
 
 
 def _seen_row(seen: Seen) -> list[Any]:
-    arrivals = [[arrival.where, arrival.at, arrival.content.hex()] for arrival in seen.arrivals]
+    arrivals = [[arrival.where, arrival.at, _text(arrival.content)] for arrival in seen.arrivals]
     match seen:
         case PacketSeen():
-            sent = None if seen.sent is None else seen.sent.hex()
+            sent = None if seen.sent is None else _text(seen.sent)
             return ["packet", seen.at, arrivals, sent]
         case CommandSeen():
             return ["command", seen.at, arrivals, seen.argv, seen.status, seen.output]
@@ -245,11 +247,24 @@ def _seen_row(seen: Seen) -> list[Any]:
 
 def _seen(row: list[Any]) -> Seen:
     kind, at, found, *rest = row
-    arrivals = tuple(Arrival(where, bytes.fromhex(content), time) for where, time, content in found)
+    arrivals = tuple(Arrival(where, _bytes(content), time) for where, time, content in found)
     if kind == "packet":
-        return PacketSeen(at, arrivals, None if rest[0] is None else bytes.fromhex(rest[0]))
+        return PacketSeen(at, arrivals, None if rest[0] is None else _bytes(rest[0]))
     if kind == "command":
         return CommandSeen(at, tuple(rest[0]), rest[1], rest[2], arrivals)
     if kind == "show":
         return ShowSeen(at, rest[0], rest[1], rest[2], rest[3], arrivals)
     raise ValueError(f"not an observation: {row}")
+
+
+def _text(content: bytes) -> str:
+    """Hexadecimal. Made-up payloads are zeros: of a long packet, only the number of those at its end is told."""
+    if len(content) < _LONG:
+        return content.hex()
+    begin = content.rstrip(b"\0")
+    return f"{begin.hex()}+{len(content) - len(begin)}"
+
+
+def _bytes(text: str) -> bytes:
+    begin, _, zeros = text.partition("+")
+    return bytes.fromhex(begin) + bytes(int(zeros or 0))

@@ -7,6 +7,7 @@ take seconds, and the same jobs give the same times. With ``real_time`` the gues
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import signal
@@ -16,7 +17,8 @@ from pathlib import Path
 from lbsim.errors import KernelUnavailable
 from lbsim.kernel import cache, channel, initramfs, process
 from lbsim.kernel.images import Image
-from lbsim.kernel.job import ROUTING, Job, Observation
+from lbsim.kernel.job import ROUTING, Job, Observation, Packet
+from lbsim.kernel.wiring import messages_for
 
 __all__ = ["QEMU", "run"]
 
@@ -67,12 +69,13 @@ def run(
         image, programs={argv[0] for job in jobs for argv in job.commands() if argv[:2] not in ROUTING}
     )
     lines = b"".join(job.to_json().encode() + b"\n" for job in jobs)
+    messages = json.dumps(messages_for(jobs)).encode()
     with cache.scratch() as scratch:
         console, errors, initrd = scratch / "console", scratch / "errors", scratch / "initrd"
         with cache.room(scratch.parent, "TMPDIR"):
-            initramfs.with_jobs(archive, lines, initrd)
+            initramfs.with_jobs(archive, lines, messages, initrd)
         argv = [
-            qemu, "-accel", "tcg", "-cpu", _PROCESSOR, "-smp", "1", "-m", str(_megabytes(len(lines))),
+            qemu, "-accel", "tcg", "-cpu", _PROCESSOR, "-smp", "1", "-m", str(_megabytes(jobs, len(lines))),
             "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-nic", "none",
             *(() if real_time else _TIME_TRAVEL),
             "-serial", f"file:{console}", "-chardev", "stdio,id=results,signal=off", "-serial", "chardev:results",
@@ -86,9 +89,10 @@ def run(
             )  # fmt: skip
 
 
-def _megabytes(jobs: int) -> int:
-    """The memory of a guest that is given so many bytes of jobs."""
-    return _MEMORY + (_MEMORY_PER_JOBS * jobs >> 20)
+def _megabytes(jobs: Sequence[Job], told: int) -> int:
+    """The memory of a guest that is given these jobs in so many bytes."""
+    packets = sum(len(event.content) for job in jobs for event in job.events if isinstance(event, Packet))
+    return _MEMORY + (_MEMORY_PER_JOBS * (told + packets) >> 20)
 
 
 def _why(status: int, console: str, complaints: str) -> tuple[str, str]:

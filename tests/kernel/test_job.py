@@ -21,7 +21,9 @@ from lbsim.kernel.job import (
 
 TIMES = st.integers(0, 10**13)
 WORDS = st.lists(st.text(max_size=5), min_size=1, max_size=3).map(tuple)
-BYTES = st.binary(max_size=8)
+BYTES = st.binary(max_size=8) | st.builds(
+    lambda begin, zeros: begin + bytes(zeros), st.binary(max_size=150), st.integers(0, 150)
+)
 EVENTS = st.one_of(
     st.builds(Packet, TIMES, st.integers(0, 9), st.sampled_from(["c", "reply", server("10.0.0.11")]), BYTES),
     st.builds(Command, TIMES, WORDS),

@@ -101,8 +101,8 @@ def boot_with(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     def put(init: str) -> None:
         with_jobs = initramfs.with_jobs
 
-        def with_init(base: Path, jobs: bytes, target: Path) -> None:
-            with_jobs(base, jobs, target)
+        def with_init(base: Path, jobs: bytes, messages: bytes, target: Path) -> None:
+            with_jobs(base, jobs, messages, target)
             with target.open("ab") as archive:
                 archive.write(cpio.archive({"init": cpio.File(init.encode(), executable=True)}))
 
@@ -209,7 +209,7 @@ def test_a_guest_that_fails_while_booting_is_one_line_and_never_a_skip(
 def test_a_guest_without_enough_memory_is_to_be_asked_for_less(
     image: Image, temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vm, "_megabytes", lambda _jobs: 160)
+    monkeypatch.setattr(vm, "_megabytes", lambda *_: 160)
     with pytest.raises(KernelFailed) as caught:
         vm.run(image, [Job("large", ("192.168.1.10",), (), (("ipvsadm", "-C"),) * 300_000)])
     assert str(caught.value).endswith("; ask for less at once: fewer packets, fewer scenarios")

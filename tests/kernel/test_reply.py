@@ -5,15 +5,34 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 
 from lbsim.kernel.reply import Responders, sent_by
+from lbsim.model.verdict import Rewrite
+from lbsim.packet.rewrite import rewrite
 
 
 def test_a_reply_gets_the_servers_address_and_port_and_keeps_its_ttl() -> None:
     reply = bytes(IP(src="192.168.1.10", dst="198.51.100.1", ttl=63) / TCP(sport=80, dport=40001, flags="SA"))
     expected = bytes(IP(src="10.0.0.12", dst="198.51.100.1", ttl=63) / TCP(sport=8080, dport=40001, flags="SA"))
     assert sent_by(reply, ip_address("10.0.0.12").packed, 8080) == expected
+
+
+@given(
+    st.sampled_from([TCP(), TCP(chksum=0xFFFF), TCP(chksum=0x1234), UDP(), ICMP()]),
+    st.binary(min_size=4, max_size=4),
+    st.integers(0, 65535),
+    st.binary(max_size=30),
+    st.sampled_from([{}, {"flags": "MF"}, {"frag": 7}, {"options": b"\x01\x01\x01\x00"}, {"len": 60}]),
+)
+def test_a_reply_changes_as_any_packet_does_that_gets_another_sender(
+    transport: TCP | UDP | ICMP, address: bytes, port: int, payload: bytes, changes: dict[str, object]
+) -> None:
+    reply = bytes(IP(src="192.168.1.10", dst="198.51.100.1", **changes) / transport / payload)
+    sport = None if isinstance(transport, ICMP) else port
+    assert sent_by(reply, address, port) == rewrite(reply, Rewrite(src=ip_address(address), sport=sport, ttl_down=0))
 
 
 def test_a_udp_checksum_of_zero_stays_zero() -> None:
