@@ -93,6 +93,8 @@ Network: TypeAlias = IPv4Network | IPv6Network
 
 SECOND = 1_000_000_000
 ENDLESS = 1 << 30  # bytes
+ETHERNET = 1500  # bytes
+EVERYWHERE: tuple[Network, ...] = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 LOOPBACK: tuple[Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 _ADDRESS_BUCKETS = 1024
 SECURE_TCP = 3  # 1 and 2 are on only when memory runs short
@@ -341,12 +343,13 @@ class EngineHost(Readout):
     def route(self, mtus: Mapping[Network, int], reachable: Iterable[Network] | None = None) -> None:
         """Note the MTU of the routes to networks, and which networks there are routes to; None: to everything.
 
-        Of several networks that an address is in, the smallest one's MTU counts; in none, there is no limit.
+        Of several networks that an address is in, the smallest one's MTU counts; in none, it is 1500. Before the first
+        call there is no limit.
         """
-        self._mtus = sorted(mtus.items(), key=lambda item: item[0].prefixlen)
+        self._mtus = sorted((dict.fromkeys(EVERYWHERE, ETHERNET) | dict(mtus)).items(), key=lambda it: it[0].prefixlen)
         self._reachable = None if reachable is None else list(reachable)
         row = self.tables.director[0]
-        row.plain_length = 0 if self._reachable is not None else min([row.plain_length, *mtus.values()])
+        row.plain_length = 0 if self._reachable is not None else min([row.plain_length, ETHERNET, *mtus.values()])
         self._look_at_all()
 
     def _look_at_all(self) -> None:

@@ -68,8 +68,6 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "CommandAnswer", "Departure", "Director", "RateStats", "Stats"]
 
 REASSEMBLED = (TCP, UDP, SCTP, ICMP)
-ETHERNET = 1500  # bytes
-EVERYWHERE = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +189,7 @@ class Director:
             self._host.own_network(network)
         mtus = {ip_network(name): size for name, size in (mtu or {}).items()}
         reachable = None if networks is None else [ip_network(name) for name in networks]
-        self._host.route(dict.fromkeys(EVERYWHERE, ETHERNET) | mtus, reachable)
+        self._host.route(mtus, reachable)
         self._host.be_router(parsed.router)
         self._accept_local = accept_local
         self._fragments = Fragments()

@@ -204,7 +204,8 @@ def _simulated(
         tell("traffic", 0, 0)
         if not all(map(lane.at_hand, _compiled_functions(loaded, pcap_out))):
             tell("compile the engine, once", 0, 0)
-        traffic = _traffic_of(loaded, _Reading(lane, keep_raw=received is not None, survey=survey))
+        keep_raw = received is not None or bool(loaded.scenario.mtu)  # captured headers say what may be split
+        traffic = _traffic_of(loaded, _Reading(lane, keep_raw=keep_raw, survey=survey))
         result = _simulate(loaded, traffic, tell, columns=keep_columns or None, sinks=sinks, lane=lane, jobs=jobs)
     return result, tuple(received.paths) if received else ()
 
@@ -416,6 +417,7 @@ def _asked(loaded: Loaded) -> dict[str, Any]:
         "schedulers": loaded.schedulers,
         "marks": loaded.marks,
         "straight_replies": scenario.straight_replies,
+        "mtu": scenario.mtu,
     }
 
 

@@ -90,6 +90,7 @@ class Replay:
             sysctls=self.loaded.sysctls,
             marks=self.loaded.marks,
             straight_replies=self.loaded.scenario.straight_replies,
+            mtu=self.loaded.scenario.mtu,
             **self._origin(),
         )
 
@@ -137,6 +138,7 @@ def job_from(loaded: Loaded, trace: Trace | None = None) -> Job:
             sysctls=loaded.sysctls,
             marks=loaded.marks,
             straight_replies=loaded.scenario.straight_replies,
+            mtu=loaded.scenario.mtu,
         )
     except LbsimError as error:
         error.file = error.file or str(loaded.path)

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from heapq import merge
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -25,7 +24,7 @@ from lbsim.config.marks import Marks
 from lbsim.engine.lanes import Lane, interpreted_lane
 from lbsim.engine.records import IN, Outcome, Packet
 from lbsim.engine_words import PROTOCOL_NAMES, STATES, state_index
-from lbsim.host import EngineHost
+from lbsim.host import EngineHost, Network
 from lbsim.model.address_text import AddressTexts
 from lbsim.model.aggregates import Aggregates, Aggregator
 from lbsim.model.config import AdminCommand, Clear, DeleteService, DirectorConfig, TimedCommand, Zero
@@ -86,7 +85,8 @@ def simulate(
     lane: Lane | None = None,
     schedulers: Sequence[str | Path] = (),
     marks: Marks = NO_MARKS,
-    straight_replies: Sequence[IPv4Network | IPv6Network] = (),
+    straight_replies: Sequence[Network] = (),
+    mtu: Mapping[Network, int] | None = None,
     watch: Watch | None = None,
 ) -> Result:
     """What the kernel would do with the trace, packet by packet, and its tables at the asked moments.
@@ -109,6 +109,8 @@ def simulate(
     schedulers : Python files or installed entry points with schedulers of one's own, see ``own_schedulers``.
     marks : rules that give packets firewall marks; the single addresses that they name are the director's.
     straight_replies : real servers whose answers, and clients to whom answers, do not pass the director.
+    mtu : of the director's routes to networks, and 1500 of all others. If none is given, packets of every length get
+        through.
     watch : looks on while the director receives single packets; from the first of them on the run is interpreted.
 
     Returns
@@ -140,6 +142,7 @@ def simulate(
     run.many_entries = MANY_ENTRIES if many_entries is None else many_entries
     run.give_marks(marks)
     host.let_straight(straight_replies)
+    run.limit(mtu or {})
     run.watch = watch
     run.begin(config)
     agenda = _agenda(timeline, moments, until)
@@ -364,6 +367,7 @@ class _Run:
         self.watch: Watch | None = None
         self.findings: list[Finding] = []
         self.horizon = traffic.duration or 0
+        self.limited = False  # routes have MTUs
         self.fed = 0  # packets of earlier blocks
         self.marker = Marker(NO_MARKS)
         self.ids = np.zeros(0, dtype="i4")  # address of the trace -> id
@@ -381,6 +385,12 @@ class _Run:
             self.host.own(address)
         for network in marks.local:
             self.host.own_network(network)
+
+    def limit(self, mtu: Mapping[Network, int]) -> None:
+        """Let routes have MTUs."""
+        self.limited = bool(mtu)
+        if mtu:
+            self.host.route(mtu)
 
     def begin(self, config: DirectorConfig) -> None:
         """Configure the director and take the first block of the traffic."""
@@ -433,6 +443,8 @@ class _Run:
         } | {name: block[name] for name in _SAME_IN_BOTH}
         if self.marker.marks.rules:
             self.inputs["mark"] = self._marks(block)
+        if self.limited:
+            self.inputs["may_split"] = _may_split(block)
         self.outputs = {name: np.empty(len(block), dtype="i4") for name in _READ_BACK}
 
     def _marks(self, block: Trace) -> IntColumn:
@@ -582,6 +594,16 @@ def _ticks(time: IntColumn, hz: int) -> IntColumn:
         return whole
     ticks: IntColumn = time // second * hz + time % second * hz // second
     return ticks
+
+
+def _may_split(trace: Trace) -> IntColumn:
+    """Which packets may be sent in fragments: captured IPv4 without "don't fragment". All that are made have that."""
+    may = np.zeros(len(trace), dtype="i1")
+    if len(trace.addresses):
+        (captured,) = np.nonzero((trace["raw_at"] >= 0) & (trace.addresses.family[trace["src"]] == 4))
+        flags = np.frombuffer(trace.raw, dtype="u1")[trace["raw_at"][captured] + 6]
+        may[captured] = flags & 0x40 == 0
+    return may
 
 
 def _series(noted: Sequence[tuple[int, list[tuple[int, int]]]], index: list[int], destinations: int) -> Series:

@@ -40,6 +40,7 @@ from lbsim.kernel.wiring import (
     ETH1,
     FIRST_NAMESPACE,
     ROUTER,
+    Network,
     configure_director,
     configure_server,
     configure_switch,
@@ -95,15 +96,16 @@ class Bench:
     ----------
     vips : further addresses of the director.
     servers : addresses of the real servers.
+    mtu : (network, MTU of the director's route to it); all others have 1500.
     """
 
-    def __init__(self, vips: tuple[str, ...], servers: tuple[str, ...]) -> None:
+    def __init__(self, vips: tuple[str, ...], servers: tuple[str, ...], mtu: tuple[tuple[str, int], ...] = ()) -> None:
         self._home = os.open("/proc/self/ns/net", os.O_RDONLY)
         self.namespaces: dict[str, int] = {}  # place, "switch", "director" -> file descriptor that holds it
         self._wires: dict[str, socket.socket] = {}  # place -> its packet socket; clients first
         self._rings: dict[str, Ring] = {}
         try:
-            _build(self.namespaces, vips, servers, self._plug)
+            _build(self.namespaces, vips, servers, mtu, self._plug)
         except BaseException:
             self.close()
             raise
@@ -165,7 +167,11 @@ class Bench:
 
 
 def _build(
-    namespaces: dict[str, int], vips: Sequence[str], servers: Sequence[str], plug: Callable[[str, str], None]
+    namespaces: dict[str, int],
+    vips: Sequence[str],
+    servers: Sequence[str],
+    mtu: Sequence[tuple[str, int]],
+    plug: Callable[[str, str], None],
 ) -> None:
     """Make the namespaces, wire them up and enter the director's; ``plug(place, interface)`` listens at each place."""
     ipv6 = any(":" in address for address in (*vips, *servers))
@@ -175,7 +181,7 @@ def _build(
     namespaces["director"] = _namespace(ipv6=ipv6)
     for name, value in (*_SYSCTLS, *(_SYSCTLS_IPV6 if ipv6 else ())):
         set_sysctl(name, value)
-    _director(namespaces[CLIENT], namespaces["switch"], vips, servers, ipv6=ipv6)
+    _director(namespaces[CLIENT], namespaces["switch"], Network(vips, servers, mtu), ipv6=ipv6)
     _enter(namespaces[CLIENT])
     _bring_up("c0")
     plug(CLIENT, "c0")
@@ -203,14 +209,14 @@ def _enter(namespace: int) -> None:
     _call(_libc.setns, namespace, _CLONE_NEWNET)
 
 
-def _director(clients: int, switch: int, vips: Sequence[str], servers: Sequence[str], *, ipv6: bool) -> None:
+def _director(clients: int, switch: int, network: Network, *, ipv6: bool) -> None:
     """Links, addresses, routes and neighbours of the namespace that this process is in."""
     with requests() as ask:
         link_director(ask, clients, switch)
     for name in ("eth0", "eth1"):
         _checksums_on_the_wire(name)
     with requests() as ask:
-        configure_director(ask, socket.if_nametoindex, vips, servers, ipv6=ipv6)
+        configure_director(ask, socket.if_nametoindex, network, ipv6=ipv6)
 
 
 def _switch(hosts: Sequence[int]) -> None:

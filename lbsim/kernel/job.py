@@ -6,6 +6,7 @@ A job goes into a guest as one line of JSON and comes back as one line: nothing 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,6 +86,7 @@ class Job:
     sysctls : tunables (name with dots, value), set before the commands.
     events : in order of time; equal times keep their order.
     straight : networks of real servers whose answers, and of clients to whom answers, do not pass the director.
+    mtu : (network, MTU of the director's route to it).
     """
 
     name: str
@@ -94,18 +96,22 @@ class Job:
     sysctls: tuple[tuple[str, str], ...] = ()
     events: tuple[Event, ...] = ()
     straight: tuple[str, ...] = ()
+    mtu: tuple[tuple[str, int], ...] = ()
 
     def commands(self) -> list[tuple[str, ...]]:
         """All that is run in the director, in order."""
         return [*self.setup, *(event.argv for event in self.events if isinstance(event, Command))]
 
-    def to_json(self) -> str:
-        """One line, without a line feed."""
-        events = [_event_row(event) for event in self.events]
+    def to_json(self, text: Callable[[bytes], str] | None = None) -> str:
+        """One line, without a line feed. ``text`` writes packets: as short as they can be read, or ``bytes.hex``."""
+        text = text or _text
+        events = [_event_row(event, text) for event in self.events]
         parts = {"name": self.name, "vips": self.vips, "servers": self.servers, "setup": self.setup,
                  "sysctls": self.sysctls, "events": events}  # fmt: skip
         if self.straight:
             parts["straight"] = self.straight
+        if self.mtu:
+            parts["mtu"] = self.mtu
         return json.dumps(parts, separators=(",", ":"))
 
     @staticmethod
@@ -120,6 +126,7 @@ class Job:
             tuple((name, value) for name, value in parts["sysctls"]),
             tuple(_event(row) for row in parts["events"]),
             tuple(parts.get("straight", ())),
+            tuple((network, size) for network, size in parts.get("mtu", ())),
         )
 
 
@@ -212,10 +219,10 @@ class Observation:
         )
 
 
-def _event_row(event: Event) -> list[Any]:
+def _event_row(event: Event, text: Callable[[bytes], str]) -> list[Any]:
     match event:
         case Packet():
-            return [event.at, "packet", event.flow, event.side, _text(event.content)]
+            return [event.at, "packet", event.flow, event.side, text(event.content)]
         case Command():
             return [event.at, "command", event.argv]
         case Show():

@@ -172,7 +172,7 @@ def read(path: Path, job: Job) -> Recording:
 
 
 def _digest_of(job: Job) -> str:
-    return hashlib.sha256(job.to_json().encode()).hexdigest()
+    return hashlib.sha256(job.to_json(bytes.hex).encode()).hexdigest()
 
 
 def _checksum(document: dict[str, Any]) -> str:

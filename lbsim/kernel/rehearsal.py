@@ -138,6 +138,7 @@ def _director(job: Job, seen: Observation, profile: str, lane: Lane | None = Non
         sysctls={name: int(value) for name, value in job.sysctls},
         marks=marks_of(job),
         own=(*OWN_ADDRESSES, *job.vips),
+        mtu=dict(job.mtu),
         start_jiffies=seen.jiffies if seen.jiffies >= 0 else None,
         lane=lane,
         estimator=False,

@@ -49,6 +49,7 @@ def job_of(
     sysctls: Mapping[str, int] | None = None,
     marks: Marks = NO_MARKS,
     straight_replies: Sequence[IPv4Network | IPv6Network] = (),
+    mtu: Mapping[IPv4Network | IPv6Network, int] | None = None,
 ) -> Job:
     """The job that lets a kernel do what ``simulate`` lets the engine do with the same arguments.
 
@@ -81,6 +82,7 @@ def job_of(
         sysctls=tuple((f"net.ipv4.vs.{key}", str(value)) for key, value in (sysctls or {}).items()),
         events=(*(event for *_, event in sorted(events, key=lambda row: row[:2])), Show(settled, stats=True)),
         straight=tuple(map(str, straight_replies)),
+        mtu=tuple((str(network), size) for network, size in (mtu or {}).items()),
     )
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from ipaddress import ip_network
+from typing import NamedTuple, TypeAlias
 
 from lbsim.kernel.job import ROUTING, Job
 from lbsim.kernel.netlink import Ask, collected
@@ -18,6 +19,7 @@ __all__ = [
     "ETH1",
     "FIRST_NAMESPACE",
     "ROUTER",
+    "Network",
     "configure_director",
     "configure_server",
     "configure_switch",
@@ -55,8 +57,24 @@ def link_director(ask: Ask, clients: int, switch: int) -> None:
         ask("link", "add", ifname=name, kind="veth", address=mac.hex(":"), peer=peer)
 
 
-def configure_director(ask: Ask, index: Index, vips: Sequence[str], servers: Sequence[str], *, ipv6: bool) -> None:
+class Network(NamedTuple):
+    """What the director has to know of a job's network: as the job says it."""
+
+    vips: Sequence[str]
+    servers: Sequence[str]
+    mtu: Sequence[tuple[str, int]] = ()
+
+    def metrics(self, network: str) -> dict[str, dict[str, int]]:
+        """What the route to a network (or address) is asked for besides its way: its MTU, if it has one."""
+        first, bits = ip_network(network)[0], ip_network(network).prefixlen
+        around = [(ip_network(text), size) for text, size in self.mtu]
+        fitting = [(one.prefixlen, size) for one, size in around if one.prefixlen <= bits and first in one]
+        return {"metrics": {"mtu": max(fitting)[1]}} if fitting else {}
+
+
+def configure_director(ask: Ask, index: Index, network: Network, *, ipv6: bool) -> None:
     """The director's addresses and routes, and the neighbours that it knows from the start."""
+    vips, servers, mtu = network
     lo, eth0, eth1 = index("lo"), index("eth0"), index("eth1")
     for number in (lo, eth0, eth1):
         ask("link", "set", index=number, state="up")
@@ -71,11 +89,14 @@ def configure_director(ask: Ask, index: Index, vips: Sequence[str], servers: Seq
         *([(eth0, "2001:db8:1::fe", ROUTER)] if ipv6 else []),
         *((eth1, address, mac_of(i)) for i, address in enumerate(servers)),
     ]:
-        ask("route", "add", dst=f"{address}/{_bits(address)}", oif=number, scope=_SCOPE_LINK)
+        to = f"{address}/{_bits(address)}"
+        ask("route", "add", dst=to, oif=number, scope=_SCOPE_LINK, **network.metrics(to))
         ask("neigh", "add", dst=address, lladdr=mac.hex(":"), ifindex=number, state="permanent")
-    ask("route", "add", dst="default", gateway="192.168.1.254", oif=eth0)
-    if ipv6:
-        ask("route", "add", dst="::/0", gateway="2001:db8:1::fe", oif=eth0)
+    known = {f"{address}/{_bits(address)}" for address in servers}
+    far = {"0.0.0.0/0", *(["::/0"] if ipv6 else []), *(to for to, _ in mtu)}
+    for to in sorted(far - known):
+        gateway = "2001:db8:1::fe" if ":" in to else "192.168.1.254"
+        ask("route", "add", dst=to, gateway=gateway, oif=eth0, **network.metrics(to))
 
 
 def link_switch(ask: Ask, hosts: Sequence[int]) -> None:
@@ -132,7 +153,8 @@ def messages_for(jobs: Sequence[Job]) -> dict[str, str]:
             link_director(ask, FIRST_NAMESPACE, FIRST_NAMESPACE + 1)
             ipv6 = any(":" in address for address in (*job.vips, *job.servers))
             director = {"lo": _LO, "eth0": 2, "eth1": 3}
-            configure_director(ask, director.__getitem__, job.vips, job.servers, ipv6=ipv6)
+            network = Network(job.vips, job.servers, job.mtu)
+            configure_director(ask, director.__getitem__, network, ipv6=ipv6)
             link_switch(ask, hosts)
             configure_switch(ask, ({"uplink": 2, "switch": 3} | ports).__getitem__, len(hosts))
             for address in job.servers:

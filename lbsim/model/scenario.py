@@ -443,6 +443,9 @@ class Scenario(_Model):
     straight_replies: list[NetworkText] = Field(default_factory=list)
     """Real servers whose default route does not lead through the director, and clients that real servers reach by
     themselves: answers from the ones or to the others do not pass the director."""
+    mtu: dict[NetworkText, Annotated[int, Field(ge=68, le=65535)]] = Field(default_factory=dict)
+    """The MTU of the director's route to a network; where several fit, the smallest network counts. Once one is given,
+    all others are 1500; without any, packets of every length get through."""
     sysctls: dict[str, int] = Field(default_factory=dict)
     """``net.ipv4.vs.conn_reuse_mode: 1``; the prefix may be left out."""
     traffic: list[Traffic] = Field(default_factory=list)

@@ -279,6 +279,8 @@ def _digest(
     meaning = scenario.model_dump(mode="json", exclude={"name", "description", "schedulers", "marks"})
     if not scenario.straight_replies:  # as it was before there was that key
         del meaning["straight_replies"]
+    if not scenario.mtu:  # likewise
+        del meaning["mtu"]
     if marks != Marks():
         meaning["marks"] = list(format_marks(marks))
     for item in meaning["traffic"]:

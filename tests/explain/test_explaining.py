@@ -66,6 +66,7 @@ def every(loaded: Loaded) -> list[Explanation]:
         "seed/source-hashing",
         "timeouts/idle-900s",
         "tunnel/dns-tunnel",
+        "tunnel/too-large",
         "twos/two-choices",
         "wrr/laps",
     ],

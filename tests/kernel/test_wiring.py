@@ -57,6 +57,9 @@ JOBS = (
     Job("wide", (WIDE, VIP), (*SERVERS[:1], "fd00::11"), service("-t", f"[{WIDE}]:80", "[fd00::11]:80"), (), (
         Packet(0, 1, "c", syn(WIDE)),
     )),
+    Job("narrow", (VIP, WIDE), (*SERVERS[:1], "fd00::11"), service("-t", f"[{WIDE}]:80", "[fd00::11]:80"), (), (
+        Packet(0, 1, "c", syn(WIDE)),
+    ), mtu=(("0.0.0.0/0", 1400), ("10.0.0.0/24", 1300), ("fd00::11/128", 1280), ("2001:db8:9::/64", 1350))),
     Job("marked", (), SERVERS[:2], (
         MARKED, ("ip", "rule", "add", "fwmark", "7", "lookup", "100"),
         ("ip", "route", "add", "local", "0.0.0.0/0", "dev", "lo", "table", "100"),
@@ -89,6 +92,14 @@ def test_each_message_is_there_once_however_many_jobs_need_it() -> None:
     assert wiring.messages_for([JOBS[0], JOBS[0]]) == wiring.messages_for([JOBS[0]])
     both = wiring.messages_for(JOBS[:2])
     assert both == wiring.messages_for([JOBS[0]]) | wiring.messages_for([JOBS[1]])
+
+
+def test_the_route_to_a_network_has_the_mtu_of_the_smallest_network_around_it() -> None:
+    mtu = (("10.0.0.0/8", 1400), ("10.0.0.0/24", 1300), ("10.0.0.11/32", 1200), ("fd00::/64", 1280))
+    network = wiring.Network((), (), mtu)
+    asked = ("10.0.0.11/32", "10.0.0.12/32", "10.0.0.0/16", "fd00::1/128")
+    assert [network.metrics(to)["metrics"]["mtu"] for to in asked] == [1200, 1300, 1400, 1280]
+    assert network.metrics("0.0.0.0/0") == network.metrics("2001:db8::/32") == {}
 
 
 def test_what_another_line_of_ip_does_is_not_asked_for() -> None:
