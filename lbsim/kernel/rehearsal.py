@@ -5,15 +5,15 @@ from __future__ import annotations
 import pickle
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import astuple, replace
-from operator import add, sub
+from dataclasses import astuple
+from operator import add, attrgetter, sub
 
 from lbsim.config import parse_command
 from lbsim.engine.lanes import Lane
-from lbsim.kernel.job import CLIENT, REPLY, Arrival, Command, Job, Observation, Packet, Seen, Show, ShowSeen, server
+from lbsim.kernel.job import CLIENT, REPLY, Command, Job, Observation, Packet, Seen, Show, ShowSeen, server
 from lbsim.kernel.job_rules import marks_of, router_of
 from lbsim.kernel.reply import Responders
-from lbsim.kernel.seen import Listing, Step, comparable, listed
+from lbsim.kernel.seen import Listing, Step, listed, without_picks
 from lbsim.live import Director
 from lbsim.model.config import AddDest, AdminCommand, Clear, DeleteDest, DeleteService, DirectorConfig
 from lbsim.model.result import ConnRow, Counters
@@ -53,10 +53,10 @@ def rehearse(job: Job, seen: Observation, *, profile: str, lane: Lane | None = N
                 yield Step(what.at, answer=(answer.status, " ".join(answer.message.split())))
             case Show(stats=stats):
                 look = _look(director, last, what.at, _read_until(what), next_at, stats=stats)
-                yield replace(look, leftovers=dict(leftovers.most))
+                yield look._replace(leftovers=dict(leftovers.most))
             case Packet():
                 arrivals = _received(director, event, at, job, responders)
-                yield Step(what.at, arrivals=tuple(comparable(Arrival(*one, 0)) for one in arrivals))
+                yield Step(what.at, arrivals=tuple([(place, without_picks(data)) for place, data in arrivals]))
         last = what.at
 
 
@@ -202,4 +202,4 @@ def _listing(director: Director, *, stats: bool) -> Listing:
 
 
 def _sorted(rows: tuple[ConnRow, ...]) -> tuple[ConnRow, ...]:
-    return tuple(sorted(rows, key=lambda r: (r.protocol, r.client, r.virtual, r.destination, r.state, r.expires)))
+    return tuple(sorted(rows, key=attrgetter("protocol", "client", "virtual", "destination", "state", "expires")))

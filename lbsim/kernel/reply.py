@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 
 from lbsim.engine.records import SCTP, TCP, UDP
-from lbsim.kernel.job import CLIENT
+from lbsim.kernel.job import CLIENT, server
 from lbsim.model.verdict import Rewrite
 from lbsim.packet.headers import ICMP, ICMPV6, Headers, parse
 from lbsim.packet.rewrite import rewrite
@@ -15,6 +16,7 @@ from lbsim.packet.tunnel import unwrap
 __all__ = ["Responders", "sent_by"]
 
 UNKNOWN = "r:?"  # no known server
+_address_of = lru_cache(maxsize=4096)(ip_address)
 
 
 class Responders:
@@ -35,7 +37,7 @@ class Responders:
             headers = parse(content)
             if where == CLIENT or headers is None or headers.proto in (ICMP, ICMPV6):
                 continue
-            translated = where in (f"r:{ip_address(headers.dst)}", UNKNOWN) and unwrap(content) is None
+            translated = where in (_wire_of(headers.dst), UNKNOWN) and unwrap(content) is None
             if translated and not self._pass_by(headers):
                 self._last[flow] = where, headers.dst, headers.dport
                 self._straight.discard(flow)
@@ -66,8 +68,14 @@ def sent_by(reply: bytes, address: bytes, port: int) -> bytes:
     if headers is None:
         return reply
     ports = headers.proto in (TCP, UDP, SCTP)
-    changed = rewrite(reply, Rewrite(src=ip_address(address), sport=port if ports else None, ttl_down=0))
+    changed = rewrite(reply, Rewrite(src=_address_of(address), sport=port if ports else None, ttl_down=0))
     at = headers.l4 + 6
     if headers.proto == UDP and headers.l4 and reply[at : at + 2] == b"\0\0":
         return changed[:at] + b"\0\0" + changed[at + 2 :]
     return changed
+
+
+@lru_cache(maxsize=4096)
+def _wire_of(address: bytes) -> str:
+    """The wire of the server with this address."""
+    return server(str(ip_address(address)))
