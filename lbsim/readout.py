@@ -6,6 +6,7 @@ The engine itself never reads any of this.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from ipaddress import IPv4Address
 from itertools import islice
 from typing import Literal
 
@@ -16,7 +17,7 @@ from lbsim.engine import estimator, tcp
 from lbsim.engine.estimator import AT_ONCE
 from lbsim.engine.lanes import Lane
 from lbsim.engine.profile import Profile
-from lbsim.engine.records import IPV4, Conn, Copy, Dest, Service, Tables
+from lbsim.engine.records import Conn, Copy, Dest, Service, Tables
 from lbsim.engine.schedulers import NUMBERS
 from lbsim.engine_words import (
     ANY_FLAGS,
@@ -71,7 +72,7 @@ class Readout:
 
     def _note_address(self, a: int, address: Address) -> None:
         """Note what :meth:`address` says of an id; without a zone, as no packet has one."""
-        if address.version == IPV4 or address.scope_id is None:
+        if isinstance(address, IPv4Address) or address.scope_id is None:
             self._known[a] = address
 
     def address_name(self, a: int) -> str:

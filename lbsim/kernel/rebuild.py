@@ -48,7 +48,7 @@ class Rebuilder:
                 self._services[command.service.address, command.service.port] = None
 
     def rebuilt(self, event: Packet, sent: bytes, where: str, crc: bytes) -> bytes | None:
-        """What arrived at ``where``, as :func:`lbsim.kernel.seen.without_picks` leaves it; None if it is nothing of the kind.
+        """What arrived at ``where``, as :func:`lbsim.kernel.seen.without_picks` has it, or None: nothing of the kind.
 
         sent : the bytes that were sent; of a reply these are not the event's.
         """

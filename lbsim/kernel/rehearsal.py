@@ -18,7 +18,7 @@ from lbsim.live import Director
 from lbsim.model.config import AddDest, AdminCommand, Clear, DeleteDest, DeleteService, DirectorConfig
 from lbsim.model.result import ConnRow, Counters
 
-__all__ = ["OWN_ADDRESSES", "rehearse", "setup_answers"]
+__all__ = ["OWN_ADDRESSES", "Rehearsal", "rehearse", "setup_answers"]
 
 #: The director's addresses on the bench, besides the VIPs.
 OWN_ADDRESSES = ("192.168.1.1", "10.0.0.1", "2001:db8:1::1", "fd00::1")
@@ -35,9 +35,29 @@ def rehearse(job: Job, seen: Observation, *, profile: str, lane: Lane | None = N
     seen : what the kernel did: its clock and the times of its events are taken from there.
     lane : how the engine runs; default: interpreted.
     """
-    director = _director(job, seen, profile, lane)
-    for _ in _set_up(director, job):
-        pass
+    return Rehearsal(job, seen, profile=profile, lane=lane).steps()
+
+
+class Rehearsal:
+    """The engine after a job's set-up; the parameters are those of :func:`rehearse`.
+
+    Attributes
+    ----------
+    setup : what each command of the set-up answers: exit status and message; all but ipvsadm's must simply succeed.
+    """
+
+    def __init__(self, job: Job, seen: Observation, *, profile: str, lane: Lane | None = None) -> None:
+        self._job = job
+        self._seen = seen
+        self._director = _director(job, seen, profile, lane)
+        self.setup = tuple(_set_up(self._director, job))
+
+    def steps(self) -> Iterator[Step]:
+        """What the engine does with each event of the job, one after the other; once."""
+        return _played(self._director, self._job, self._seen)
+
+
+def _played(director: Director, job: Job, seen: Observation) -> Iterator[Step]:
     responders = Responders(job.straight)
     leftovers = _Leftovers(job)
     last = 0
@@ -127,8 +147,8 @@ class _Leftovers:
 
 
 def setup_answers(job: Job, *, profile: str) -> Iterator[tuple[int, str]]:
-    """What each command of the set-up answers: exit status and message; all but ipvsadm's must simply succeed."""
-    yield from _set_up(_director(job, Observation(job.name, ""), profile), job)
+    """What each command of the set-up answers, as :class:`Rehearsal` has it."""
+    yield from Rehearsal(job, Observation(job.name, ""), profile=profile).setup
 
 
 def _director(job: Job, seen: Observation, profile: str, lane: Lane | None = None) -> Director:
