@@ -13,6 +13,7 @@ import json
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -171,6 +172,7 @@ def read(path: Path, job: Job) -> Recording:
     )
 
 
+@lru_cache(maxsize=1)  # the recordings of a scenario are read one after the other
 def _digest_of(job: Job) -> str:
     return hashlib.sha256(job.to_json().encode()).hexdigest()
 

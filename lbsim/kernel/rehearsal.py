@@ -215,10 +215,14 @@ def _received(
 
 
 def _listing(director: Director, *, stats: bool) -> Listing:
+    counters = _counters(director) if stats else None
+    return listed(director.ipvsadm("-Ln --nosort"), counters, _sorted(director.connections()))
+
+
+def _counters(director: Director) -> dict[tuple[str, str], Counters]:
     rows = director.services()
     counters = {(row.service, ""): row.counters for row in rows}
-    counters |= {(row.service, dest.dest): dest.counters for row in rows for dest in row.dests}
-    return listed(director.ipvsadm("-Ln --nosort"), counters if stats else None, _sorted(director.connections()))
+    return counters | {(row.service, dest.dest): dest.counters for row in rows for dest in row.dests}
 
 
 def _sorted(rows: tuple[ConnRow, ...]) -> tuple[ConnRow, ...]:
