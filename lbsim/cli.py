@@ -318,6 +318,8 @@ def verify(
 
     SCENARIO is a file, or a directory: then all *.lbsim.yaml files below it.
     """
+    if recorded:
+        _get_ready(scenarios, jobs)
     from lbsim import replays
     from lbsim.errors import KernelFailed, KernelUnavailable
     from lbsim.pipeline import refuse_unwritable
@@ -349,6 +351,15 @@ def verify(
     except KernelUnavailable as error:
         complain(error)
     return status
+
+
+def _get_ready(scenarios: tuple[Path, ...], jobs: int | None) -> None:
+    """If there will be several processes, let their imports begin, side by side with those of this one."""
+    from lbsim.jobs import FOR_RECORDINGS, as_many_as_pay, get_ready
+
+    files, _ = _scenario_files(scenarios)
+    if (jobs or as_many_as_pay(len(files))) > 1:
+        get_ready(FOR_RECORDINGS)
 
 
 @main.group()

@@ -106,7 +106,7 @@ class Departures:
 
     def of(self, arrived: Arrived, v: Outcome) -> tuple[Departure, ...]:
         """What leaves because of the packet."""
-        match Verdict(v.verdict):
+        match v.verdict:
             case Verdict.FORWARD if v.reason == reasons.TUNNEL_ERROR:
                 return self._passed_on(arrived, v)
             case Verdict.FORWARD if arrived.direction == IN and v.reason != reasons.ICMP_TO_CLIENT:

@@ -84,6 +84,7 @@ from lbsim.model.config import (
 )
 from lbsim.model.quotes import Quotes
 from lbsim.model.trace import AddressTable, IntColumn
+from lbsim.packet.octets import words_of
 from lbsim.packet.quoted import Quoted
 from lbsim.readout import Readout
 
@@ -266,11 +267,8 @@ class EngineHost(Readout):
         if known is not None:
             return known
         self._room_for_addresses(1)
-        known_to_be = self.addresses
-        words = [int(address) >> shift & 0xFFFFFFFF for shift in (96, 64, 32, 0)]
-        a: int = self._call(intern_address, address.version, *words)
-        if a > len(known_to_be):
-            known_to_be.append(address)
+        a: int = self._call(intern_address, address.version, *words_of(address))
+        self._note_address(a, address)
         self._ids[address] = a
         for network, local in self._networks:
             if address in network:

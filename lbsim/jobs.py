@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
@@ -13,8 +15,18 @@ from typing import Any, Generic, TypeVar
 
 from lbsim.errors import LbsimError
 
-__all__ = ["ProcessError", "as_many_as_pay", "processors", "side_by_side"]
+__all__ = ["FOR_RECORDINGS", "ProcessError", "as_many_as_pay", "get_ready", "processors", "side_by_side"]
 
+#: What is imported to compare scenarios with recordings; it stands here because this module is imported in no time.
+FOR_RECORDINGS = (
+    "lbsim.replays",
+    "lbsim.kernel.recording",
+    "lbsim.kernel.scenario_job",
+    "lbsim.kernel.verification",
+    "lbsim.traffic.chunks",
+    "lbsim.traffic.script",
+    "lbsim.traffic.synthetic",
+)
 FEW = 3
 _PATIENCE = 10.0  # seconds that an interrupted process has to clean up
 
@@ -44,6 +56,7 @@ def side_by_side(
     jobs: int,
     *,
     preload: Sequence[str] = (),
+    weight: Callable[[Thing], float] = lambda _thing: 0,
     told: Callable[[int], object] = lambda _done: None,
 ) -> Generator[Answer | ProcessError]:
     """What ``work`` answers to each thing, in their order, with ``jobs`` processes at a time.
@@ -55,10 +68,13 @@ def side_by_side(
     ----------
     work : a function of a module, which gets a thing and gives an answer that can both be pickled.
     preload : modules that it needs and that take long to import: they are imported once for all processes.
+    weight : how long a thing takes, in any unit. The heaviest are begun first, so that no processor is idle at the end;
+        equally heavy ones in their order.
     told : called with the number of things that are done, when one is.
     """
     context = _context(preload)
     waiting = list(enumerate(things))[::-1]
+    waiting.sort(key=lambda numbered: weight(numbered[1]))
     running: dict[Connection, _Process[Answer]] = {}
     answers: dict[int, Answer | ProcessError] = {}
     try:
@@ -79,6 +95,14 @@ def side_by_side(
             process.interrupt()
         for process in running.values():
             process.end()
+
+
+def get_ready(preload: Sequence[str]) -> None:
+    """Begin to import what the processes of a later :func:`side_by_side` need, while this one does something else."""
+    if _context(preload).get_start_method() == "forkserver":
+        from multiprocessing import forkserver  # not on every system
+
+        forkserver.ensure_running()
 
 
 class _Process(Generic[Answer]):
@@ -126,11 +150,13 @@ def _context(preload: Sequence[str]) -> Any:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["__main__", *preload])  # or each process would run the main module again
+    # each process runs the main module again, if that is a script: let it find there what the script imports
+    context.set_forkserver_preload(["__main__", *preload, *({"lbsim.cli"} & sys.modules.keys())])
     return context
 
 
 def _worker(folder: str, work: Callable[[Any], Any], thing: Any, answers: Connection) -> None:
+    gc.freeze()  # what was imported is no garbage: looking through it would copy it into this process, too
     os.chdir(folder)  # it would begin where the first process began
     signal.signal(signal.SIGINT, _interrupted_once)
     try:

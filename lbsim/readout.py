@@ -5,8 +5,10 @@ The engine itself never reads any of this.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from ipaddress import IPv4Address
 from itertools import islice
+from typing import Literal
 
 import numpy as np
 
@@ -68,6 +70,11 @@ class Readout:
             known = self._known[a] = self.addresses[a - 1]
         return known
 
+    def _note_address(self, a: int, address: Address) -> None:
+        """Note what :meth:`address` says of an id; without a zone, as no packet has one."""
+        if isinstance(address, IPv4Address) or address.scope_id is None:
+            self._known[a] = address
+
     def address_name(self, a: int) -> str:
         """The address of an id as text."""
         name = self._names.get(a)
@@ -77,8 +84,8 @@ class Readout:
 
     # Tables
 
-    def endpoint(self, a: int, port: int) -> str:
-        """An address id and a port as ``10.0.0.11:80``."""
+    def endpoint(self, a: int, port: int | Literal[""]) -> str:
+        """An address id and a port as ``10.0.0.11:80``; without a port as what is written in front of one."""
         name = self.address_name(a)
         return f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
 
@@ -251,24 +258,31 @@ class Readout:
         """The connection table, sorted by protocol and ends (the kernel's order is random)."""
         t = self.tables
         used = [conn for conn in islice(t.conns, 1, int(t.director[0].conns_used) + 1) if conn.serial]
-        used.sort(key=self._conn_order)
+        ends = {a for conn in used for a in (conn.caddr, conn.vaddr, conn.daddr)}
+        numbers = {a: int(self.address(a)) for a in ends}
+        used.sort(key=lambda conn: _conn_order(conn, numbers))
+        hosts = {a: self.endpoint(a, "") for a in ends}
         now, hz = t.director[0].now, self.profile.hz
-        return tuple([self._conn_row(conn, now, hz) for conn in used])
+        return tuple([_conn_row(conn, hosts, now, hz) for conn in used])
 
-    def _conn_order(self, conn: Conn) -> tuple[int, ...]:
-        client, virtual, destination = (int(self.address(a)) for a in (conn.caddr, conn.vaddr, conn.daddr))
-        return conn.proto, client, conn.cport, virtual, conn.vport, destination, conn.dport, conn.serial
 
-    def _conn_row(self, conn: Conn, now: int, hz: int) -> ConnRow:
-        left = conn.expires - now
-        return ConnRow(
-            PROTOCOL_NAMES[conn.proto].upper(),
-            self.endpoint(conn.caddr, conn.cport),
-            self.endpoint(conn.vaddr, conn.vport),
-            self.endpoint(conn.daddr, conn.dport),
-            STATES[conn.proto][int(state_index(conn.proto, conn.state, conn.marks))],
-            int(left // hz) if left > 0 else 0,
-        )
+def _conn_order(conn: Conn, numbers: Mapping[int, int]) -> tuple[int, ...]:
+    """What entries are sorted by; ``numbers`` are the addresses of their ids."""
+    client, virtual, destination = numbers[conn.caddr], numbers[conn.vaddr], numbers[conn.daddr]
+    return conn.proto, client, conn.cport, virtual, conn.vport, destination, conn.dport, conn.serial
+
+
+def _conn_row(conn: Conn, hosts: Mapping[int, str], now: int, hz: int) -> ConnRow:
+    """``hosts`` are what is written in front of a port, by the ids of addresses."""
+    left = conn.expires - now
+    return ConnRow(
+        PROTOCOL_NAMES[conn.proto].upper(),
+        f"{hosts[conn.caddr]}{conn.cport}",
+        f"{hosts[conn.vaddr]}{conn.vport}",
+        f"{hosts[conn.daddr]}{conn.dport}",
+        STATES[conn.proto][int(state_index(conn.proto, conn.state, conn.marks))],
+        int(left // hz) if left > 0 else 0,
+    )
 
 
 def _scheduler_name(row: Service) -> str:

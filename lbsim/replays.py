@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lbsim.errors import KernelUnavailable, LbsimError
-from lbsim.jobs import as_many_as_pay, side_by_side
+from lbsim.jobs import FOR_RECORDINGS, as_many_as_pay, side_by_side
 from lbsim.model.trace import Trace
 from lbsim.pipeline import Progress, refuse_unwritable, trace_of
 from lbsim.scenario import Loaded, moments_needed
@@ -43,8 +43,6 @@ __all__ = [
     "verify_all_recorded",
     "verify_recorded",
 ]
-
-_PRELOAD = ("lbsim.replays", "lbsim.kernel.recording", "lbsim.kernel.scenario_job", "lbsim.kernel.verification")
 
 Complain: TypeAlias = Callable[[LbsimError], object]
 """Told of one scenario's error, while others go on."""
@@ -224,14 +222,11 @@ def verify_recorded(
         scenario does not fit onto the bench (KernelUnavailable); or the results cannot be written.
     """
     from lbsim.kernel import recording
-    from lbsim.kernel.rehearsal import rehearse
-    from lbsim.kernel.seen import profile_of
 
     for trace, kept in _recordings(loaded, kernels, complain):
         with _passed_on(complain):
             job, seen = kept.job, kept.timing
-            ours = recording.checksummed(rehearse(job, seen, profile=profile_of(kept.release)))
-            found = _compared(job, seen, kept.steps, ours, f"linux-{kept.release} (recorded)")
+            found = _compared(job, seen, kept.steps, "recorded", as_kept=recording.checksummed)
             if out:
                 found = _with_results(found, Replay(loaded, trace, job, kept.observation(), recorded=True), out)
             yield found
@@ -257,7 +252,8 @@ def verify_all_recorded(
         yield from chain.from_iterable(map(work, scenarios))
         return
     told = partial(_tell, progress, len(scenarios))
-    with closing(side_by_side(work, scenarios, jobs, preload=_PRELOAD, told=told)) as found:
+    weight = partial(_recorded_bytes, kernels=kernels)
+    with closing(side_by_side(work, scenarios, jobs, preload=FOR_RECORDINGS, weight=weight, told=told)) as found:
         for loaded, answers in zip(scenarios, found, strict=True):
             if isinstance(answers, LbsimError):
                 answers.file = str(loaded.path)
@@ -269,6 +265,14 @@ def verify_all_recorded(
 def _tell(progress: Progress | None, total: int, done: int) -> None:
     if progress:
         progress("scenarios", done, total)
+
+
+def _recorded_bytes(loaded: Loaded, kernels: Sequence[str]) -> int:
+    """How much there is to compare: about as much as the recordings are long."""
+    from lbsim.kernel import recording
+
+    paths = [recording.path_of(loaded.path, kernel) for kernel in kernels]
+    return sum(path.stat().st_size for path in paths if path.is_file())
 
 
 def _with_all_recordings(loaded: Loaded, kernels: Sequence[str], out: Path | None) -> list[Verification | LbsimError]:
@@ -358,11 +362,9 @@ def _told(progress: Progress | None) -> Callable[[int, int, str], None]:
 
 
 def _verified(one: Replay) -> Verification:
-    from lbsim.kernel.rehearsal import rehearse
-    from lbsim.kernel.seen import profile_of, steps_of
+    from lbsim.kernel.seen import steps_of
 
-    ours = rehearse(one.job, one.seen, profile=profile_of(one.seen.release))
-    return _compared(one.job, one.seen, steps_of(one.seen), ours, f"linux-{one.seen.release}")
+    return _compared(one.job, one.seen, steps_of(one.seen))
 
 
 def _with_results(found: Verification, one: Replay, out: Path | None) -> Verification:
@@ -371,13 +373,22 @@ def _with_results(found: Verification, one: Replay, out: Path | None) -> Verific
 
 
 def _compared(
-    job: Job, seen: Observation, kernel: Sequence[Step], engine: Iterator[Step], release: str
+    job: Job,
+    seen: Observation,
+    kernel: Sequence[Step],
+    note: str = "",
+    *,
+    as_kept: Callable[[Iterator[Step]], Iterator[Step]] = iter,
 ) -> Verification:
+    """The kernel's steps against those of the engine, these as ``as_kept`` makes them."""
+    from lbsim.kernel.rehearsal import Rehearsal
     from lbsim.kernel.seen import profile_of
     from lbsim.kernel.verification import compare_steps, setup_differences
 
-    setup = setup_differences(job, seen, profile=profile_of(seen.release))
-    return compare_steps(job, kernel, engine, release=release, setup=setup)
+    engine = Rehearsal(job, seen, profile=profile_of(seen.release))
+    setup = setup_differences(job, seen, engine.setup)
+    release = f"linux-{seen.release} ({note})" if note else f"linux-{seen.release}"
+    return compare_steps(job, kernel, as_kept(engine.steps()), release=release, setup=setup)
 
 
 def _with_tables(

@@ -6,12 +6,13 @@ import os
 import signal
 import time
 from contextlib import closing
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from lbsim.errors import ScenarioError
-from lbsim.jobs import ProcessError, as_many_as_pay, processors, side_by_side
+from lbsim.jobs import FOR_RECORDINGS, ProcessError, as_many_as_pay, get_ready, processors, side_by_side
 
 
 def squared(number: int) -> int:
@@ -32,6 +33,20 @@ def test_a_slow_thing_holds_up_nothing_but_its_answer() -> None:
     assert [seconds for seconds, _ in answers] == [0.5, 0.0, 0.0, 0.0]
     assert len({process for _, process in answers}) == 4
     assert os.getpid() not in {process for _, process in answers}
+
+
+def now(_thing: float) -> float:
+    return time.monotonic()
+
+
+def test_the_heaviest_are_begun_first_and_equals_in_their_order() -> None:
+    begun = list(side_by_side(now, [1.0, 3.0, 1.0, 2.0], 1, weight=float))
+    assert sorted(range(4), key=begun.__getitem__) == [1, 3, 0, 2]
+
+
+def test_processes_may_be_made_ready_before() -> None:
+    get_ready(["lbsim.listing"])
+    assert list(side_by_side(squared, [3, 4], 2, preload=["lbsim.listing"])) == [9, 16]
 
 
 def counted_in(folder: Path) -> int:
@@ -186,3 +201,8 @@ def test_there_is_at_least_one_processor(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_few_things_are_not_worth_processes(things: int, jobs: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lbsim.jobs.processors", lambda: 7)
     assert as_many_as_pay(things) == jobs
+
+
+def test_what_recordings_need_is_there() -> None:
+    for name in FOR_RECORDINGS:
+        assert import_module(name).__name__ == name

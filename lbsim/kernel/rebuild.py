@@ -12,10 +12,10 @@ from ipaddress import ip_address
 from itertools import product
 
 from lbsim.engine_words import CHECKSUMS, TUNNELS
-from lbsim.kernel.job import CLIENT, REPLY, Arrival, Job, Packet
+from lbsim.kernel.job import CLIENT, REPLY, Job, Packet
 from lbsim.kernel.rehearsal import OWN_ADDRESSES
 from lbsim.kernel.result import commands_of
-from lbsim.kernel.seen import comparable
+from lbsim.kernel.seen import without_picks
 from lbsim.model.config import AddDest, Address, AddService, EditDest, Tunnel
 from lbsim.model.verdict import Rewrite
 from lbsim.packet import answers
@@ -48,12 +48,12 @@ class Rebuilder:
                 self._services[command.service.address, command.service.port] = None
 
     def rebuilt(self, event: Packet, sent: bytes, where: str, crc: bytes) -> bytes | None:
-        """What arrived at ``where``, as :func:`lbsim.kernel.seen.comparable` has it; None if it is nothing of the kind.
+        """What arrived at ``where``, as :func:`lbsim.kernel.seen.without_picks` has it, or None: nothing of the kind.
 
         sent : the bytes that were sent; of a reply these are not the event's.
         """
         for candidate in self._candidates(event, sent, where):
-            _, content = comparable(Arrival(where, candidate, 0))
+            content = without_picks(candidate)
             if crc_of(content) == crc:
                 return content
         return None

@@ -11,10 +11,11 @@ from __future__ import annotations
 import hashlib
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lbsim.errors import LbsimError
 from lbsim.kernel.job import (
@@ -42,8 +43,7 @@ FORMAT = "lbsim-recording/2"
 _CONNS_HEAD = "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData\n"
 
 
-@dataclass(frozen=True, slots=True)
-class _Left:
+class _Left(NamedTuple):
     """A packet that left the director: where to, the CRC-32 of its bytes, and these if they cannot be made again."""
 
     where: str
@@ -158,6 +158,7 @@ def read(path: Path, job: Job) -> Recording:
         raise LbsimError(
             "the scenario was changed since this was recorded; lbsim kernel record makes a new one", file=str(path)
         )
+    places = _places(job)
     events = [_seen(event, row) for event, row in zip(job.events, document["events"], strict=True)]
     return Recording(
         path,
@@ -167,10 +168,11 @@ def read(path: Path, job: Job) -> Recording:
         document["jiffies"],
         tuple(CommandSeen(0, argv, *row) for argv, row in zip(job.setup, document["setup"], strict=True)),
         tuple(seen for seen, _ in events),
-        tuple(tuple(_left(job, word) for word in words) for _, words in events),
+        tuple([tuple([_left(places, word) for word in words]) for _, words in events]),
     )
 
 
+@lru_cache(maxsize=1)  # the recordings of a scenario are read one after the other
 def _digest_of(job: Job) -> str:
     return hashlib.sha256(job.to_json(bytes.hex).encode()).hexdigest()
 
@@ -264,14 +266,18 @@ def _ungrouped(groups: dict[str, list[str]]) -> str:
     return _CONNS_HEAD + "".join(sorted(lines))
 
 
-def _left(job: Job, word: str) -> _Left:
+def _places(job: Job) -> dict[str, str]:
+    """The places by their short names."""
+    return {CLIENT: CLIENT, "?": server("?")} | {str(i): server(name) for i, name in enumerate(job.servers, start=1)}
+
+
+def _left(places: Mapping[str, str], word: str) -> _Left:
     where, crc, *content = word.split("=", 2)
-    place = {"c": CLIENT, "?": server("?")}.get(where) or server(job.servers[int(where) - 1])
-    return _Left(place, bytes.fromhex(crc), b64decode(content[0]) if content else None)
+    return _Left(places[where], bytes.fromhex(crc), b64decode(content[0]) if content else None)
 
 
 def _with_arrivals(step: Step, arrivals: Sequence[tuple[str, bytes]]) -> Step:
-    return replace(step, arrivals=tuple(arrivals)) if arrivals else step
+    return Step(step.at, tuple(arrivals), *step[2:]) if arrivals else step
 
 
 def _rebuilt(kept: Recording) -> Iterator[Seen]:

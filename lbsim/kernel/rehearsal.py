@@ -5,20 +5,20 @@ from __future__ import annotations
 import pickle
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import astuple, replace
-from operator import add, sub
+from dataclasses import astuple
+from operator import add, attrgetter, sub
 
 from lbsim.config import parse_command
 from lbsim.engine.lanes import Lane
-from lbsim.kernel.job import CLIENT, REPLY, Arrival, Command, Job, Observation, Packet, Seen, Show, ShowSeen, server
+from lbsim.kernel.job import CLIENT, REPLY, Command, Job, Observation, Packet, Seen, Show, ShowSeen, server
 from lbsim.kernel.job_rules import marks_of, router_of
 from lbsim.kernel.reply import Responders
-from lbsim.kernel.seen import Listing, Step, comparable, listed
+from lbsim.kernel.seen import Listing, Step, listed, without_picks
 from lbsim.live import Director
 from lbsim.model.config import AddDest, AdminCommand, Clear, DeleteDest, DeleteService, DirectorConfig
 from lbsim.model.result import ConnRow, Counters
 
-__all__ = ["OWN_ADDRESSES", "rehearse", "setup_answers"]
+__all__ = ["OWN_ADDRESSES", "Rehearsal", "rehearse", "setup_answers"]
 
 #: The director's addresses on the bench, besides the VIPs.
 OWN_ADDRESSES = ("192.168.1.1", "10.0.0.1", "2001:db8:1::1", "fd00::1")
@@ -35,9 +35,29 @@ def rehearse(job: Job, seen: Observation, *, profile: str, lane: Lane | None = N
     seen : what the kernel did: its clock and the times of its events are taken from there.
     lane : how the engine runs; default: interpreted.
     """
-    director = _director(job, seen, profile, lane)
-    for _ in _set_up(director, job):
-        pass
+    return Rehearsal(job, seen, profile=profile, lane=lane).steps()
+
+
+class Rehearsal:
+    """The engine after a job's set-up; the parameters are those of :func:`rehearse`.
+
+    Attributes
+    ----------
+    setup : what each command of the set-up answers: exit status and message; all but ipvsadm's must simply succeed.
+    """
+
+    def __init__(self, job: Job, seen: Observation, *, profile: str, lane: Lane | None = None) -> None:
+        self._job = job
+        self._seen = seen
+        self._director = _director(job, seen, profile, lane)
+        self.setup = tuple(_set_up(self._director, job))
+
+    def steps(self) -> Iterator[Step]:
+        """What the engine does with each event of the job, one after the other; once."""
+        return _played(self._director, self._job, self._seen)
+
+
+def _played(director: Director, job: Job, seen: Observation) -> Iterator[Step]:
     responders = Responders(job.straight)
     leftovers = _Leftovers(job)
     last = 0
@@ -53,10 +73,10 @@ def rehearse(job: Job, seen: Observation, *, profile: str, lane: Lane | None = N
                 yield Step(what.at, answer=(answer.status, " ".join(answer.message.split())))
             case Show(stats=stats):
                 look = _look(director, last, what.at, _read_until(what), next_at, stats=stats)
-                yield replace(look, leftovers=dict(leftovers.most))
+                yield look._replace(leftovers=dict(leftovers.most))
             case Packet():
                 arrivals = _received(director, event, at, job, responders)
-                yield Step(what.at, arrivals=tuple(comparable(Arrival(*one, 0)) for one in arrivals))
+                yield Step(what.at, arrivals=tuple([(place, without_picks(data)) for place, data in arrivals]))
         last = what.at
 
 
@@ -127,8 +147,8 @@ class _Leftovers:
 
 
 def setup_answers(job: Job, *, profile: str) -> Iterator[tuple[int, str]]:
-    """What each command of the set-up answers: exit status and message; all but ipvsadm's must simply succeed."""
-    yield from _set_up(_director(job, Observation(job.name, ""), profile), job)
+    """What each command of the set-up answers, as :class:`Rehearsal` has it."""
+    yield from Rehearsal(job, Observation(job.name, ""), profile=profile).setup
 
 
 def _director(job: Job, seen: Observation, profile: str, lane: Lane | None = None) -> Director:
@@ -196,11 +216,15 @@ def _received(
 
 
 def _listing(director: Director, *, stats: bool) -> Listing:
+    counters = _counters(director) if stats else None
+    return listed(director.ipvsadm("-Ln --nosort"), counters, _sorted(director.connections()))
+
+
+def _counters(director: Director) -> dict[tuple[str, str], Counters]:
     rows = director.services()
     counters = {(row.service, ""): row.counters for row in rows}
-    counters |= {(row.service, dest.dest): dest.counters for row in rows for dest in row.dests}
-    return listed(director.ipvsadm("-Ln --nosort"), counters if stats else None, _sorted(director.connections()))
+    return counters | {(row.service, dest.dest): dest.counters for row in rows for dest in row.dests}
 
 
 def _sorted(rows: tuple[ConnRow, ...]) -> tuple[ConnRow, ...]:
-    return tuple(sorted(rows, key=lambda r: (r.protocol, r.client, r.virtual, r.destination, r.state, r.expires)))
+    return tuple(sorted(rows, key=attrgetter("protocol", "client", "virtual", "destination", "state", "expires")))

@@ -141,7 +141,7 @@ def _packets(trace: Trace) -> Iterator[Packet]:
     addresses = list(trace.addresses)
     for (time, flow, direction, src, sport, dst, dport, raw_at), content in zip(rows, build_all(trace), strict=True):
         source, target = addresses[src], addresses[dst]
-        side = {IN: CLIENT, OUT: server(str(source))}.get(direction, REPLY)
+        side = CLIENT if direction == IN else server(str(source)) if direction == OUT else REPLY
         # captured: perhaps not to its end, perhaps with a server that stands for a service
         ends = Rewrite(source, sport, target, dport, ttl_down=0) if raw_at >= 0 else None
         yield Packet(time, flow, side, _moved(content, ends) if ends else content)

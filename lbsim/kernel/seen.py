@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
 
 from lbsim.kernel.job import Arrival, CommandSeen, Observation, PacketSeen, ShowSeen
 from lbsim.model.config import Address, ServiceId, format_endpoint
@@ -25,6 +26,7 @@ __all__ = [
     "profile_of",
     "series_of",
     "steps_of",
+    "without_picks",
 ]
 
 _HEAD_LINES = 3
@@ -50,8 +52,11 @@ class Listing:
     options: dict[str | tuple[str, str], str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+#: That nothing can be left over.
+_NOTHING: Mapping[tuple[str, str], Counters] = {}
+
+
+class Step(NamedTuple):
     """One event's outcome: packets that left the director, an answer to a command, or a look at the tables.
 
     near : the engine's tables at the ticks during which the kernel's may have been read.
@@ -63,7 +68,7 @@ class Step:
     answer: tuple[int, str] | None = None
     listing: Listing | None = None
     near: tuple[Listing, ...] = ()
-    leftovers: Mapping[tuple[str, str], Counters] = field(default_factory=dict)
+    leftovers: Mapping[tuple[str, str], Counters] = _NOTHING
 
 
 def steps_of(observation: Observation) -> list[Step]:
@@ -82,20 +87,24 @@ def steps_of(observation: Observation) -> list[Step]:
 
 
 def comparable(arrival: Arrival) -> tuple[str, bytes]:
-    """Where it arrived, and its bytes without what the director picks at random in what it makes itself.
+    """Where it arrived, and its bytes as :func:`without_picks` leaves them."""
+    return arrival.where, without_picks(arrival.content)
+
+
+def without_picks(data: bytes) -> bytes:
+    """A packet that left the director, without what that picks at random in what it makes itself.
 
     Of its own errors that is the IP id of ICMP (and with it the header checksum), and the flow label over IPv6; of the
     headers of a tunnel the IP id and the source port.
     """
-    data = arrival.content
     headers = parse(data)
     if headers is None or headers.ttl != OWN_TTL:
-        return arrival.where, without_chance(data)
+        return without_chance(data)
     if headers.version == 4 and headers.proto == ICMP:
-        data = data[:4] + b"\0\0" + data[6:10] + b"\0\0" + data[12:]
-    elif headers.version == 6:
-        data = data[:1] + bytes([data[1] & 0xF0]) + b"\0\0" + data[4:]
-    return arrival.where, data
+        return data[:4] + b"\0\0" + data[6:10] + b"\0\0" + data[12:]
+    if headers.version == 6:
+        return data[:1] + bytes([data[1] & 0xF0]) + b"\0\0" + data[4:]
+    return data
 
 
 def listing_of(seen: ShowSeen) -> Listing:

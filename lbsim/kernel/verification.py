@@ -11,7 +11,7 @@ from typing import Any
 from lbsim.engine.records import SCTP
 from lbsim.engine.sctp import EVENTS
 from lbsim.kernel.job import CLIENT, Command, Event, Job, Observation, Packet, Show
-from lbsim.kernel.rehearsal import rehearse, setup_answers
+from lbsim.kernel.rehearsal import rehearse
 from lbsim.kernel.seen import Listing, Step, steps_of
 from lbsim.model.result import ConnRow, Counters
 from lbsim.model.wording import seconds
@@ -89,12 +89,12 @@ class Verification:
         return {"identical": self.identical} | asdict(self)
 
 
-def setup_differences(job: Job, seen: Observation, *, profile: str) -> list[str]:
-    """The commands before time 0 that the kernel answered in another way than the engine."""
+def setup_differences(job: Job, seen: Observation, engine: Sequence[tuple[int, str]]) -> list[str]:
+    """The commands before time 0 that the kernel answered in another way than the engine (``Rehearsal.setup``)."""
     answers = [(one.status, " ".join(one.output.split())) for one in seen.setup]
     return [
         f"set-up: {' '.join(argv)}: kernel {real}, engine {ours}"
-        for argv, real, ours in zip(job.setup, answers, setup_answers(job, profile=profile), strict=True)
+        for argv, real, ours in zip(job.setup, answers, engine, strict=True)
         if real != ours
     ]
 

@@ -181,7 +181,7 @@ def _listed(fields: Segment) -> str:
 
 def _pair(src: Address | str, dst: Address | str) -> tuple[Address, Address]:
     try:
-        source, target = ip_address(src), ip_address(dst)
+        source, target = (ip_address(end) if isinstance(end, str) else end for end in (src, dst))
     except ValueError as error:
         raise TraceError(f"{error}; expected an address such as 198.51.100.1 or 2001:db8::1") from None
     if source.version != target.version:

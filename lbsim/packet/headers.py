@@ -28,6 +28,7 @@ __all__ = [
     "FieldsAndEnds",
     "Headers",
     "double_word",
+    "fields_of",
     "header_fields",
     "is_extension",
     "parse",
@@ -103,6 +104,12 @@ def parse(data: bytes | bytearray | memoryview) -> Headers | None:
     part, what is there decides the shape.
     """
     return _parsed(bytes(data))
+
+
+def fields_of(data: bytes) -> Fields:
+    """What :func:`read_headers` says of these bytes, out of what :func:`parse` found."""
+    headers = parse(data)
+    return NO_PACKET if headers is None else Fields(headers[0], *headers[3:])
 
 
 @lru_cache(maxsize=256)  # on its way through the director a packet is looked at several times

@@ -14,7 +14,7 @@ from lbsim.errors import TraceError
 from lbsim.model.config import Address
 from lbsim.model.verdict import Rewrite
 from lbsim.packet.checksum import check_after, check_of, crc32c, sum_of_addresses, sum_of_words
-from lbsim.packet.headers import ICMPV6, Bytes, Fields, read_headers, word
+from lbsim.packet.headers import ICMPV6, Bytes, Fields, fields_of, read_headers, word
 from lbsim.packet.octets import Words, put_address, put_double_word, put_word, words_of
 
 __all__ = ["SAME", "checksum_place", "rewrite", "rewrite_in_place"]
@@ -44,7 +44,7 @@ def rewrite(data: bytes, change: Rewrite) -> bytes:
 
     Source: packet-path facts, section 13.2 (ip_vs_xmit.c, ip_vs_proto_tcp.c, ip_vs_proto_udp.c; 6.1, 6.12).
     """
-    h = read_headers(data, 0, len(data))
+    h = fields_of(data)
     for address in (change.src, change.dst):
         if address is not None and h.version not in (0, address.version):
             raise TraceError(f"an IPv{h.version} packet cannot be rewritten to {address}")

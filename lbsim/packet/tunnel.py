@@ -60,7 +60,11 @@ def unwrap(data: bytes) -> bytes | None:
     It is told by the bytes alone: what is inside has to be an IP packet that ends where the tunnel's does.
     """
     headers = parse(data)
-    at = _inner_at(data, headers) if headers is not None and headers.length == len(data) else 0
+    return _inside(data, headers) if headers else None
+
+
+def _inside(data: bytes, headers: Headers) -> bytes | None:
+    at = _inner_at(data, headers) if headers.length == len(data) else 0
     inside = parse(data[at:]) if at else None
     return data[at:] if inside is not None and inside.length == len(data) - at else None
 
@@ -71,7 +75,7 @@ def without_chance(data: bytes) -> bytes:
     Its checksums are right by as much as they were before. Any other packet stays as it is.
     """
     headers = parse(data)
-    if headers is None or unwrap(data) is None:
+    if headers is None or _inside(data, headers) is None:
         return data
     changed = bytearray(data)
     if headers.version == IPV4:

@@ -23,7 +23,7 @@ from lbsim.engine.lanes import compiled_lane, interpreted_lane
 from lbsim.engine.records import ACK, SCTP, SYN, TCP, UDP
 from lbsim.engine.sctp import INIT
 from lbsim.kernel.job import REPLY, Command, Event, Job, Observation, Packet, Show
-from lbsim.kernel.rehearsal import rehearse
+from lbsim.kernel.rehearsal import rehearse, setup_answers
 from lbsim.kernel.run import run as run_jobs
 from lbsim.kernel.seen import profile_of, series_of, steps_of
 from lbsim.kernel.verification import Verification, compare_steps, setup_differences
@@ -44,7 +44,7 @@ def verified(job: Job, seen: Observation) -> Verification:
     if seen.error:
         raise SystemExit(f"{job.name}: the kernel's side broke off: {seen.error}")
     profile = profile_of(seen.release)
-    kernel, setup = steps_of(seen), setup_differences(job, seen, profile=profile)
+    kernel, setup = steps_of(seen), setup_differences(job, seen, tuple(setup_answers(job, profile=profile)))
     for lane in (interpreted_lane(), compiled_lane()):
         engine = rehearse(job, seen, profile=profile, lane=lane)
         found = compare_steps(job, kernel, engine, release=f"linux-{seen.release}", setup=setup)

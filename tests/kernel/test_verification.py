@@ -23,7 +23,7 @@ from lbsim.kernel.job import (
     ShowSeen,
     server,
 )
-from lbsim.kernel.rehearsal import rehearse
+from lbsim.kernel.rehearsal import Rehearsal, rehearse
 from lbsim.kernel.seen import Listing, Step, steps_of
 from lbsim.kernel.verification import (
     CONTEXT,
@@ -384,9 +384,10 @@ def test_long_tables_are_cut() -> None:
 
 def test_a_command_of_the_set_up_that_only_the_kernel_refuses_is_a_divergence() -> None:
     seen = played(JOB)
-    assert setup_differences(JOB, seen, profile=PROFILE) == []
+    engine = Rehearsal(JOB, seen, profile=PROFILE).setup
+    assert setup_differences(JOB, seen, engine) == []
     refused = replace(seen, setup=(seen.setup[0], replace(seen.setup[1], status=255, output="Invalid\nargument")))
-    (told,) = setup_differences(JOB, refused, profile=PROFILE)
+    (told,) = setup_differences(JOB, refused, engine)
     assert told.endswith("-r 10.0.0.11:80 -m: kernel (255, 'Invalid argument'), engine (0, '')")
 
 
