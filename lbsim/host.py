@@ -17,6 +17,7 @@ import numpy as np
 from lbsim.config.ipvsadm import ENGINES
 from lbsim.engine import (
     address_cache,
+    blocks,
     clock,
     conntable,
     destinations,
@@ -30,6 +31,7 @@ from lbsim.engine import (
     udp,
 )
 from lbsim.engine.addresses import intern_address, intern_addresses, rehash_addresses
+from lbsim.engine.blocks import Found, Given
 from lbsim.engine.estimator import AT_ONCE, NEVER, PERIODIC, start_copies
 from lbsim.engine.lanes import Lane, interpreted_lane, replaced
 from lbsim.engine.profile import PROFILES, SWITCHES, SYSCTLS, Profile, refused_value
@@ -548,6 +550,18 @@ class EngineHost(Readout):
         """Receive the first ``count`` packets; outcome i belongs to packet i."""
         self.room_for(count)
         self._call(director.receive_block, packets, outcomes, 0, count)
+
+    def receive_columns(
+        self, given: Given, ids: IntColumn, found: Found, rows: tuple[list[Packet], list[Outcome]], part: slice
+    ) -> None:
+        """Receive a part of a block's packets, see :func:`lbsim.engine.blocks.receive_columns`.
+
+        Parameters
+        ----------
+        rows : tables to work in.
+        """
+        self.room_for(part.stop - part.start)
+        self._call(blocks.receive_columns, given, ids, found, *rows, part.start, part.stop)
 
     def answer(self, packets: list[Packet], outcomes: list[Outcome]) -> None:
         """Let the first packet be one that a socket of the director sends: what IPVS makes of an answer."""

@@ -42,7 +42,7 @@ def chosen(name: str, packets: int, schedulers: Sequence[str] = ()) -> Lane:
             return interpreted_lane()
         raise LbsimError("the compiled lane needs numba: pip install 'lbsim[fast]'")
     compiled = compiled_lane()
-    if name == "auto" and packets < WORTH_COMPILING and not compiled.at_hand("receive_block"):
+    if name == "auto" and packets < WORTH_COMPILING and not compiled.at_hand("receive_columns"):
         return interpreted_lane()
     refused = not_compiled(compiled, schedulers)
     if not refused:

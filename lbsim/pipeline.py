@@ -213,7 +213,7 @@ def _simulated(
 def _compiled_functions(loaded: Loaded, pcap_out: Path | None) -> list[str]:
     """The functions in which most of what a run compiles is contained."""
     has_capture = any(isinstance(item, CaptureTraffic) for item in loaded.scenario.traffic)
-    return ["receive_block"] + ["read_rows"] * has_capture + ["put_records"] * (pcap_out is not None)
+    return ["receive_columns"] + ["read_rows"] * has_capture + ["put_records"] * (pcap_out is not None)
 
 
 def trace_of(loaded: Loaded) -> Trace:

@@ -19,10 +19,12 @@ from typing import Protocol, TypeAlias
 import numpy as np
 
 from lbsim import __version__
+from lbsim.block_columns import answered, found_columns, given_columns, may_split
 from lbsim.config import refusal
 from lbsim.config.marks import Marks
+from lbsim.engine.blocks import ROWS, make_packets, tell_outcomes
 from lbsim.engine.lanes import Lane, interpreted_lane
-from lbsim.engine.records import IN, Outcome, Packet
+from lbsim.engine.records import Outcome, Packet
 from lbsim.engine_words import PROTOCOL_NAMES, STATES, state_index
 from lbsim.host import EngineHost, Network
 from lbsim.model.address_text import AddressTexts
@@ -371,9 +373,8 @@ class _Run:
         self.fed = 0  # packets of earlier blocks
         self.marker = Marker(NO_MARKS)
         self.ids = np.zeros(0, dtype="i4")  # address of the trace -> id
-        rows = min(traffic.packets or BLOCK, BLOCK)
-        self.packets = host.lane.table(Packet, rows)
-        self.outcomes = host.lane.table(Outcome, rows)
+        rows = min(traffic.packets or ROWS, ROWS)
+        self.rows = host.lane.table(Packet, rows), host.lane.table(Outcome, rows)
         self.addresses = AddressTable()
         self.destinations: Sequence[tuple[str, str]] = ()
         self.dest_index = np.array([-1], dtype="i4")  # row of the engine's table -> destination of the result
@@ -433,19 +434,13 @@ class _Run:
         self.host.room_for_flows(len(block.flows))
         if len(block.addresses) > len(self.ids):
             self.ids = np.append(self.ids, self.host.intern_all(block.addresses[len(self.ids) :]))
-        empty = np.zeros(0, dtype="i4")
-        self.inputs: dict[str, IntColumn] = {
-            "tick": self.host.start_jiffies + _ticks(block["time"], self.host.profile.hz),
-            "src": self.ids[block["src"]] if len(block) else empty,
-            "dst": self.ids[block["dst"]] if len(block) else empty,
-            "tcp_flags": block["flags"],
-            "quote": self._quotes(block),
-        } | {name: block[name] for name in _SAME_IN_BOTH}
+        more = {"quote": self._quotes(block)} if len(block.quotes) else {}
         if self.marker.marks.rules:
-            self.inputs["mark"] = self._marks(block)
+            more["mark"] = self._marks(block)
         if self.limited:
-            self.inputs["may_split"] = _may_split(block)
-        self.outputs = {name: np.empty(len(block), dtype="i4") for name in _READ_BACK}
+            more["may_split"] = may_split(block)
+        self.given = given_columns(block, self.host.profile.hz, self.host.start_jiffies, more)
+        self.found = found_columns(len(block))
 
     def _marks(self, block: Trace) -> IntColumn:
         marks = self.marker.column(block)
@@ -456,9 +451,8 @@ class _Run:
     def _quotes(self, block: Trace) -> IntColumn:
         """For each packet the engine's row of what it quotes, or 0."""
         numbers = np.zeros(len(block), dtype="i4")
-        if len(block.quotes):
-            numbers[block.quotes["row"]] = np.arange(1, len(block.quotes) + 1)
-            self.host.note_quotes(block.quotes)
+        numbers[block.quotes["row"]] = np.arange(1, len(block.quotes) + 1)
+        self.host.note_quotes(block.quotes)
         return numbers
 
     def _receive(self, stop: int) -> None:
@@ -467,29 +461,26 @@ class _Run:
             number = self.fed + self.done
             wanted = self.watch.next_packet(number) if self.watch else None
             count = min(BLOCK, stop - self.done, BLOCK if wanted is None else max(wanted - number, 1))
-            part = slice(self.done, self.done + count)
             if self.watch and wanted == number:
-                self._interpret()
-            lane = self.host.lane
-            packets = lane.filled(self.packets, {name: column[part] for name, column in self.inputs.items()})
-            if self.watch and wanted == number:
-                assert self.block is not None
-                self.watch.receive(self.host, number, int(self.block["time"][self.done]), packets, self.outcomes)
+                self._show(number)
             else:
-                self.host.receive_block(packets, self.outcomes, count)
-            for table, names in ((packets, _SENDER), (self.outcomes, _OUTCOME)):
-                for name, values in lane.read(table, names, count).items():
-                    self.outputs[name][part] = values
+                part = slice(self.done, self.done + count)
+                self.host.receive_columns(self.given, self.ids, self.found, self.rows, part)
             self.done += count
             if self.progress:
                 self.progress(self.fed + self.done, self.traffic.packets)
 
-    def _interpret(self) -> None:
-        """Go on in the interpreted lane, in which somebody can look on."""
+    def _show(self, number: int) -> None:
+        """Let somebody look on while the director receives the next packet: the interpreted lane goes on from here."""
+        assert self.watch is not None
+        assert self.block is not None
         lane = interpreted_lane()
         if self.host.lane is not lane:
             self.host.move_to(lane)
-            self.packets, self.outcomes = lane.table(Packet, BLOCK), lane.table(Outcome, BLOCK)
+            self.rows = lane.table(Packet, ROWS), lane.table(Outcome, ROWS)
+        make_packets(self.given, self.ids, self.done, 1, self.rows[0])
+        self.watch.receive(self.host, number, int(self.block["time"][self.done]), *self.rows)
+        tell_outcomes(self.given, self.ids, self.done, 1, *self.rows, self.found)
 
     # Answers out
 
@@ -502,19 +493,13 @@ class _Run:
         self.fed += self.done
 
     def _answers(self, trace: Trace) -> ResultBlock:
-        out, n = self.outputs, len(trace)
         self._learn_names()
-        columns = {name: trace[name] for name in ("time", "flow", "proto", "length", "dport")}
-        columns |= {name: out[name][:n] for name in ("sport", "verdict", "reason", "new_sport", "new_dport")}
-        columns |= {"src": out["src"][:n] - 1, "dst": self.inputs["dst"][:n] - 1}
-        columns |= {"new_src": out["new_src"][:n] - 1, "new_dst": out["new_dst"][:n] - 1}
-        columns |= {"direction": trace["direction"] != IN, "dest": self.dest_index[out["dest"][:n]]}
         return ResultBlock(
-            columns={name: columns[name].astype(kind, copy=False) for name, kind in RESULT_COLUMNS.items()},
+            columns=answered(trace, self.found, self.dest_index),
             addresses=self.addresses,
             destinations=self.destinations,
             provenance=self.provenance,
-            ways=self._ways(out["method"][:n]),
+            ways=self._ways(self.found.method[: len(trace)]),
         )
 
     def _ways(self, method: IntColumn) -> Ways | None:
@@ -579,31 +564,7 @@ class _Run:
         )
 
 
-_SAME_IN_BOTH = ("flow", "direction", "shape", "proto", "ttl", "sport", "dport", "length")
-_SENDER = ("src", "sport")
-_OUTCOME = ("verdict", "method", "reason", "dest", "new_src", "new_sport", "new_dst", "new_dport")
 WAY = ("addr", "port", "tun_type", "tun_port", "tun_flags")
-_READ_BACK = (*_SENDER, *_OUTCOME)
-
-
-def _ticks(time: IntColumn, hz: int) -> IntColumn:
-    """Ticks since time 0 of times in ns; split so that no product leaves 64 bits, unless a tick is so many ns."""
-    second = 1_000_000_000
-    if second % hz == 0:
-        whole: IntColumn = time // (second // hz)
-        return whole
-    ticks: IntColumn = time // second * hz + time % second * hz // second
-    return ticks
-
-
-def _may_split(trace: Trace) -> IntColumn:
-    """Which packets may be sent in fragments: captured IPv4 without "don't fragment". All that are made have that."""
-    may = np.zeros(len(trace), dtype="i1")
-    if len(trace.addresses):
-        (captured,) = np.nonzero((trace["raw_at"] >= 0) & (trace.addresses.family[trace["src"]] == 4))
-        flags = np.frombuffer(trace.raw, dtype="u1")[trace["raw_at"][captured] + 6]
-        may[captured] = flags & 0x40 == 0
-    return may
 
 
 def _series(noted: Sequence[tuple[int, list[tuple[int, int]]]], index: list[int], destinations: int) -> Series:

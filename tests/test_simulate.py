@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import lbsim
 from lbsim import ConfigError, Director, parse
+from lbsim.block_columns import ticks_of
 from lbsim.config import parse_command
 from lbsim.config.marks import read_marks
 from lbsim.engine.lanes import Lane
@@ -26,7 +27,7 @@ from lbsim.model.trace import AddressTable, Flow, FlowTable, Trace
 from lbsim.model.verdict import Verdict, reason_of
 from lbsim.packet.build import build_packet
 from lbsim.packet.headers import parse as parse_headers
-from lbsim.simulate import BLOCK, _ticks, simulate
+from lbsim.simulate import BLOCK, simulate
 from lbsim.traffic import script
 from tests.engine.test_both_lanes import digest
 from tests.traces import EVERY_SHAPE, config_text, in_blocks, random_trace
@@ -257,7 +258,7 @@ def test_looking_at_the_tables_changes_nothing() -> None:
 
 @given(time=st.integers(0, 2**62), hz=st.sampled_from([100, 250, 300, 1000]))
 def test_ticks_of_a_column_are_those_of_single_times(time: int, hz: int) -> None:
-    assert int(_ticks(np.array([time]), hz)[0]) == time * hz // SECOND
+    assert int(ticks_of(np.array([time]), hz)[0]) == time * hz // SECOND
 
 
 # Who answers
@@ -454,7 +455,7 @@ def test_addresses_of_the_config_and_the_trace_are_all_there() -> None:
 def test_the_ticks_of_a_trace_are_the_hosts() -> None:
     times = np.array([0, 3_999_999, 4_000_000, 10 * SECOND + 1])
     host = EngineHost(start_jiffies=0)
-    assert _ticks(times, 250).tolist() == [host.tick(int(time)) for time in times]
+    assert ticks_of(times, 250).tolist() == [host.tick(int(time)) for time in times]
 
 
 @pytest.mark.parametrize("packets", [1, 700, 5000])

@@ -138,13 +138,11 @@ class Compiled:
         return larger.view(type(table))
 
     def rows(self, record: type[Any], columns: dict[str, Any]) -> Any:
-        return self.filled(self.table(record, len(columns[_row_type(cast("Any", record)).names[0]])), columns)
-
-    def filled(self, table: Any, columns: dict[str, Any]) -> Any:
-        rows = table.view(np.ndarray)  # a record array makes an object for each column
+        table = self.table(record, len(columns[_row_type(cast("Any", record)).names[0]]))
+        plain = table.view(np.ndarray)  # a record array makes an object for each column
         for name, column in columns.items():
-            rows[name][: len(column)] = column
-        return table[: len(column)]
+            plain[name] = column
+        return table
 
     def read(self, table: Any, names: tuple[str, ...], rows: int) -> dict[str, Any]:
         plain = table.view(np.ndarray)

@@ -115,12 +115,6 @@ class Lane(Protocol):
         them; a field without column is 0.
         """
 
-    def filled(self, table: Any, columns: dict[str, Any]) -> Any:
-        """The first rows of a table with what :meth:`rows` would give them, if the same fields are given each time.
-
-        The compiled lane writes over them, and fields without column stay 0: no memory is asked for.
-        """
-
     def read(self, table: Any, names: tuple[str, ...], rows: int) -> dict[str, Any]:
         """The named fields of the first rows, as columns."""
 
@@ -163,9 +157,6 @@ class _Interpreted:
     def rows(self, record: type[Any], columns: dict[str, Any]) -> Any:
         names = [field.name for field in fields(record)]
         return list(map(record, *(columns[name].tolist() if name in columns else repeat(0) for name in names)))
-
-    def filled(self, table: Any, columns: dict[str, Any]) -> Any:
-        return self.rows(type(table[0]), columns)
 
     def read(self, table: Any, names: tuple[str, ...], rows: int) -> dict[str, Any]:
         return {name: list(map(attrgetter(name), islice(table, rows))) for name in names}

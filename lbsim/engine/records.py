@@ -379,8 +379,8 @@ class Packet:
     dport: i4 = 0
     length: i4 = 0
     mark: i8 = 0  # netfilter's mark when IPVS sees the packet, unsigned 32-bit
-    may_split: i1 = 0  # 1: IPv4 without "don't fragment", IPv6 that came in fragments
     quote: i4 = 0  # ICMP errors: row of the quoted packet; 0: there is none, or it cannot be read
+    may_split: i1 = 0  # 1: IPv4 without "don't fragment", IPv6 that came in fragments
 
 
 @dataclass(slots=True, eq=False)

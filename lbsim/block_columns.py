@@ -1,0 +1,86 @@
+"""A block of a trace as columns that the engine takes, and the columns that it fills in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+import numpy as np
+
+from lbsim.engine.blocks import FOUND_TYPES, GIVEN_TYPES, Found, Given
+from lbsim.engine.records import IN
+from lbsim.model.result import RESULT_COLUMNS
+from lbsim.model.trace import IntColumn, Trace
+
+__all__ = ["answered", "found_columns", "given_columns", "may_split", "ticks_of"]
+
+_SECOND = 1_000_000_000
+_SAME = ("flow", "direction", "shape", "proto", "ttl", "src", "sport", "dst", "dport", "length")
+_SAME_IN_ANSWERS = ("time", "flow", "proto", "length", "dport")
+
+#: Numbers between two columns, so that they do not begin at the same place of a page: a processor has few places for
+#: bytes whose addresses end alike, and writing eleven columns at once would be twice as slow.
+_APART = 48
+
+
+def given_columns(block: Trace, hz: int, start_jiffies: int, more: Mapping[str, IntColumn]) -> Given:
+    """The packets of a block.
+
+    Parameters
+    ----------
+    hz, start_jiffies : ticks per second, the tick at time 0.
+    more : columns that a trace does not have, by their names in :class:`Given`; those left out are zeros.
+    """
+    ticks = ticks_of(block["time"], hz)
+    ticks += start_jiffies
+    columns = {name: block[name] for name in _SAME} | {"tick": ticks, "tcp_flags": block["flags"]} | dict(more)
+    return Given(
+        *(
+            np.require(columns[name], kind, ["C", "A", "W"]) if name in columns else _zeros(len(block), kind)
+            for name, kind in GIVEN_TYPES.items()
+        )
+    )
+
+
+@lru_cache(maxsize=8)
+def _zeros(count: int, kind: str) -> IntColumn:
+    """So many zeros, which nobody writes; most blocks are of one size."""
+    return np.zeros(count, dtype=kind)
+
+
+def found_columns(packets: int) -> Found:
+    """Room for what becomes of so many packets."""
+    lines = np.empty((len(FOUND_TYPES), packets + _APART), dtype="i4")
+    return Found(*(line.view(kind)[:packets] for line, kind in zip(lines, FOUND_TYPES.values(), strict=True)))
+
+
+def answered(trace: Trace, found: Found, dest_index: IntColumn) -> Mapping[str, IntColumn]:
+    """The columns of a result for the packets of a trace, which are the first ones of a block.
+
+    Parameters
+    ----------
+    dest_index : row of the engine's table -> destination of the result.
+    """
+    columns = {name: trace[name] for name in _SAME_IN_ANSWERS}
+    columns |= {name: column[: len(trace)] for name, column in zip(Found._fields, found, strict=True)}
+    columns |= {"direction": trace["direction"] != IN, "dest": dest_index[columns["dest"]]}
+    return {name: columns[name].astype(kind, copy=False) for name, kind in RESULT_COLUMNS.items()}
+
+
+def ticks_of(time: IntColumn, hz: int) -> IntColumn:
+    """Ticks since time 0 of times in ns; split so that no product leaves 64 bits, unless a tick is so many ns."""
+    if _SECOND % hz == 0:
+        whole: IntColumn = time // (_SECOND // hz)
+        return whole
+    ticks: IntColumn = time // _SECOND * hz + time % _SECOND * hz // _SECOND
+    return ticks
+
+
+def may_split(trace: Trace) -> IntColumn:
+    """Which packets may be sent in fragments: captured IPv4 without "don't fragment". All that are made have that."""
+    may = np.zeros(len(trace), dtype="i1")
+    if len(trace.addresses):
+        (captured,) = np.nonzero((trace["raw_at"] >= 0) & (trace.addresses.family[trace["src"]] == 4))
+        flags = np.frombuffer(trace.raw, dtype="u1")[trace["raw_at"][captured] + 6]
+        may[captured] = flags & 0x40 == 0
+    return may
