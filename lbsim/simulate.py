@@ -19,6 +19,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 
 from lbsim import __version__
+from lbsim.address_book import Network
 from lbsim.block_columns import answered, found_columns, given_columns, may_split
 from lbsim.config import refusal
 from lbsim.config.marks import Marks
@@ -26,7 +27,7 @@ from lbsim.engine.blocks import ROWS, make_packets, tell_outcomes
 from lbsim.engine.lanes import Lane, interpreted_lane
 from lbsim.engine.records import Outcome, Packet
 from lbsim.engine_words import PROTOCOL_NAMES, STATES, state_index
-from lbsim.host import EngineHost, Network
+from lbsim.host import EngineHost
 from lbsim.model.address_text import AddressTexts
 from lbsim.model.aggregates import Aggregates, Aggregator
 from lbsim.model.config import AdminCommand, Clear, DeleteService, DirectorConfig, TimedCommand, Zero
