@@ -552,10 +552,6 @@ class EngineHost(Readout):
         """Let the first packet be one that a socket of the director sends: what IPVS makes of an answer."""
         self._call(director.answer_itself, packets[0], outcomes[0])
 
-    def router_stops(self, packets: list[Packet], outcomes: list[Outcome]) -> bool:
-        """Whether the director as a router does not forward the first packet; then the first outcome is its verdict."""
-        return bool(self._call(forwarding.stopped_back, packets[0], outcomes[0]))
-
     def note_quote(self, q: Quoted) -> int:
         """The row of a quoted packet, the only one until the next is noted."""
         row = self.tables.quotes[1]
