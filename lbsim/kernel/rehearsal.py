@@ -13,7 +13,7 @@ from lbsim.engine.lanes import Lane
 from lbsim.kernel.job import CLIENT, REPLY, Arrival, Command, Job, Observation, Packet, Seen, Show, ShowSeen, server
 from lbsim.kernel.job_rules import marks_of, router_of
 from lbsim.kernel.reply import Responders
-from lbsim.kernel.seen import Listing, Step, comparable, listed
+from lbsim.kernel.seen import Listing, Step, all_comparable, listed
 from lbsim.live import Director
 from lbsim.model.config import AddDest, AdminCommand, Clear, DeleteDest, DeleteService, DirectorConfig
 from lbsim.model.result import ConnRow, Counters
@@ -56,7 +56,7 @@ def rehearse(job: Job, seen: Observation, *, profile: str, lane: Lane | None = N
                 yield replace(look, leftovers=dict(leftovers.most))
             case Packet():
                 arrivals = _received(director, event, at, job, responders)
-                yield Step(what.at, arrivals=tuple(comparable(Arrival(*one, 0)) for one in arrivals))
+                yield Step(what.at, arrivals=all_comparable([Arrival(*one, 0) for one in arrivals]))
         last = what.at
 
 

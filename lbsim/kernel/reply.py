@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from ipaddress import ip_address, ip_network
 
-from lbsim.engine.records import SCTP, TCP, UDP
+from lbsim.engine.records import FRAGMENT, SCTP, TCP, UDP
 from lbsim.kernel.job import CLIENT
 from lbsim.model.verdict import Rewrite
+from lbsim.packet.fragments import Fragments
 from lbsim.packet.headers import ICMP, ICMPV6, Headers, parse
 from lbsim.packet.rewrite import rewrite
 from lbsim.packet.tunnel import unwrap
 
-__all__ = ["Responders", "sent_by"]
+__all__ = ["Responders", "put_together", "sent_by"]
 
 UNKNOWN = "r:?"  # no known server
 
@@ -31,7 +32,7 @@ class Responders:
 
     def note(self, flow: int, arrivals: Iterable[tuple[str, bytes]]) -> None:
         """Note where a client's packet arrived: (place, bytes) of everything that left the director because of it."""
-        for where, content in arrivals:
+        for where, content in put_together(arrivals):
             headers = parse(content)
             if where == CLIENT or headers is None or headers.proto in (ICMP, ICMPV6):
                 continue
@@ -51,6 +52,10 @@ class Responders:
         """Whether the flow's next reply goes straight to the client."""
         return flow in self._straight
 
+    def port_of(self, flow: int) -> int:
+        """The port from which the flow's next reply comes; 0 if nobody is there to send it."""
+        return self._last[flow][2] if flow in self._last else 0
+
     def answer(self, flow: int, reply: bytes) -> tuple[str, bytes] | None:
         """The wire and the bytes of the flow's next reply; None if nobody is there to send it."""
         last = self._last.get(flow)
@@ -58,6 +63,17 @@ class Responders:
             return None
         where, address, port = last
         return where, sent_by(reply, address, port)
+
+
+def put_together(arrivals: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
+    """(place, bytes) of packets that arrived: those that did so in fragments, put together again; the rest as it is."""
+    fragments = Fragments()
+    for where, content in arrivals:
+        headers = parse(content)
+        if headers is None or headers.shape != FRAGMENT:
+            yield where, content
+        elif datagram := fragments.add(content, 0):
+            yield where, datagram.data
 
 
 def sent_by(reply: bytes, address: bytes, port: int) -> bytes:

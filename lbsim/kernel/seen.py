@@ -5,19 +5,22 @@ Sources: facts, ipvsadm.md sections 3.2 to 3.4, packet-path.md section 19.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 
+from lbsim.engine.records import FRAGMENT
 from lbsim.kernel.job import Arrival, CommandSeen, Observation, PacketSeen, ShowSeen
 from lbsim.model.config import Address, ServiceId, format_endpoint
 from lbsim.model.result import ConnRow, Counters
+from lbsim.packet.fragments import Fragments, Key, piece_of
 from lbsim.packet.headers import ICMP, parse
 from lbsim.packet.tunnel import without_chance
 
 __all__ = [
     "Listing",
     "Step",
+    "all_comparable",
     "comparable",
     "conn_rows",
     "listed",
@@ -70,7 +73,7 @@ def steps_of(observation: Observation) -> list[Step]:
     """The observation's events as steps."""
     steps = []
     for seen in observation.events:
-        arrivals = tuple(comparable(arrival) for arrival in seen.arrivals)
+        arrivals = all_comparable(seen.arrivals)
         match seen:
             case PacketSeen():
                 steps.append(Step(seen.at, arrivals))
@@ -81,16 +84,34 @@ def steps_of(observation: Observation) -> list[Step]:
     return steps
 
 
-def comparable(arrival: Arrival) -> tuple[str, bytes]:
+def all_comparable(arrivals: Sequence[Arrival]) -> tuple[tuple[str, bytes], ...]:
+    """What :func:`comparable` makes of packets that left together, some of them perhaps in fragments."""
+    fragments = Fragments()
+    keys: list[tuple[str, Key] | None] = []
+    wholes: dict[tuple[str, Key], bytes] = {}
+    for arrival in arrivals:
+        where, content = arrival.where, arrival.content
+        headers = parse(content)
+        piece = piece_of(content) if headers is not None and headers.shape == FRAGMENT else None
+        keys.append((where, piece.key) if piece else None)
+        if piece and (datagram := fragments.add(content, 0)):
+            wholes[where, piece.key] = datagram.data
+    return tuple(
+        comparable(arrival, wholes.get(key, b"") if key else b"") for arrival, key in zip(arrivals, keys, strict=True)
+    )
+
+
+def comparable(arrival: Arrival, whole: bytes = b"") -> tuple[str, bytes]:
     """Where it arrived, and its bytes without what the director picks at random in what it makes itself.
 
     Of its own errors that is the IP id of ICMP (and with it the header checksum), and the flow label over IPv6; of the
-    headers of a tunnel the IP id and the source port.
+    headers of a tunnel the IP id and the source port; of fragments over IPv6 their id. ``whole``: of a fragment, the
+    packet that it is a part of.
     """
     data = arrival.content
     headers = parse(data)
     if headers is None or headers.ttl != OWN_TTL:
-        return arrival.where, without_chance(data)
+        return arrival.where, without_chance(data, whole)
     if headers.version == 4 and headers.proto == ICMP:
         data = data[:4] + b"\0\0" + data[6:10] + b"\0\0" + data[12:]
     elif headers.version == 6:
