@@ -47,6 +47,7 @@ from lbsim.model.config import (
     TimedCommand,
 )
 from lbsim.model.conn_table import ConnTable
+from lbsim.model.datagrams import Datagrams
 from lbsim.model.numbering import Numbering
 from lbsim.model.result import RESULT_COLUMNS, Moment, Result, Series
 from lbsim.model.trace import AddressTable, IntColumn, Trace
@@ -224,7 +225,7 @@ def _packed(packets: IntColumn, jobs: int) -> IntColumn:
 def _rows_of(trace: Trace, rows: IntColumn) -> Trace:
     """Some packets of a trace, without their bytes and without what is said about all of it."""
     columns = {name: column[rows] for name, column in trace.columns.items()}
-    return replace(trace, columns=columns, raw=b"", left_out={}, damage=None)
+    return replace(trace, columns=columns, raw=b"", left_out={}, damage=None, datagrams=Datagrams())
 
 
 # Together again

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from lbsim.engine.blocks import FOUND_TYPES, GIVEN_TYPES, Found, Given
-from lbsim.engine.records import IN
+from lbsim.engine.records import IN, IPV4
 from lbsim.model.result import RESULT_COLUMNS
 from lbsim.model.trace import IntColumn, Trace
 
@@ -77,10 +77,15 @@ def ticks_of(time: IntColumn, hz: int) -> IntColumn:
 
 
 def may_split(trace: Trace) -> IntColumn:
-    """Which packets may be sent in fragments: captured IPv4 without "don't fragment". All that are made have that."""
+    """Which packets may be sent in fragments: captured IPv4 without "don't fragment", and what came in fragments; of a
+    request over IPv4 that did so, the whole says it. All packets that are made have "don't fragment".
+    """
     may = np.zeros(len(trace), dtype="i1")
     if len(trace.addresses):
         (captured,) = np.nonzero((trace["raw_at"] >= 0) & (trace.addresses.family[trace["src"]] == 4))
         flags = np.frombuffer(trace.raw, dtype="u1")[trace["raw_at"][captured] + 6]
         may[captured] = flags & 0x40 == 0
+    for row, whole in trace.datagrams:
+        request_v4 = trace["direction"][row] == IN and whole.data[0] >> 4 == IPV4
+        may[row] = not (request_v4 and whole.data[6] & 0x40)
     return may

@@ -17,7 +17,7 @@ from lbsim.host import EngineHost
 from lbsim.model.config import Address
 from lbsim.model.verdict import Rewrite, Verdict
 from lbsim.packet import answers, checksum
-from lbsim.packet.fragments import split
+from lbsim.packet.fragments import Datagram, split, split_again
 from lbsim.packet.headers import Headers
 from lbsim.packet.headers import parse as parse_headers
 from lbsim.packet.quoted import Quoted, quoted
@@ -47,7 +47,7 @@ class Arrived(NamedTuple):
     ----------
     direction : as the engine has it.
     quoted : of an ICMP error.
-    largest : length of the largest fragment that it came in; 0: it came whole.
+    came : of a datagram that came in fragments, what is known of these.
     """
 
     data: bytes
@@ -55,7 +55,7 @@ class Arrived(NamedTuple):
     via: str
     direction: int
     quoted: Quoted | None = None
-    largest: int = 0
+    came: Datagram | None = None
 
 
 def valid_headers(data: bytes) -> Headers | None:
@@ -117,7 +117,7 @@ class Departures:
                 return _one(arrived.via, self._rejection(arrived, v))
             case Verdict.LOCAL if v.reason == reasons.LOCAL_DEST:
                 return self._of_local_socket(arrived, v)
-            case Verdict.LOCAL if v.reason != reasons.ICMP_UNRELATED:
+            case Verdict.LOCAL if v.reason not in (reasons.ICMP_UNRELATED, reasons.FRAGMENT_KEPT):
                 return _one(arrived.via, _own_stack(arrived.data, arrived.headers))
             case Verdict.ROUTE:
                 return self._routed(arrived)
@@ -129,14 +129,14 @@ class Departures:
     def _to_destination(self, arrived: Arrived, v: Outcome) -> tuple[Departure, ...]:
         if v.method == MASQ:
             packet = rewrite(arrived.data, self._change(v))
-            return self._sent(v.new_dst, packet, arrived.largest)
+            return self._sent(v.new_dst, packet, arrived.came)
         packet = rewrite(arrived.data, Rewrite())
         if v.method == BYPASS:
-            return self._sent(v.new_dst, packet, arrived.largest)
+            return self._sent(v.new_dst, packet, arrived.came)
         addr = int(self._host.tables.dests[v.dest].addr)
         if v.method == TUNNEL:
-            return self._sent(addr, self._wrapped(packet, v.dest), 0)
-        return self._sent(addr, packet, arrived.largest)
+            return self._sent(addr, self._wrapped(packet, v.dest), arrived.came)
+        return self._sent(addr, packet, arrived.came)
 
     def _change(self, v: Outcome, ttl_down: int = 1) -> Rewrite:
         src, dst = self._host.address(v.new_src), self._host.address(v.new_dst)
@@ -149,16 +149,16 @@ class Departures:
         wrapping = Wrapping(target.version, int(dest.tun_type), int(dest.tun_port), int(dest.tun_flags), keep_df)
         return wrap(packet, wrapping, self._nearest(target) or _own_end(packet, target), target)
 
-    def _sent(self, a: int, packet: bytes, largest: int, to: str = "") -> tuple[Departure, ...]:
+    def _sent(self, a: int, packet: bytes, came: Datagram | None, to: str = "") -> tuple[Departure, ...]:
         """The packet on its way to an address, in as many pieces as that takes."""
         limit = self._host.limit(int(a), 0)
-        pieces = split(packet, min(limit, largest) if largest else limit)
+        pieces = split_again(packet, limit, came) if came else split(packet, limit)
         return tuple([Departure(to or self._host.address_name(a), piece) for piece in pieces])
 
     # To clients
 
     def _to_client(self, arrived: Arrived, v: Outcome) -> tuple[Departure, ...]:
-        return self._sent(v.new_dst, rewrite(arrived.data, self._change(v)), arrived.largest, CLIENTS)
+        return self._sent(v.new_dst, rewrite(arrived.data, self._change(v)), arrived.came, CLIENTS)
 
     def _passed_on(self, arrived: Arrived, v: Outcome) -> tuple[Departure, ...]:
         """The error about a tunnel's packet, as one about the packet inside."""
@@ -246,7 +246,7 @@ class Departures:
         """What a router sends on."""
         a = self._host.intern_packed(arrived.headers.dst)
         to = self._host.address_name(a) if arrived.via == CLIENTS else CLIENTS
-        return self._sent(a, rewrite(arrived.data, Rewrite()), arrived.largest, to)
+        return self._sent(a, rewrite(arrived.data, Rewrite()), arrived.came, to)
 
 
 def _one(to: str, packet: bytes | None) -> tuple[Departure, ...]:

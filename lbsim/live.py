@@ -27,6 +27,7 @@ from lbsim import listing
 from lbsim.config import dump_services, parse, parse_request, refusal
 from lbsim.config.marks import Marks, read_marks
 from lbsim.departures import CLIENTS, Arrived, Departure, Departures, may_split, note, valid_headers
+from lbsim.engine import reasons
 from lbsim.engine.lanes import Lane
 from lbsim.engine.records import (
     BAD_IP_HEADER,
@@ -36,8 +37,6 @@ from lbsim.engine.records import (
     IPV4,
     MARTIAN,
     OUT,
-    TCP,
-    UDP,
     Outcome,
     Packet,
 )
@@ -56,10 +55,10 @@ from lbsim.model.listing import (
     as_configured,
 )
 from lbsim.model.result import ConnRow, Counters, ServiceRow
-from lbsim.model.verdict import Verdict, reason_named, reason_of
+from lbsim.model.verdict import Verdict, reason_of
 from lbsim.own_schedulers import load_schedulers
-from lbsim.packet.fragments import Fragments
-from lbsim.packet.headers import ICMP, SCTP, Headers
+from lbsim.packet.fragments import Datagram, Fragments
+from lbsim.packet.headers import Headers
 from lbsim.packet.quoted import quoted
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Answer", "CommandAnswer", "Departure", "Director", "RateStats", "Stats"]
 
-REASSEMBLED = (TCP, UDP, SCTP, ICMP)
+FRAGMENT_KEPT = reason_of(reasons.FRAGMENT_KEPT).name
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,28 +362,27 @@ class Director:
 
     def _receive(self, data: bytes, via: str) -> Answer:
         headers = valid_headers(data)
-        largest = 0
+        came = None
         if headers is not None and headers.shape == FRAGMENT:
-            direction = self._direction(headers, via)
-            stopped = self._stopped(Arrived(data, headers, via, direction))
-            if stopped:
-                return stopped
-            if not self._reassembles(headers):
-                reason = "not_balanced" if direction == OUT else "not_local"
-                passed = Outcome(verdict=Verdict.ROUTE, reason=reason_named(reason).code)
-                return self._answer(Arrived(data, headers, via, direction), passed)
-            datagram = self._fragments.add(data[: headers.length], self._time)
-            if datagram is None:
-                return Answer(Verdict.LOCAL, "fragment_kept", None, ())
-            data, largest = datagram
+            answer = self._decide(data, headers, via)
+            if answer.reason != FRAGMENT_KEPT:
+                return answer
+            came = self._fragments.add(data[: headers.length], self._time)
+            if came is None:
+                return answer
+            data = came.data
             headers = valid_headers(data)
+        return self._decide(data, headers, via, came)
+
+    def _decide(self, data: bytes, headers: Headers | None, via: str, came: Datagram | None = None) -> Answer:
+        """What becomes of a packet; ``came``: as of :class:`Arrived`."""
         p, v = self._packets[0], self._outcomes[0]
         p.tick = self._host.tick(self._time)
         if headers is None:
             p.direction, p.shape = IN, BAD_IP_HEADER
             self._host.receive_block(self._packets, self._outcomes, 1)
             return Answer(Verdict(v.verdict), reason_of(v.reason).name, None, ())
-        arrived = self._noted(data, headers, via, largest)
+        arrived = self._noted(data, headers, via, came)
         self._host.receive_block(self._packets, self._outcomes, 1)
         return self._answer(arrived, v)
 
@@ -399,43 +397,27 @@ class Director:
     def _local(self, address: bytes) -> int:
         return int(self._host.tables.addresses[self._host.intern_packed(address)].local)
 
-    def _reassembles(self, headers: Headers) -> bool:
-        """Whether the director puts fragments together: all for itself, others if IPVS may look at them."""
-        row = self._host.tables.director[0]
-        if headers.version == IPV4:
-            return bool(self._local(headers.dst)) or (bool(row.services_v4) and headers.proto in REASSEMBLED)
-        return bool(self._local(headers.dst)) or bool(row.services_v6)
-
-    def _stopped(self, arrived: Arrived) -> Answer | None:
-        """What becomes of a fragment that the router does not forward. It looks at each of them before IPVS does."""
-        if self._local(arrived.headers.dst):
-            return None
-        note(self._host, self._packets[0], arrived.headers, arrived.direction)
-        self._packets[0].may_split = may_split(arrived.data)
-        stops = self._host.router_stops(self._packets, self._outcomes)
-        return self._answer(arrived, self._outcomes[0]) if stops else None
-
     def _is_martian(self, headers: Headers) -> bool:
         """Whether nobody outside can have sent the packet."""
         if _never_a_source(headers.src):
             return True
         return headers.version == IPV4 and not self._accept_local and self._local(headers.src) == 1
 
-    def _noted(self, data: bytes, headers: Headers, via: str, largest: int) -> Arrived:
+    def _noted(self, data: bytes, headers: Headers, via: str, came: Datagram | None) -> Arrived:
         """Write the engine's row for the packet."""
         p = self._packets[0]
         direction = self._direction(headers, via)
         note(self._host, p, headers, direction)
         if self._marks.rules:
             self._mark(p, headers)
-        p.may_split = int(bool(largest) or may_split(data))
+        p.may_split = int(may_split(data) or (came is not None and (direction == OUT or headers.version != IPV4)))
         quote = None
-        if self._is_martian(headers):
+        if headers.shape != FRAGMENT and self._is_martian(headers):
             p.shape = MARTIAN
         elif headers.shape == ICMP_ERROR:
             quote = quoted(data, headers, self._host.has_tunnel)
             p.quote = self._host.note_quote(quote) if quote else 0
-        return Arrived(data, headers, via, direction, quote, largest)
+        return Arrived(data, headers, via, direction, quote, came)
 
     def _mark(self, p: Packet, headers: Headers) -> None:
         dst = ip_address(headers.dst)

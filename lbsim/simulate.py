@@ -293,7 +293,7 @@ class _Traffic:
 
 def _first_packets(trace: Trace, count: int) -> Trace:
     columns = {name: column[:count] for name, column in trace.columns.items()}
-    return replace(trace, columns=columns)
+    return replace(trace, columns=columns, datagrams=trace.datagrams.part(0, count))
 
 
 class _Taken:

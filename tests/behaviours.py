@@ -78,7 +78,7 @@ BEHAVIOURS = (
     Behaviour("answers past the director", "tests/test_simulate.py::test_answers_past_the_director_are_not_seen", "operations/wrong-gateway"),
     Behaviour("FORWARD's policy and rules", "tests/test_forward_rules.py::test_what_forward_lets_pass", "operations/firewall-forgotten", ("forward-rules",)),
     Behaviour("MTUs", "tests/test_path_mtu.py::test_each_packet_is_decided_as_by_a_live_director", "tunnel/too-large"),
-    Behaviour("fragments", "tests/test_departures.py::test_fragments_are_put_together_and_cut_again"),
+    Behaviour("fragments", "tests/traffic/test_reassembly.py::test_captured_fragments_are_put_together_as_a_director_does_it", "udp/fragments"),
     Behaviour("ICMP errors", "tests/test_departing_errors.py::test_an_error_of_the_client_goes_to_the_server_with_its_ends"),
     Behaviour("answers of the director's own stack", "tests/packet/test_answers.py::test_which_protocols_the_own_stack_knows", "", ("rr", "udp", "sctp")),
     Behaviour("counters and rates", f"{ENGINE}/test_estimator.py::test_rates_are_those_of_a_kernel_with_turns", "seed/least-connection", ("rr",), ("common_copy",)),

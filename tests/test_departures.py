@@ -409,6 +409,18 @@ def test_fragments_are_put_together_and_cut_again(version: int) -> None:
     assert [departure.packet for departure in answer.departures] == split(bytes(expected), len(pieces[0]))
 
 
+def test_a_request_whose_fragments_must_not_be_cut_is_too_large() -> None:
+    query = bytes(network(4, "client", "vip", flags=0) / UDP(sport=5000, dport=53) / Raw(bytes(2500)))
+    director = made(4, "-m", "udp", 5353)
+    for piece in split(query, 1300):
+        packet = IP(piece)
+        packet.flags |= "DF"
+        answer = asked(director, fresh(packet))
+    assert answer.reason == "mtu_exceeded"
+    error = IP(only(answer).packet)
+    assert (error[ICMP].type, error[ICMP].code, error[ICMP].nexthopmtu, error.len) == (3, 4, 1500, 576)
+
+
 @BOTH
 def test_fragments_of_answers_are_put_together_too(version: int) -> None:
     director = made(version, "-m", "udp", 5353)

@@ -8,8 +8,9 @@ Each of these steps has a module: ``conntable`` (find, re-arm), ``opening`` (sch
 and ``sctp`` (states), ``forwarding``, ``clock``. What is no plain packet has one, too: ``icmp_errors``, ``ipsec``.
 
 Kernel counterpart: ip_vs_core.c. Modelled: TCP, UDP and SCTP with every forwarding method, requests that arrive at the
-director, replies that it forwards or sends itself, ICMP errors about both. Fragments come here reassembled
-(``lbsim.packet.fragments``). Not modelled: clients that run on the director.
+director, replies that it forwards or sends itself, ICMP errors about both. Of a datagram that comes in fragments, those
+that do not complete it are only kept; then it comes here as a whole (``lbsim.packet.fragments``). Not modelled: clients
+that run on the director.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from lbsim.engine.reasons import (
     DEST_REMOVED,
     DROP,
     FORWARD,
-    FRAGMENT_SEEN,
+    FRAGMENT_KEPT,
     HEADER_CUT,
     INVALID_IP,
     IPVS_OFF,
@@ -61,6 +62,7 @@ from lbsim.engine.records import (
     FRAGMENT,
     FROM_CLIENTS,
     FROM_SERVERS,
+    ICMP,
     ICMP_ERROR,
     IN,
     IPV4,
@@ -224,7 +226,7 @@ def set_aside(t: Tables, p: Packet, v: Outcome) -> None:
     elif p.shape == MARTIAN:
         decide(v, DROP, MARTIAN_SOURCE, 0)
     elif p.shape == FRAGMENT:
-        decide(v, UNMODELLED, FRAGMENT_SEEN, 0)
+        fragment(t, p, v)
     else:
         if p.direction == REPLY:
             error_of_flow(t, p)
@@ -232,6 +234,46 @@ def set_aside(t: Tables, p: Packet, v: Outcome) -> None:
             icmp_error(t, p, v)
         else:
             unsent(t, p, v)
+
+
+@seldom
+def fragment(t: Tables, p: Packet, v: Outcome) -> None:
+    """The verdict for a fragment that does not complete its datagram, or one that IPVS does not wait for.
+
+    The router looks at each of them before IPVS does. Who sends an answer is known if its ports are; ahead of the first
+    fragment they are not, and then it is as good as sent.
+
+    Source
+    ------
+    facts: packet-path.md sections 2, 12 and 16; ip_forward.c, ip_vs_core.c ip_vs_gather_frags(), 6.1 and 6.12.
+    """
+    if p.direction == REPLY and p.sport != 0:
+        answer_of_flow(t, p)
+        if p.src <= 0:
+            unsent(t, p, v)
+            return
+    local = t.addresses[p.dst].local != 0
+    if not local and stopped_back(t, p, v):
+        return
+    if local or gathers(t, p):
+        decide(v, LOCAL, FRAGMENT_KEPT, 0)
+    else:
+        decide(v, ROUTE, NOT_LOCAL if p.direction == IN else NOT_BALANCED, 0)
+
+
+@seldom
+def gathers(t: Tables, p: Packet) -> bool:
+    """Whether IPVS has the fragments of a packet that is only routed put together: then it may look at the whole.
+
+    Source
+    ------
+    facts: packet-path.md sections 12 and 16; ip_vs_core.c ip_vs_out(), nf_conntrack_reasm.c, 6.1 and 6.12.
+    """
+    if t.addresses[p.dst].family != IPV4:
+        return t.director[0].services_v6 != 0
+    if t.director[0].services_v4 == 0:
+        return False
+    return p.proto == TCP or p.proto == UDP or p.proto == SCTP or p.proto == ICMP
 
 
 @kernel

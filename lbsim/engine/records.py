@@ -27,6 +27,7 @@ u1: TypeAlias = Annotated[int, "u1"]
 
 # Protocols
 IP_ANY = 0  # of templates of services by firewall mark
+ICMP = 1
 TCP = 6
 UDP = 17
 ESP = 50

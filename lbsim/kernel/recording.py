@@ -35,7 +35,7 @@ from lbsim.kernel.job import (
 )
 from lbsim.kernel.rebuild import Rebuilder, crc_of
 from lbsim.kernel.reply import Responders
-from lbsim.kernel.seen import Step, comparable, steps_of
+from lbsim.kernel.seen import Step, all_comparable, steps_of
 
 __all__ = ["Recording", "checksummed", "path_of", "read", "write"]
 
@@ -110,8 +110,9 @@ def write(path: Path, job: Job, observation: Observation, command: str) -> None:
     rows = []
     for event, seen in zip(job.events, observation.events, strict=True):
         sent = senders.sent(event)
-        senders.note(event, map(comparable, seen.arrivals))
-        words = [_word(job, rebuilder, event, sent, *comparable(arrival)) for arrival in seen.arrivals]
+        arrivals = all_comparable([(arrival.where, arrival.content) for arrival in seen.arrivals])
+        senders.note(event, arrivals)
+        words = [_word(job, rebuilder, event, sent, *arrival) for arrival in arrivals]
         rows.append(_row(event, seen, words))
     document: dict[str, Any] = {
         "format": FORMAT,

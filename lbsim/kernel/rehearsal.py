@@ -13,7 +13,7 @@ from lbsim.engine.lanes import Lane
 from lbsim.kernel.job import CLIENT, REPLY, Command, Job, Observation, Packet, Seen, Show, ShowSeen, server
 from lbsim.kernel.job_rules import marks_of, router_of
 from lbsim.kernel.reply import Responders
-from lbsim.kernel.seen import Listing, Step, listed, without_picks
+from lbsim.kernel.seen import Listing, Step, all_comparable, listed
 from lbsim.live import Director
 from lbsim.model.config import AddDest, AdminCommand, Clear, DeleteDest, DeleteService, DirectorConfig
 from lbsim.model.result import ConnRow, Counters
@@ -76,7 +76,7 @@ def _played(director: Director, job: Job, seen: Observation) -> Iterator[Step]:
                 yield look._replace(leftovers=dict(leftovers.most))
             case Packet():
                 arrivals = _received(director, event, at, job, responders)
-                yield Step(what.at, arrivals=tuple([(place, without_picks(data)) for place, data in arrivals]))
+                yield Step(what.at, arrivals=all_comparable(arrivals))
         last = what.at
 
 

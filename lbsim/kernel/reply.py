@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from struct import Struct
@@ -11,11 +11,12 @@ from lbsim.engine.records import SCTP, TCP, UDP
 from lbsim.kernel.job import CLIENT, server
 from lbsim.model.verdict import Rewrite
 from lbsim.packet.checksum import check_after
+from lbsim.packet.fragments import Fragments, is_fragment
 from lbsim.packet.headers import ICMP, ICMPV6, Headers, parse
 from lbsim.packet.rewrite import rewrite
 from lbsim.packet.tunnel import unwrap
 
-__all__ = ["Responders", "sent_by"]
+__all__ = ["Responders", "put_together", "sent_by"]
 
 UNKNOWN = "r:?"  # no known server
 _OF_IP = Struct("!H6x3H").unpack_from  # from its length on: that, checksum, source
@@ -46,6 +47,12 @@ class Responders:
         self._read(flow)
         return self._last.get(flow, UNKNOWN) is None
 
+    def port_of(self, flow: int) -> int:
+        """The port from which the flow's next reply comes; 0 if nobody is there to send it."""
+        self._read(flow)
+        last = self._last.get(flow)
+        return last[2] if last else 0
+
     def answer(self, flow: int, reply: bytes) -> tuple[str, bytes] | None:
         """The wire and the bytes of the flow's next reply; None if nobody is there to send it."""
         self._read(flow)
@@ -57,7 +64,10 @@ class Responders:
 
     def _read(self, flow: int) -> None:
         """Look at what was noted of a flow: the last arrival that tells who got a request counts."""
-        for where, content in reversed(self._unread.pop(flow, ())):
+        unread = self._unread.pop(flow, [])
+        if any(is_fragment(content) for _, content in unread):
+            unread = list(put_together(unread))
+        for where, content in reversed(unread):
             headers = parse(content)
             if where == CLIENT or headers is None or headers.proto in (ICMP, ICMPV6):
                 continue
@@ -74,6 +84,16 @@ class Responders:
 @lru_cache(maxsize=1024)
 def _wire_of(address: bytes) -> str:
     return server(str(ip_address(address)))
+
+
+def put_together(arrivals: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
+    """(place, bytes) of packets that arrived: those that did so in fragments, put together again; the rest as it is."""
+    fragments = Fragments()
+    for where, content in arrivals:
+        if not is_fragment(content):
+            yield where, content
+        elif datagram := fragments.add(content, 0):
+            yield where, datagram.data
 
 
 def sent_by(reply: bytes, address: bytes, port: int) -> bytes:

@@ -18,7 +18,7 @@ from lbsim import __version__
 from lbsim.config import parse_command
 from lbsim.config.marks import Marks
 from lbsim.engine.profile import PROFILES
-from lbsim.engine.records import IN, SCTP, TCP, UDP
+from lbsim.engine.records import FRAGMENT, IN, SCTP, TCP, UDP
 from lbsim.errors import LbsimError
 from lbsim.kernel.job import (
     CLIENT,
@@ -34,7 +34,7 @@ from lbsim.kernel.job import (
     ShowSeen,
 )
 from lbsim.kernel.job_rules import marks_of
-from lbsim.kernel.reply import Responders
+from lbsim.kernel.reply import Responders, put_together
 from lbsim.kernel.seen import Listing, listing_of, profile_of
 from lbsim.listing.table import METHODS
 from lbsim.model.config import (
@@ -324,11 +324,13 @@ def _columns(
 ) -> dict[str, IntColumn]:
     """The per-packet columns; addresses that the trace does not have are added to ``addresses``."""
     wires = _Wires(job, life, addresses)
-    fates = [
-        wires.fate(event, row)
+    events = [
+        (event, row)
         for event, row in zip(job.events, seen.events, strict=True)
         if isinstance(event, Packet) and isinstance(row, PacketSeen)
     ]
+    ports = {i: (int(trace["sport"][i]), int(trace["dport"][i])) for i in _fragments(trace)}
+    fates = [wires.fate(event, row, ports.get(i)) for i, (event, row) in enumerate(events)]
     n = len(fates)
     columns = {name: trace[name][:n].astype(RESULT_COLUMNS[name]) for name in _OF_THE_TRACE}
     columns["direction"] = (trace["direction"][:n] != IN).astype(RESULT_COLUMNS["direction"])
@@ -343,6 +345,11 @@ def _columns(
         if fate.sender is not None:
             columns["src"][i], columns["sport"][i] = fate.sender
     return columns | {name: np.array(values, dtype=RESULT_COLUMNS[name]) for name, values in read.items()}
+
+
+def _fragments(trace: Trace) -> list[int]:
+    """The packets that were sent as fragments."""
+    return sorted({*trace.datagrams.rows, *np.flatnonzero(trace["shape"] == FRAGMENT).tolist()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,21 +374,29 @@ class _Wires:
         self._addresses = addresses
         self._responders = Responders(job.straight)
 
-    def fate(self, event: Packet, row: PacketSeen) -> _Fate:
-        """What became of a packet that was sent."""
+    def fate(self, event: Packet, row: PacketSeen, ports: tuple[int, int] | None) -> _Fate:
+        """What became of a packet that was sent. ``ports`` : of a fragment, those of its datagram; of a reply, the
+        virtual one.
+        """
         is_reply = event.side == REPLY
+        if is_reply and ports is not None and ports[0] == 0:
+            return _Fate(_NOTHING)  # of a fragment ahead of the first one no result says who sends it, and whether
         if is_reply and not row.sent:
             return _Fate(_STRAIGHT if self._responders.is_straight(event.flow) else _NOT_SENT, sender=(-1, 0))
         if event.side == CLIENT:
             self._responders.note(event.flow, ((arrival.where, arrival.content) for arrival in row.arrivals))
         sent = parse(row.sent or event.content)
         assert sent is not None, "a job sends IP packets only"
+        if ports is not None:
+            sport = self._responders.port_of(event.flow) if is_reply else ports[0]
+            sent = sent._replace(sport=sport, dport=ports[1])
         fate = self._fate(sent, row.arrivals)
         return replace(fate, sender=(self._number(sent.src), sent.sport)) if is_reply else fate
 
     def _fate(self, sent: Headers, arrivals: Sequence[Arrival]) -> _Fate:
         """What goes back to the sender is an answer; anything else is the packet itself, sent on."""
-        contents = [(arrival.where, unwrap(arrival.content) or arrival.content) for arrival in arrivals]
+        whole = put_together((arrival.where, arrival.content) for arrival in arrivals)
+        contents = [(where, unwrap(content) or content) for where, content in whole]
         left = [(where, headers) for where, content in contents if (headers := parse(content))]
         for where, new in left:
             if new.dst != sent.src:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
+import numpy as np
+
 from lbsim.config import format_command
 from lbsim.config.iptables import format_settings
 from lbsim.config.marks import Marks
-from lbsim.engine.records import IN, OUT, TCP, UDP, WHOLE
+from lbsim.engine.records import FRAGMENT, IN, OUT, TCP, UDP, WHOLE
 from lbsim.errors import KernelUnavailable
 from lbsim.kernel.job import CLIENT, REPLY, Command, Event, Job, Packet, Show, server
 from lbsim.kernel.job_rules import commands_for
@@ -25,7 +27,8 @@ from lbsim.model.trace import Trace
 from lbsim.model.verdict import Rewrite
 from lbsim.model.wording import seconds
 from lbsim.packet import checksum
-from lbsim.packet.build import build_all
+from lbsim.packet.build import build, build_all
+from lbsim.packet.fragments import Key, piece_of
 from lbsim.packet.headers import parse
 from lbsim.packet.rewrite import rewrite
 
@@ -136,15 +139,37 @@ def _router(config: DirectorConfig) -> Iterator[tuple[str, ...]]:
 
 def _packets(trace: Trace) -> Iterator[Packet]:
     """The trace's packets as they are put onto a wire: a reply still bears the virtual end."""
-    names = ("time", "flow", "direction", "src", "sport", "dst", "dport", "raw_at")
+    names = ("time", "direction", "src", "sport", "dst", "dport", "raw_at")
     rows = zip(*(trace[name].tolist() for name in names), strict=True)
+    flows = _flows(trace)
     addresses = list(trace.addresses)
-    for (time, flow, direction, src, sport, dst, dport, raw_at), content in zip(rows, build_all(trace), strict=True):
+    for flow, row, content in zip(flows, rows, build_all(trace), strict=True):
+        time, direction, src, sport, dst, dport, raw_at = row
         source, target = addresses[src], addresses[dst]
         side = CLIENT if direction == IN else server(str(source)) if direction == OUT else REPLY
         # captured: perhaps not to its end, perhaps with a server that stands for a service
         ends = Rewrite(source, sport, target, dport, ttl_down=0) if raw_at >= 0 else None
         yield Packet(time, flow, side, _moved(content, ends) if ends else content)
+
+
+def _flows(trace: Trace) -> list[int]:
+    """The flow of each packet. One that comes ahead of its datagram's first fragment has that of the datagram here: who
+    sends it must be known.
+    """
+    flows: list[int] = trace["flow"].tolist()
+    ahead: dict[Key, list[int]] = {}  # datagram -> its fragments so far
+    whole = set(trace.datagrams.rows)
+    for i in sorted({*whole, *np.flatnonzero(trace["shape"] == FRAGMENT).tolist()}):
+        captured = trace["raw_at"][i] >= 0
+        piece = piece_of(build(trace, i).ljust(int(trace["length"][i]), b"\0")) if captured else None
+        if piece is None:
+            continue
+        if i not in whole:
+            ahead.setdefault(piece.key, []).append(i)
+            continue
+        for before in ahead.pop(piece.key, []):
+            flows[before] = flows[i]
+    return flows
 
 
 def _moved(content: bytes, ends: Rewrite) -> bytes:

@@ -5,7 +5,7 @@ Sources: facts, ipvsadm.md sections 3.2 to 3.4, packet-path.md section 19.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
@@ -13,12 +13,14 @@ from typing import NamedTuple
 from lbsim.kernel.job import Arrival, CommandSeen, Observation, PacketSeen, ShowSeen
 from lbsim.model.config import Address, ServiceId, format_endpoint
 from lbsim.model.result import ConnRow, Counters
+from lbsim.packet.fragments import Fragments, Key, is_fragment, piece_of
 from lbsim.packet.headers import ICMP, parse
 from lbsim.packet.tunnel import without_chance
 
 __all__ = [
     "Listing",
     "Step",
+    "all_comparable",
     "comparable",
     "conn_rows",
     "listed",
@@ -75,7 +77,7 @@ def steps_of(observation: Observation) -> list[Step]:
     """The observation's events as steps."""
     steps = []
     for seen in observation.events:
-        arrivals = tuple(comparable(arrival) for arrival in seen.arrivals)
+        arrivals = all_comparable([(arrival.where, arrival.content) for arrival in seen.arrivals])
         match seen:
             case PacketSeen():
                 steps.append(Step(seen.at, arrivals))
@@ -86,20 +88,42 @@ def steps_of(observation: Observation) -> list[Step]:
     return steps
 
 
+def all_comparable(arrivals: Sequence[tuple[str, bytes]]) -> tuple[tuple[str, bytes], ...]:
+    """(place, bytes) of packets that left together, as :func:`without_picks` leaves them; some perhaps in fragments."""
+    if not any(is_fragment(data) for _, data in arrivals):
+        return tuple([(where, without_picks(data)) for where, data in arrivals])
+    fragments = Fragments()
+    wholes: dict[tuple[str, Key] | None, bytes] = {}
+    keys = [_key(where, data) for where, data in arrivals]
+    for (_, data), key in zip(arrivals, keys, strict=True):
+        if key and (datagram := fragments.add(data, 0)):
+            wholes[key] = datagram.data
+    return tuple(
+        [(where, without_picks(data, wholes.get(key, b""))) for (where, data), key in zip(arrivals, keys, strict=True)]
+    )
+
+
+def _key(where: str, data: bytes) -> tuple[str, Key] | None:
+    """What the fragments of one datagram at one place have in common; None: it is no fragment."""
+    piece = piece_of(data) if is_fragment(data) else None
+    return (where, piece.key) if piece else None
+
+
 def comparable(arrival: Arrival) -> tuple[str, bytes]:
     """Where it arrived, and its bytes as :func:`without_picks` leaves them."""
     return arrival.where, without_picks(arrival.content)
 
 
-def without_picks(data: bytes) -> bytes:
+def without_picks(data: bytes, whole: bytes = b"") -> bytes:
     """A packet that left the director, without what that picks at random in what it makes itself.
 
     Of its own errors that is the IP id of ICMP (and with it the header checksum), and the flow label over IPv6; of the
-    headers of a tunnel the IP id and the source port.
+    headers of a tunnel the IP id and the source port; of fragments over IPv6 their id. ``whole``: of a fragment, the
+    packet that it is a part of.
     """
     headers = parse(data)
     if headers is None or headers.ttl != OWN_TTL:
-        return without_chance(data)
+        return without_chance(data, whole)
     if headers.version == 4 and headers.proto == ICMP:
         return data[:4] + b"\0\0" + data[6:10] + b"\0\0" + data[12:]
     if headers.version == 6:

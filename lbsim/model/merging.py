@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from lbsim.model.datagrams import Datagrams
 from lbsim.model.numbering import Numbering
 from lbsim.model.quotes import Quotes
 from lbsim.model.trace import COLUMN_TYPES, AddressTable, Blocks, FlowTable, IntColumn, Trace
@@ -139,8 +140,15 @@ def _in_order(parts: Sequence[tuple[int, Trace]], merged: _Merged) -> Trace:
     columns = {name: _all(part[name] for _, part in parts) for name in COLUMN_TYPES if name != "raw_at"}
     columns |= {"raw_at": _all(raw_at), **merged.numbers(parts)}
     columns = {name: column[order] for name, column in columns.items()}
-    quotes = Quotes.joined([part.quotes for _, part in parts], [len(part) for _, part in parts])
-    return Trace(columns, merged.addresses, merged.flows, raw, quotes=quotes.placed(_inverse(order)))
+    lengths, places = [len(part) for _, part in parts], _inverse(order)
+    return Trace(
+        columns,
+        merged.addresses,
+        merged.flows,
+        raw,
+        quotes=Quotes.joined([part.quotes for _, part in parts], lengths).placed(places),
+        datagrams=Datagrams.joined([part.datagrams for _, part in parts], lengths).placed(places),
+    )
 
 
 class _Merged:

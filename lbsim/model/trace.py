@@ -34,6 +34,7 @@ import numpy as np
 
 from lbsim.engine.records import IN, OUT, REPLY
 from lbsim.model.config import Address
+from lbsim.model.datagrams import Datagrams
 from lbsim.model.quotes import Quotes
 
 if TYPE_CHECKING:
@@ -313,6 +314,7 @@ class Trace:
         say about them (ARP, no service, ...).
     damage : what was wrong with the source, if it could be read only in part.
     quotes : the packets that ICMP errors of the trace quote, as far as they are known.
+    datagrams : what fragments of the trace were before they were cut, if their bytes are known.
     """
 
     columns: Mapping[str, IntColumn]
@@ -322,6 +324,7 @@ class Trace:
     left_out: Mapping[str, int] = field(default_factory=dict)
     damage: str | None = None
     quotes: Quotes = field(default_factory=Quotes)
+    datagrams: Datagrams = field(default_factory=Datagrams)
 
     def __post_init__(self) -> None:
         sizes = {name: len(column) for name, column in self.columns.items()}
@@ -365,7 +368,8 @@ class Trace:
     def part(self, begin: int, end: int) -> Trace:
         """The packets from number ``begin`` up to ``end``, with nothing said of what was left out."""
         columns = {name: column[begin:end] for name, column in self.columns.items()}
-        return Trace(columns, self.addresses, self.flows, self.raw, quotes=self.quotes.part(begin, end))
+        quotes, datagrams = self.quotes.part(begin, end), self.datagrams.part(begin, end)
+        return Trace(columns, self.addresses, self.flows, self.raw, quotes=quotes, datagrams=datagrams)
 
     def blocks(self, packets: int) -> Blocks:
         """The trace in blocks of so many packets, at least one; what was left out is said by the last."""
@@ -381,6 +385,7 @@ class Trace:
         if len(traces) == 1:
             return traces[0]
         raw, raw_at = _joined_raw(traces)
+        lengths = [len(trace) for trace in traces]
         parts = [
             dict(trace.columns) | {"raw_at": _moved(trace["raw_at"], begin)}
             for trace, begin in zip(traces, raw_at, strict=True)
@@ -392,7 +397,8 @@ class Trace:
             raw=raw,
             left_out=_added_up(traces),
             damage=_all_damage(traces),
-            quotes=Quotes.joined([trace.quotes for trace in traces], [len(trace) for trace in traces]),
+            quotes=Quotes.joined([trace.quotes for trace in traces], lengths),
+            datagrams=Datagrams.joined([trace.datagrams for trace in traces], lengths),
         )
 
 

@@ -299,12 +299,6 @@ REASONS: tuple[Reason, ...] = (
         "packet-path facts, sections 13.3 to 13.5 and 17.3",
     ),
     Reason(
-        code.FRAGMENT_SEEN, "fragment", Verdict.UNMODELLED,
-        "An IP fragment of a trace. The kernel reassembles it first, which lbsim does for single packets only "
-        "(lbsim.Director).",
-        "packet-path facts, sections 12 and 13.2",
-    ),
-    Reason(
         code.TEMPLATE_ANSWERED, "template_answered", Verdict.UNMODELLED,
         "From a real server to a client's port 0, where only a persistence template matches: the kernel takes it for a "
         "connection and moves its state, which means something else there.",

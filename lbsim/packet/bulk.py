@@ -32,8 +32,11 @@ from lbsim.packet.tunnel import MOST_OVERHEAD, Wrapping, overhead, put_tunnel
 __all__ = [
     "BY_END",
     "FIRST",
+    "IN_PIECES",
     "MOST_EXTRA",
     "NOWHERE",
+    "PIECES",
+    "RECORD_HEADER",
     "UNBUILT",
     "UNKNOWN",
     "Block",
@@ -42,6 +45,7 @@ __all__ = [
     "add_receiver",
     "find_receiver",
     "most_bytes",
+    "put_record_header",
     "put_records",
 ]
 
@@ -52,10 +56,12 @@ Column: TypeAlias = Any
 NOWHERE = 0  # it does not leave the director
 FIRST = 1  # to the first receiver
 BY_END = 2  # to the receiver with the address and port to which the packet goes
+IN_PIECES = 3  # somebody else writes it: it was put together of fragments, and leaves in such
 
 # Why put_records() stopped before its end, in place of a receiver
 UNKNOWN = 0  # the packet's receiver is not known yet
 UNBUILT = -1  # the packet cannot be made
+PIECES = -2  # it is IN_PIECES
 
 RECORD_HEADER = 16
 MOST_EXTRA = (
@@ -146,11 +152,13 @@ class Block(NamedTuple):
 def put_records(desk: Desk, b: Block, start: int, stop: int) -> tuple[int, int]:
     """(``stop``, 0) after the records of packets ``start`` to ``stop`` - 1 were written; or where that ended and why.
 
-    The reason is UNKNOWN, UNBUILT, or the number of the receiver whose part of the buffer has no room.
+    The reason is UNKNOWN, UNBUILT, PIECES, or the number of the receiver whose part of the buffer has no room.
     """
     for i in range(start, stop):
         if b.place[i] == NOWHERE:
             continue
+        if b.place[i] == IN_PIECES:
+            return i, PIECES
         r = FIRST if b.place[i] == FIRST else find_receiver(desk.receivers, desk.heads, b.to_addr[i], b.to_port[i])
         if r == UNKNOWN:
             return i, UNKNOWN

@@ -15,13 +15,17 @@ import numpy as np
 from lbsim.engine.lanes import Lane
 from lbsim.packet.bulk import (
     FIRST,
+    PIECES,
+    RECORD_HEADER,
     UNBUILT,
     UNKNOWN,
     Block,
     Desk,
     Receiver,
     add_receiver,
+    find_receiver,
     most_bytes,
+    put_record_header,
     put_records,
 )
 from lbsim.packet.capture_file import CaptureFile
@@ -59,13 +63,21 @@ class Dispatch:
         if r != FIRST:
             self._lane.function(add_receiver)(self._desk, r, addr, port)
 
-    def write(self, block: Block, count: int, meet: Callable[[int], None], refuse: Callable[[int], None]) -> None:
+    def write(
+        self,
+        block: Block,
+        count: int,
+        meet: Callable[[int], None],
+        refuse: Callable[[int], None],
+        cut: Callable[[int], None],
+    ) -> None:
         """Write the block's first ``count`` packets.
 
         Parameters
         ----------
         meet : called with the number of a packet whose receiver is not known: :meth:`add` it.
         refuse : called with the number of a packet that cannot be made: raise what is wrong with it.
+        cut : called with the number of a packet that leaves in pieces: :meth:`append` them.
         """
         i = 0
         while i < count:
@@ -76,12 +88,26 @@ class Dispatch:
                 meet(i)
             elif r == UNBUILT:
                 refuse(i)
+            elif r == PIECES:
+                cut(i)
+                i += 1
             elif most_bytes(block, i) <= self._part:
                 self._flush(r)
             else:
                 self._flush(r)
                 self._write_alone(block, i, r)
                 i += 1
+
+    def receiver(self, addr: int, port: int) -> int:
+        """The number of the receiver with this address and port, or UNKNOWN."""
+        return int(self._lane.function(find_receiver)(self._desk.receivers, self._desk.heads, addr, port))
+
+    def append(self, r: int, time: int, packet: bytes) -> None:
+        """Write a packet as it is, sent at ``time`` (ns), behind what receiver ``r`` has so far."""
+        record = bytearray(RECORD_HEADER)
+        put_record_header(record, 0, time, len(packet), len(packet))
+        self._flush(r)
+        self.files[r - 1].append(bytes(record) + packet)
 
     def flush(self) -> None:
         """Bring everything to the files."""

@@ -7,47 +7,64 @@ Kernel counterpart: ip_fragment.c, ip_output.c, nf_conntrack_reasm.c, ip6_output
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
 from typing import NamedTuple, TypeAlias
 
+from lbsim.engine.records import FRAGMENT, IPV4
+from lbsim.model.datagrams import Datagram
 from lbsim.packet import checksum
-from lbsim.packet.headers import FRAGMENT_HEADER, is_extension, word
+from lbsim.packet.headers import FRAGMENT_HEADER, is_extension, parse, word
 
-__all__ = ["Datagram", "Fragments", "split"]
+__all__ = ["Datagram", "Fragments", "Key", "Piece", "Waiting", "is_fragment", "piece_of", "split", "split_again"]
 
 SECOND = 1_000_000_000
 PATIENCE = {4: 30 * SECOND, 6: 60 * SECOND}  # how long the rest of a datagram is waited for
 MOST = 65535
+LEAST_V6 = 1280  # bytes that every IPv6 link carries
 MORE_V4 = 0x2000
-_Key: TypeAlias = tuple[int, bytes, bytes, int, int]
+PLACE_V4 = 0x1FFF
+DONT_FRAGMENT = 0x4000
+
+#: What the fragments of a datagram have in common: IP version, source, destination, id, protocol (of IPv6: 0).
+Key: TypeAlias = tuple[int, bytes, bytes, int, int]
 
 
-class Datagram(NamedTuple):
-    """A datagram that is complete again; ``largest`` is the length of the largest packet that it came in."""
+class Piece(NamedTuple):
+    """What a fragment brings to its datagram.
 
-    data: bytes
-    largest: int
+    Attributes
+    ----------
+    headers : those in front of it, of IPv6 without the fragment header; the datagram gets the first one's.
+    begin, payload : its part of the datagram's payload.
+    last : nothing follows.
+    """
 
-
-class _Piece(NamedTuple):
-    """What a fragment brings: its part of the payload, and in front of the first one the headers."""
-
-    key: _Key
-    headers: bytes  # of IPv6 without the fragment header
+    key: Key
+    headers: bytes
     begin: int
     payload: bytes
     last: bool
 
 
-@dataclass
-class _Waiting:
-    """The fragments of a datagram so far."""
+@dataclass(slots=True)
+class Waiting:
+    """The fragments of a datagram so far.
+
+    Attributes
+    ----------
+    first : whatever who adds fragments wants to remember of the first one.
+    """
 
     until: int
     pieces: dict[int, bytes] = field(default_factory=dict)
     headers: bytes = b""
     end: int = -1  # of the payload; -1: the last fragment has not come
     largest: int = 0
+    largest_kept_whole: int = 0  # of those that must not be cut
+    first: Mapping[str, int] | None = None
 
 
 class Fragments:
@@ -58,7 +75,12 @@ class Fragments:
     """
 
     def __init__(self) -> None:
-        self._waiting: dict[_Key, _Waiting] = {}
+        # By IP version, because then those that came first are given up first.
+        self._waiting: dict[int, OrderedDict[Key, Waiting]] = {version: OrderedDict() for version in PATIENCE}
+
+    def waiting(self, key: Key) -> Waiting | None:
+        """What has come of a datagram whose rest is waited for."""
+        return self._waiting[key[0]].get(key)
 
     def add(self, data: bytes, now: int) -> Datagram | None:
         """The datagram that this fragment completes, or None.
@@ -70,28 +92,48 @@ class Fragments:
 
         Source: packet-path facts, sections 12 and 16 (ip_fragment.c, nf_conntrack_reasm.c, 6.1 and 6.12).
         """
-        self._waiting = {key: one for key, one in self._waiting.items() if one.until > now}
-        piece = _piece_v4(data) if data[0] >> 4 == 4 else _piece_v6(data)
+        self._give_up(now)
+        piece = piece_of(data)
         if piece is None:
             return None
-        waiting = self._waiting.setdefault(piece.key, _Waiting(now + PATIENCE[piece.key[0]]))
+        version = piece.key[0]
+        all_waiting = self._waiting[version]
+        waiting = all_waiting.setdefault(piece.key, Waiting(now + PATIENCE[version]))
         if not _fits(waiting, piece):
-            del self._waiting[piece.key]
+            del all_waiting[piece.key]
             return None
         waiting.pieces[piece.begin] = piece.payload
         waiting.largest = max(waiting.largest, len(data))
+        if version == 4 and word(data, 6) & DONT_FRAGMENT:
+            waiting.largest_kept_whole = max(waiting.largest_kept_whole, len(data))
         if piece.begin == 0:
             waiting.headers = piece.headers
         if piece.last:
             waiting.end = piece.begin + len(piece.payload)
         if waiting.end < 0 or sum(map(len, waiting.pieces.values())) < waiting.end:
             return None
-        del self._waiting[piece.key]
-        payload = b"".join(waiting.pieces[begin] for begin in sorted(waiting.pieces))
-        return Datagram(_whole(piece.key[0], waiting.headers, payload), waiting.largest)
+        del all_waiting[piece.key]
+        payloads = [waiting.pieces[begin] for begin in sorted(waiting.pieces)]
+        kept_whole = waiting.largest_kept_whole == waiting.largest
+        whole = _whole(waiting.headers, b"".join(payloads), DONT_FRAGMENT if kept_whole else 0)
+        return Datagram(whole, waiting.largest, tuple(map(len, payloads)))
+
+    def _give_up(self, now: int) -> None:
+        """Forget the datagrams whose time is over."""
+        for waiting in self._waiting.values():
+            while waiting and next(iter(waiting.values())).until <= now:
+                waiting.popitem(last=False)
 
 
-def _fits(waiting: _Waiting, piece: _Piece) -> bool:
+def is_fragment(data: bytes) -> bool:
+    """Whether this is an IP packet that is a fragment."""
+    if len(data) >= 20 and data[0] >> 4 == IPV4:
+        return word(data, 6) & (MORE_V4 | PLACE_V4) != 0
+    headers = parse(data)
+    return headers is not None and headers.shape == FRAGMENT
+
+
+def _fits(waiting: Waiting, piece: Piece) -> bool:
     """Whether a fragment fits to those that are there: in size, and beside them or the same as one."""
     begin, end = piece.begin, piece.begin + len(piece.payload)
     if end > MOST - len(piece.headers) or (piece.last and any(at >= end for at in waiting.pieces)):
@@ -104,7 +146,12 @@ def _fits(waiting: _Waiting, piece: _Piece) -> bool:
     )
 
 
-def _piece_v4(data: bytes) -> _Piece | None:
+def piece_of(data: bytes) -> Piece | None:
+    """What this fragment brings; None if it can be no part of anything."""
+    return _piece_v4(data) if data[0] >> 4 == 4 else _piece_v6(data)
+
+
+def _piece_v4(data: bytes) -> Piece | None:
     size = (data[0] & 15) * 4
     where = word(data, 6)
     payload = data[size : word(data, 2)]
@@ -114,10 +161,10 @@ def _piece_v4(data: bytes) -> _Piece | None:
     if not payload:
         return None
     key = (4, data[12:16], data[16:20], word(data, 4), data[9])
-    return _Piece(key, data[:size], (where & 0x1FFF) * 8, payload, last)
+    return Piece(key, data[:size], (where & PLACE_V4) * 8, payload, last)
 
 
-def _piece_v6(data: bytes) -> _Piece | None:
+def _piece_v6(data: bytes) -> Piece | None:
     """None of a fragment whose length cannot be: the kernel answers that with a parameter problem."""
     at, before, kind = 40, 6, data[6]  # where the header of this kind is, and where it is announced
     while kind != FRAGMENT_HEADER:
@@ -131,16 +178,17 @@ def _piece_v6(data: bytes) -> _Piece | None:
     headers = bytearray(data[:at])
     headers[before] = data[at]
     key = (6, data[8:24], data[24:40], int.from_bytes(data[at + 4 : at + 8]), 0)
-    return _Piece(key, bytes(headers), where & 0xFFF8, payload, last)
+    return Piece(key, bytes(headers), where & 0xFFF8, payload, last)
 
 
-def _whole(version: int, headers: bytes, payload: bytes) -> bytes:
+def _whole(headers: bytes, payload: bytes, flags: int) -> bytes:
+    """The packet. ``flags``: of IPv4; "don't fragment" is said of the whole if the largest fragment said so."""
     packet = bytearray(headers)
-    if version == 6:
+    if packet[0] >> 4 == 6:
         packet[4:6] = (len(headers) - 40 + len(payload)).to_bytes(2)
         return bytes(packet) + payload
     packet[2:4] = (len(headers) + len(payload)).to_bytes(2)
-    packet[6:8] = b"\0\0"
+    packet[6:8] = flags.to_bytes(2)
     return _with_check(packet) + payload
 
 
@@ -159,26 +207,77 @@ def split(data: bytes, limit: int) -> list[bytes]:
     """
     if len(data) <= limit:
         return [data]
-    return _split_v4(data, limit) if data[0] >> 4 == 4 else _split_v6(data, limit)
-
-
-def _split_v4(data: bytes, limit: int) -> list[bytes]:
-    size = (data[0] & 15) * 4
-    step = (limit - size) & ~7
+    begin = _payload_at(data)
+    step = _most_payload(data, begin, limit)
     if step < 8:
         return [data]
+    size = len(data) - begin
+    return _cut(data, begin, [min(step, size - done) for done in range(0, size, step)])
+
+
+def split_again(data: bytes, limit: int, came: Datagram) -> list[bytes]:
+    """What a datagram that came in fragments has become, in those that it leaves in: cut where it was before.
+
+    What was put in front belongs to the first one. If that is then too large, or does not end where a fragment may, all
+    is cut anew, into pieces as large as the largest one was.
+
+    Not modelled: a kernel joins small fragments of an IPv4 request if its buffers happen to have room; an answer whose
+    fragments must not be cut is refused when it was already translated.
+
+    Source: ip_output.c ip_do_fragment(), ip6_output.c ip6_fragment(); seen on 6.1.192 and 6.12.117.
+    """
+    if data[0] >> 4 == 6:
+        if len(data) <= min(limit, came.largest):
+            return [data]
+        limit = min(limit, max(came.largest, LEAST_V6))
+    else:
+        limit = min(limit, came.largest)
+    begin = _payload_at(data)
+    most = _most_payload(data, begin, limit)
+    others = came.lengths[1:]
+    first = len(data) - begin - sum(others)
+    if others and first % 8 == 0 and max(first, *others) <= most:
+        return _cut(data, begin, [first, *others])
+    return split(data, limit)
+
+
+def _payload_at(data: bytes) -> int:
+    """Where the part of a packet begins that is cut: behind the headers that each fragment has."""
+    return (data[0] & 15) * 4 if data[0] >> 4 == 4 else _unfragmentable(data)[0]
+
+
+def _most_payload(data: bytes, begin: int, limit: int) -> int:
+    """How many bytes a fragment of ``limit`` bytes can have of the packet; its last fragment may have up to 7 more."""
+    return limit - begin - (0 if data[0] >> 4 == 4 else 8) & ~7
+
+
+def _cut(data: bytes, begin: int, lengths: Sequence[int]) -> list[bytes]:
+    """The packet in fragments with so many bytes of payload."""
+    make = _fragment_v4 if data[0] >> 4 == 4 else _fragment_v6
+    ends = list(accumulate(lengths, initial=begin))
+    return [make(data, begin, at, end) for at, end in pairwise(ends)]
+
+
+def _fragment_v4(data: bytes, begin: int, at: int, end: int) -> bytes:
+    """The fragment that has the packet's bytes from ``at`` up to ``end``."""
     where = word(data, 6)
-    pieces = []
-    for begin in range(size, len(data), step):
-        payload = data[begin : begin + step]
-        more = MORE_V4 if begin + step < len(data) else where & MORE_V4
-        header = bytearray(data[:size])
-        if begin > size:
-            _blank_options(header)
-        header[2:4] = (size + len(payload)).to_bytes(2)
-        header[6:8] = ((where & 0x1FFF) + (begin - size) // 8 | more).to_bytes(2)
-        pieces.append(_with_check(header) + payload)
-    return pieces
+    header = bytearray(data[:begin])
+    if at > begin:
+        _blank_options(header)
+    more = MORE_V4 if end < len(data) else where & MORE_V4
+    header[2:4] = (begin + end - at).to_bytes(2)
+    header[6:8] = ((where & PLACE_V4) + (at - begin) // 8 | more).to_bytes(2)
+    return _with_check(header) + data[at:end]
+
+
+def _fragment_v6(data: bytes, begin: int, at: int, end: int) -> bytes:
+    """The fragment that has the packet's bytes from ``at`` up to ``end``."""
+    _, before, kind = _unfragmentable(data)
+    headers = bytearray(data[:begin])
+    headers[before] = FRAGMENT_HEADER
+    headers[4:6] = (begin - 40 + 8 + end - at).to_bytes(2)
+    where = at - begin | (end < len(data))
+    return bytes(headers) + bytes([kind, 0]) + where.to_bytes(2) + bytes(4) + data[at:end]
 
 
 def _blank_options(header: bytearray) -> None:
@@ -194,23 +293,15 @@ def _blank_options(header: bytearray) -> None:
         at += length
 
 
-def _split_v6(data: bytes, limit: int) -> list[bytes]:
-    """Hop-by-hop options and routing headers stay in front of the fragment header."""
+def _unfragmentable(data: bytes) -> tuple[int, int, int]:
+    """Where the headers of an IPv6 packet end that each fragment has, where the next one is announced, and its kind.
+
+    Hop-by-hop options and routing headers are such.
+    """
     at, before, kind = 40, 6, data[6]
     while kind in (0, 43, 60) and at + 8 <= len(data) and _routing_follows(data, kind, at):
         kind, before, at = data[at], at, at + 8 + data[at + 1] * 8
-    step = (limit - at - 8) & ~7
-    if step < 8:
-        return [data]
-    pieces = []
-    for begin in range(at, len(data), step):
-        payload = data[begin : begin + step]
-        headers = bytearray(data[:at])
-        headers[before] = FRAGMENT_HEADER
-        headers[4:6] = (at - 40 + 8 + len(payload)).to_bytes(2)
-        where = begin - at | (begin + step < len(data))
-        pieces.append(bytes(headers) + bytes([kind, 0]) + where.to_bytes(2) + bytes(4) + payload)
-    return pieces
+    return at, before, kind
 
 
 def _routing_follows(data: bytes, kind: int, at: int) -> bool:

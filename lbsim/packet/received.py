@@ -4,7 +4,8 @@ A folder gets one file per receiver: ``clients.pcap`` and one per destination (`
 ``fd00--11_80.pcap``). A name that ends in ``.pcap`` is one file with everything that left the director, in time order.
 Packets are as they leave: addresses, ports, TTL and checksums changed, or inside a tunnel's headers. Only forwarded
 ones are there; answers that the director's own stack gives are not. A destination of several services has one file.
-Where a captured packet's checksum was left to the sender's network card, it is what the card writes.
+Where a captured packet's checksum was left to the sender's network card, it is what the card writes. What came in
+fragments leaves in such, at the time of the fragment that completed it.
 
 Every file is complete or absent. A folder also gets ``captures.json``, which lists the files: of those that the run
 before listed there, a run removes what it does not write anew, if it still has the size with which it was written.
@@ -13,6 +14,7 @@ before listed there, a run removes what it does not write anew, if it still has 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -26,17 +28,25 @@ from lbsim.engine.lanes import Lane, compiled_lane, interpreted_lane
 from lbsim.engine.reasons import FORWARD
 from lbsim.engine.records import IN, MASQ, TUNNEL
 from lbsim.errors import LbsimError, TraceError
+from lbsim.model.config import Address
+from lbsim.model.datagrams import Datagram
 from lbsim.model.result import RESULT_COLUMNS, ResultBlock, Ways
 from lbsim.model.trace import COLUMN_TYPES, IntColumn, Trace
+from lbsim.model.verdict import Rewrite
 from lbsim.packet.build import build
-from lbsim.packet.bulk import BY_END, FIRST, NOWHERE, SECOND, Block
+from lbsim.packet.bulk import BY_END, FIRST, IN_PIECES, NOWHERE, SECOND, UNKNOWN, Block
 from lbsim.packet.capture_file import PartFile
 from lbsim.packet.dispatch import Dispatch
+from lbsim.packet.fragments import split_again
+from lbsim.packet.offload import with_checksum
+from lbsim.packet.rewrite import rewrite
+from lbsim.packet.tunnel import Wrapping, wrap
 
 __all__ = ["LISTING", "CaptureWriter", "folder_of", "is_one_file"]
 
 LISTING = "captures.json"
 MOST_SECONDS = 2**32  # of a record's time
+ETHERNET = 1500  # bytes of a packet, on every way
 ZEROS = np.zeros(65535, dtype=np.uint8)
 
 # Columns of a block that a trace or a result has by the same name
@@ -105,7 +115,11 @@ class CaptureWriter:
         dispatch = self._dispatch or self._begun(lane)
         block = self._block(lane, trace, answers)
         dispatch.write(
-            block, len(trace), meet=partial(self._meet, dispatch, block, answers), refuse=partial(self._refuse, trace)
+            block,
+            len(trace),
+            meet=partial(self._meet, dispatch, block, answers),
+            refuse=partial(self._refuse, trace),
+            cut=partial(self._cut, dispatch, block, trace, answers, dict(trace.datagrams)),
         )
         self._done += len(trace)
 
@@ -126,6 +140,7 @@ class CaptureWriter:
         """The packets as functions of the lane take them."""
         inward = FIRST if self._one_file else BY_END
         place = np.where(trace["direction"] == IN, inward, FIRST)
+        place[list(trace.datagrams.rows)] = IN_PIECES
         seen = partial(_seen_by, lane)
         ways = answers.ways or _all_over_nat(answers)
         kept = (trace["direction"] == IN) & (ways.method != MASQ) & (answers["dest"] >= 0)
@@ -157,6 +172,25 @@ class CaptureWriter:
         path = self._target / f"{address}_{port}.pcap".replace(":", "-")
         dispatch.add(path, addr, port)
         self._order[path] = (address.version, int(address), port)
+
+    def _cut(
+        self,
+        dispatch: Dispatch,
+        block: Block,
+        trace: Trace,
+        answers: ResultBlock,
+        datagrams: Mapping[int, Datagram],
+        i: int,
+    ) -> None:
+        """Write packet ``i``, which came in fragments, in those that it leaves in."""
+        r = FIRST
+        if trace["direction"][i] == IN and not self._one_file:
+            end = int(block.to_addr[i]), int(block.to_port[i])
+            if dispatch.receiver(*end) == UNKNOWN:
+                self._meet(dispatch, block, answers, i)
+            r = dispatch.receiver(*end)
+        for piece in _pieces(datagrams[i], block, answers.addresses, i):
+            dispatch.append(r, int(block.time[i]), piece)
 
     def _refuse(self, trace: Trace, i: int) -> None:
         """Raise what is wrong with packet ``i``, which cannot be made."""
@@ -194,6 +228,23 @@ class CaptureWriter:
         for folder in self._made:
             with suppress(OSError):  # not empty, or not made after all
                 folder.rmdir()
+
+
+def _pieces(datagram: Datagram, b: Block, addresses: Sequence[Address], i: int) -> list[bytes]:
+    """The datagram of packet ``i`` as it leaves: in fragments like those that it came in.
+
+    In a tunnel it is whole, and the tunnel's packet is cut.
+
+    Source: packet-path facts, sections 12 and 13.2.
+    """
+    new = Rewrite(addresses[b.new_src[i]], int(b.new_sport[i]), addresses[b.new_dst[i]], int(b.new_dport[i]))
+    packet = rewrite(with_checksum(datagram.data), new)
+    k = int(b.tunnel[i])
+    if k >= 0:
+        target, virtual = addresses[b.tun_addr[k]], addresses[b.new_dst[i]]
+        wrapping = Wrapping(target.version, int(b.tun_type[k]), int(b.tun_port[k]), int(b.tun_flags[k]), b.keep_df)
+        packet = wrap(packet, wrapping, virtual if virtual.version == target.version else target, target)
+    return split_again(packet, ETHERNET, datagram)
 
 
 def _all_over_nat(answers: ResultBlock) -> Ways:

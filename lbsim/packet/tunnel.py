@@ -11,12 +11,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from lbsim.engine.lanes import kernel
-from lbsim.engine.records import GRE, GUE, IPV4, TUN_CSUM, UDP
+from lbsim.engine.records import FRAGMENT, GRE, GUE, IPV4, TUN_CSUM, UDP
 from lbsim.model.config import Address
 from lbsim.packet.build import DONT_FRAGMENT, header_size, put_ip_header
 from lbsim.packet.checksum import check_after, check_of, sum_of_addresses, sum_of_words
+from lbsim.packet.fragments import piece_of
 from lbsim.packet.headers import Bytes, Headers, parse, read_headers, word
-from lbsim.packet.octets import Words, put_word, words_of
+from lbsim.packet.octets import Words, put_double_word, put_word, words_of
 
 __all__ = ["MOST_OVERHEAD", "Wrapping", "overhead", "put_tunnel", "unwrap", "without_chance", "wrap"]
 
@@ -69,18 +70,31 @@ def _inside(data: bytes, headers: Headers) -> bytes | None:
     return data[at:] if inside is not None and inside.length == len(data) - at else None
 
 
-def without_chance(data: bytes) -> bytes:
-    """A tunnel's packet without what the kernel leaves to chance: 0 is the IPv4 id, and the source port of GUE.
+def without_chance(data: bytes, whole: bytes = b"") -> bytes:
+    """A packet without what the kernel leaves to chance: 0 is the id of IPv6 fragments, and of a tunnel's packet the
+    IPv4 id and the source port of GUE.
 
     Its checksums are right by as much as they were before. Any other packet stays as it is.
+
+    Parameters
+    ----------
+    whole : of a fragment, what it is a part of: that says whether it is a tunnel's.
     """
     headers = parse(data)
-    if headers is None or _inside(data, headers) is None:
+    if headers is None:
+        return data
+    inside = unwrap(whole) if whole else _inside(data, headers)
+    piece = piece_of(data) if headers.shape == FRAGMENT and headers.version != IPV4 else None
+    if inside is None and piece is None:
         return data
     changed = bytearray(data)
+    if piece is not None:
+        put_double_word(changed, len(piece.headers) + 4, 0)
+    if inside is None:
+        return bytes(changed)
     if headers.version == IPV4:
         _zero(changed, 4, 10)
-    if headers.proto == UDP:
+    if headers.proto == UDP and headers.l4:
         _zero(changed, headers.l4, headers.l4 + 6 if word(data, headers.l4 + 6) else 0)
     return bytes(changed)
 

@@ -1,7 +1,8 @@
 """What a block of captured frames is about: which packets are rows of the trace, of which flow, in which direction.
 
 Two steps, in both lanes: :func:`find_rows` decides from the headers and the services' ends whether a packet is a row,
-and notes who its client is; ``numbering`` then gives addresses and flows their numbers.
+and notes who its client is; ``numbering`` then gives addresses and flows their numbers. Where there are fragments,
+``reassembly`` puts them together, and the datagrams take the same steps.
 """
 
 from __future__ import annotations
@@ -9,15 +10,18 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
+import numpy as np
+
 from lbsim.engine.lanes import COMPILED, Lane, kernel
-from lbsim.engine.records import CUT_HEADER, ICMP_ERROR, IN, NO_PORTS, REPLY, SCTP, TCP, UDP, tuple_of_columns
+from lbsim.engine.records import CUT_HEADER, FRAGMENT, ICMP_ERROR, IN, NO_PORTS, REPLY, SCTP, TCP, UDP, tuple_of_columns
 from lbsim.model.config import Address, ServiceId
+from lbsim.model.datagrams import Datagrams
 from lbsim.model.quotes import Quotes
 from lbsim.model.trace import COLUMN_TYPES, AddressTable, IntColumn
 from lbsim.packet.headers import Bytes, header_fields
 from lbsim.traffic.capture_reader import Capture
 from lbsim.traffic.frames import FRAME_COLUMNS, FULL, FrameColumns, Frames, Place, find_frames
-from lbsim.traffic.lane_columns import columns, given_columns, zeros
+from lbsim.traffic.lane_columns import columns, given_columns, rows_with, zeros
 from lbsim.traffic.links import find_ip
 from lbsim.traffic.numbering import (
     ROOM,
@@ -31,6 +35,7 @@ from lbsim.traffic.numbering import (
     room,
 )
 from lbsim.traffic.quoting import Notes, fresh_notes, grown_notes, note_quote, notes_room, quotes_of
+from lbsim.traffic.reassembly import Reassembly
 from lbsim.traffic.service_ends import (
     LEFT_OUT,
     NO_SERVICE,
@@ -58,13 +63,16 @@ class Rows(NamedTuple):
     ----------
     columns : as those of a trace; times are in ns since 1970, or NO_TIME.
     flows : the flows that begin here, as columns of a FlowTable, in the order of their numbers.
-    left_out, quotes : as of a trace.
+    left_out, quotes, datagrams : as of a trace.
+    in_order : the flows' numbers are in the order of their first rows, and each has one.
     """
 
     columns: dict[str, IntColumn]
     flows: dict[str, IntColumn]
     left_out: dict[str, int]
     quotes: Quotes
+    datagrams: Datagrams
+    in_order: bool
 
 
 class Conversations:
@@ -91,6 +99,7 @@ class Conversations:
         self._frames = columns(lane, FrameColumns, FRAME_COLUMNS, min(FRAMES_AT_ONCE, capture.most))
         self._notes = fresh_notes(lane)
         self._talks = columns(lane, TalkColumns, TALK_COLUMNS, len(self._frames.time))
+        self._reassembly = Reassembly(lane)
 
     @property
     def addresses(self) -> AddressTable:
@@ -100,6 +109,7 @@ class Conversations:
     def next_block(self, *, one_window: bool) -> Rows:
         """What the next frames are about; ``one_window`` as for :meth:`Capture.advance`."""
         self._numbers.begin_block()
+        self._reassembly.begin_block()
         rows = columns(self._lane, RowColumns, COLUMN_TYPES, self._capture.most)
         left_out = zeros(self._lane, len(LEFT_OUT))
         found = 0
@@ -107,23 +117,47 @@ class Conversations:
         def look(most: int) -> None:
             nonlocal found
             self._numbers.make_room()
-            if notes_room(self._notes) < ROOM:
-                self._notes = grown_notes(self._lane, self._notes)
-            found += self._look(most, Output(rows, self._talks, left_out, self._notes), found)
+            first = found
+            found += self._look(self._capture.place, most, rows, left_out, found)
+            if fragments := rows_with(rows.shape, first, found, FRAGMENT):
+                self._reassembly.add(self._capture.window.data, rows, fragments, look_again)
+
+        def look_again(place: Place, row: int) -> int:
+            self._numbers.room_for_another()
+            return self._look(place, 1, rows, left_out, row)
 
         self._capture.advance(look, one_window=one_window)
-        return Rows(
-            given_columns(rows, COLUMN_TYPES, found),
-            self._numbers.end_block(),
-            {name: int(number) for name, number in zip(LEFT_OUT, left_out, strict=True) if number},
-            quotes_of(self._notes),
+        return self._without_gone(
+            Rows(
+                given_columns(rows, COLUMN_TYPES, found),
+                self._numbers.end_block(),
+                {name: int(number) for name, number in zip(LEFT_OUT, left_out, strict=True) if number},
+                quotes_of(self._notes),
+                self._reassembly.datagrams,
+                in_order=not self._reassembly.changed,
+            )
         )
 
-    def _look(self, most: int, output: Output, row: int) -> int:
-        """How many rows were found in the window, the first of them ``row``."""
+    def _look(self, place: Place, most: int, rows: Columns, left_out: list[int], row: int) -> int:
+        """How many rows were found in up to ``most`` frames from there on, the first of them ``row``."""
+        if notes_room(self._notes) < ROOM:
+            self._notes = grown_notes(self._lane, self._notes)
         find = self._lane.function(read_rows)
-        known = self._numbers.known
-        return int(find(self._capture.place, self._frames, most, self._services.book, known, output, row))
+        output = Output(rows, self._talks, left_out, self._notes)
+        return int(find(place, self._frames, most, self._services.book, self._numbers.known, output, row))
+
+    def _without_gone(self, found: Rows) -> Rows:
+        """The rows that are still some after fragments were put together."""
+        if not self._reassembly.gone:
+            return found
+        stay = np.ones(len(found.columns["time"]), dtype=bool)
+        stay[self._reassembly.gone] = False
+        places = np.cumsum(stay) - 1
+        return found._replace(
+            columns={name: column[stay] for name, column in found.columns.items()},
+            quotes=found.quotes.placed(places),
+            datagrams=found.datagrams.placed(places),
+        )
 
 
 class Output(NamedTuple):

@@ -13,7 +13,7 @@ from lbsim.model.trace import IntColumn
 
 _CODES = {"i8": "q", "i4": "i", "i2": "h", "i1": "b"}
 
-__all__ = ["columns", "given_columns", "read_columns", "readable", "zeros"]
+__all__ = ["columns", "given_columns", "longer", "read_columns", "readable", "rows_with", "zeros"]
 
 
 def columns(lane: Lane, kind: Any, types: Mapping[str, str], rows: int) -> Any:
@@ -26,6 +26,15 @@ def columns(lane: Lane, kind: Any, types: Mapping[str, str], rows: int) -> Any:
     if lane.name == "interpreted":  # lists: a number of a numpy array costs three times as much there
         return kind(*([0] * rows for _ in types))
     return kind(*(np.empty(rows, dtype=numpy_type) for numpy_type in types.values()))
+
+
+def longer(filled: Any, rows: int) -> Any:
+    """What :func:`columns` made, of at least so many rows; twice as many as before if there were fewer."""
+    if len(filled[0]) >= rows:
+        return filled
+    if isinstance(filled[0], list):
+        return type(filled)(*(column + [0] * max(len(column), rows) for column in filled))
+    return type(filled)(*(np.resize(column, max(2 * len(column), rows)) for column in filled))
 
 
 def given_columns(filled: Any, types: Mapping[str, str], rows: int) -> dict[str, IntColumn]:
@@ -51,6 +60,15 @@ def readable(lane: Lane, data: bytes | bytearray) -> Any:
     if lane.name == "interpreted":
         return data
     return np.frombuffer(memoryview(data).toreadonly(), dtype=np.uint8)
+
+
+def rows_with(column: Any, begin: int, end: int, value: int) -> list[int]:
+    """Which of the rows from ``begin`` up to ``end`` have this value. There are few, and often none."""
+    part = column[begin:end]
+    if isinstance(part, np.ndarray):
+        rows: list[int] = (np.flatnonzero(part == value) + begin).tolist()
+        return rows
+    return [row for row, one in enumerate(part, begin) if one == value] if value in part else []
 
 
 def zeros(lane: Lane, count: int) -> Any:

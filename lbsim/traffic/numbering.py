@@ -18,7 +18,7 @@ from lbsim.engine.lanes import Lane, kernel, prefetch
 from lbsim.engine.records import IN, i4, tuple_of_columns
 from lbsim.model.trace import AddressTable, FlowTable, IntColumn
 from lbsim.packet.headers import Bytes, double_word
-from lbsim.traffic.lane_columns import columns, read_columns, zeros
+from lbsim.traffic.lane_columns import columns, longer, read_columns, zeros
 from lbsim.traffic.service_ends import Pair
 
 __all__ = ["TALK_COLUMNS", "Columns", "Known", "Numbers", "TalkColumns", "number_rows", "prefetch_flow", "room"]
@@ -89,6 +89,8 @@ class Numbers:
         self.addresses = AddressTable()
         self._lane = lane
         self._least = ROOM + pairs
+        self._most_fresh = most, most + pairs  # flows and addresses of a block's frames
+        self._added = 0  # rows besides these
         self.known = Known(
             slots=zeros(lane, FEWEST_SLOTS),
             wide_slots=zeros(lane, FEWEST_SLOTS),
@@ -104,6 +106,17 @@ class Numbers:
         """Nothing is fresh any more."""
         counts = self.known.counts[0]
         counts.fresh_addresses = counts.fresh_flows = 0
+        self._added = 0
+
+    def room_for_another(self) -> None:
+        """Make room for one more row than the block has frames."""
+        self._added += 1
+        flows, addresses = self._most_fresh
+        self.known = self.known._replace(
+            fresh_flows=longer(self.known.fresh_flows, flows + self._added),
+            fresh_addresses=longer(self.known.fresh_addresses, addresses + self._added),
+        )
+        self.make_room()
 
     def make_room(self) -> None:
         """Enlarge the tables that are nearly full."""

@@ -21,6 +21,7 @@ import numpy as np
 from lbsim.engine.lanes import Lane, interpreted_lane
 from lbsim.errors import OutOfOrder, TraceError
 from lbsim.model.config import Address, ServiceId
+from lbsim.model.datagrams import Datagrams
 from lbsim.model.trace import Trace
 from lbsim.traffic.capture_bytes import CaptureBytes, open_bytes
 from lbsim.traffic.capture_reader import Capture
@@ -73,8 +74,9 @@ def read(
     could not be read, and whether time runs backwards in it: then the rows are sorted (those of one instant
     stay in the order of the file), and the earliest packet counts as the first.
 
-    Fragments and packets that end before their ports have port 0 where none can be read; ICMP errors (those
-    sent to a service's address) always have.
+    The fragment that completes a datagram has the datagram's columns, but for time and captured bytes; see
+    ``Trace.datagrams``. Fragments ahead of the first one and packets that end before their ports have port 0 where none
+    can be read; ICMP errors (those sent to a service's address) always have.
 
     Raises
     ------
@@ -212,10 +214,11 @@ class _Decoder:
         rows = self._conversations.next_block(one_window=self._keep_raw)
         self._left_out.update(rows.left_out)
         if self._keep_raw:
-            return Run(rows.columns, rows.flows, bytes(self._capture.window.data), rows.quotes)
+            raw = bytes(self._capture.window.data)
+            return Run(rows.columns, rows.flows, raw, rows.quotes, rows.datagrams, rows.in_order)
         rows.columns["raw_at"].fill(-1)
         rows.columns["raw_len"].fill(0)
-        return Run(rows.columns, rows.flows, b"", rows.quotes)
+        return Run(rows.columns, rows.flows, b"", rows.quotes, Datagrams(), rows.in_order)
 
     def _refuse_late(self, run: Run, watermarks: _Watermarks) -> None:
         """Refuse rows that would have had to come before those that were given, and an origin of time before theirs."""
@@ -242,6 +245,7 @@ class _Decoder:
             left_out=left_out,
             damage=damage,
             quotes=run.quotes,
+            datagrams=run.datagrams,
         )
 
     def _damage(self) -> str | None:

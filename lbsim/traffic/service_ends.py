@@ -39,8 +39,8 @@ LEFT_OUT: Mapping[str, str] = {
     "not_ip": "The link layer carries neither IPv4 nor IPv6 nor ARP.",
     "unreadable": "The frame ends within its link-layer or IP header, or its IP header contradicts itself.",
     "other_protocol": "Neither TCP nor UDP nor SCTP nor an ICMP error sent to the address of a service.",
-    "no_service": "TCP, UDP or SCTP, but neither destination nor source is a service. Of fragments, and of packets "
-    "that end before their ports, address and protocol alone decide.",
+    "no_service": "TCP, UDP or SCTP, but neither destination nor source is a service. Of fragments that complete no "
+    "datagram, and of packets that end before their ports, address and protocol alone decide.",
     "not_captured": "From or to a service, but the capture ends within the transport header (TCP 20 bytes, "
     "UDP 8, SCTP 12): made with too small a snapshot length.",
 }

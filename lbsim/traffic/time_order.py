@@ -12,6 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from lbsim.model.datagrams import Datagrams
 from lbsim.model.quotes import Quotes
 from lbsim.model.trace import COLUMN_TYPES, FlowTable, IntColumn
 
@@ -30,13 +31,16 @@ class Run:
     columns : as those of a trace; times are in ns since 1970.
     flows : the flows that begin here, as columns of a FlowTable, in the order of their numbers.
     raw : what ``raw_at`` points into.
-    quotes : as of a trace.
+    quotes, datagrams : as of a trace.
+    in_order : the flows' numbers are in the order of their first rows, and each has one.
     """
 
     columns: dict[str, IntColumn]
     flows: dict[str, IntColumn]
     raw: bytes
     quotes: Quotes
+    datagrams: Datagrams
+    in_order: bool = True
 
     def __len__(self) -> int:
         return len(self.columns["time"])
@@ -56,8 +60,8 @@ class Run:
         before = {name: column[:end] for name, column in self.columns.items()}
         behind = {name: column[end:] for name, column in self.columns.items()}
         return (
-            Run(before, self.flows, self.raw, self.quotes.part(0, end)),
-            Run(behind, {}, self.raw, self.quotes.part(end, len(self))),
+            Run(before, self.flows, self.raw, self.quotes.part(0, end), self.datagrams.part(0, end)),
+            Run(behind, {}, self.raw, self.quotes.part(end, len(self)), self.datagrams.part(end, len(self))),
         )
 
 
@@ -74,11 +78,11 @@ class TimeOrder:
         self.flows = FlowTable()
         self.given = NEVER
         self._waiting: list[Run] = []
-        self._numbers: _FlowNumbers | None = None  # None: all rows were in order so far
+        self._numbers: _FlowNumbers | None = None  # None: all rows, and the flows' numbers, were in order so far
 
     def add(self, run: Run, *, backwards: bool) -> None:
         """Take the next run. ``backwards``: time ran backwards, in it or before it."""
-        if backwards and self._numbers is None:
+        if (backwards or not run.in_order) and self._numbers is None:
             self._numbers = _FlowNumbers(self.flows, self._waiting)
         if self._numbers:
             self._numbers.add(run)
@@ -127,7 +131,7 @@ class TimeOrder:
 
 
 class _FlowNumbers:
-    """New numbers for the flows, in the order of their first rows, from when on time ran backwards."""
+    """New numbers for the flows, in the order of their first rows, from when on they have others."""
 
     def __init__(self, given: FlowTable, waiting: list[Run]) -> None:
         self._given = given
@@ -139,7 +143,8 @@ class _FlowNumbers:
 
     def add(self, run: Run) -> None:
         """Take the flows that begin in a run."""
-        self._found.extend_columns(**run.flows)
+        if run.flows:  # else it is the rest of a run whose flows were given with its beginning
+            self._found.extend_columns(**run.flows)
         unknown = np.full(self._first + len(self._found) - len(self._new), -1, dtype="i4")
         self._new = np.concatenate([self._new, unknown])
 
@@ -166,6 +171,8 @@ def _sorted(runs: list[Run]) -> Run:
     order = np.argsort(columns["time"], kind="stable")
     places = np.empty(len(order), dtype="i8")
     places[order] = np.arange(len(order))
-    quotes = Quotes.joined([run.quotes for run in runs], [len(run) for run in runs]).placed(places)
+    lengths = [len(run) for run in runs]
+    quotes = Quotes.joined([run.quotes for run in runs], lengths).placed(places)
+    datagrams = Datagrams.joined([run.datagrams for run in runs], lengths).placed(places)
     raw = runs[0].raw if len(raws) == 1 else b"".join(raws.values())
-    return Run({name: column[order] for name, column in columns.items()}, {}, raw, quotes)
+    return Run({name: column[order] for name, column in columns.items()}, {}, raw, quotes, datagrams)

@@ -102,9 +102,9 @@ class TestReasons:
         assert not compare(told, as_seen(told, **{reason: looks})).identical
 
     def test_what_lbsim_does_not_model_is_never_identical(self) -> None:
-        told = web().packet(FIRST, None, "fragment").result()
+        told = web().packet(FIRST, None, "masqueraded").result()
         for looks in (Verdict.FORWARD, Verdict.DROP):
-            assert not compare(told, as_seen(told, fragment=looks)).identical
+            assert not compare(told, as_seen(told, masqueraded=looks)).identical
 
     @pytest.mark.parametrize("column", ["dest", "new_src", "new_sport", "new_dst", "new_dport"])
     def test_every_new_end_of_a_forwarded_packet_counts(self, column: str) -> None:

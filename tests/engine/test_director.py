@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 import pytest
 
 from lbsim import Director
+from lbsim.config import parse
 from lbsim.engine.director import receive_block, set_aside, to_reschedule
-from lbsim.engine.reasons import DROP, FRAGMENT_SEEN, INVALID_IP, MARTIAN_SOURCE, NO_RESPONDER, NONE, UNMODELLED
+from lbsim.engine.reasons import (
+    DROP,
+    FORWARD_DROPPED,
+    FRAGMENT_KEPT,
+    INVALID_IP,
+    LOCAL,
+    MARTIAN_SOURCE,
+    NO_RESPONDER,
+    NONE,
+    NOT_BALANCED,
+    NOT_LOCAL,
+    REJECT,
+    ROUTE,
+    STRAIGHT_REPLY,
+    TTL_EXCEEDED,
+)
 from lbsim.engine.records import (
+    AH,
     BAD_IP_HEADER,
     CUT_HEADER,
     FRAGMENT,
+    ICMP,
+    IN,
     MARTIAN,
+    OUT,
     REPLY,
+    SCTP,
+    STRAIGHT,
     SYN,
     TCP,
     UDP,
@@ -247,7 +271,6 @@ def test_late_answers_leave_with_the_real_servers_address(play: Playbook) -> Non
     ("shape", "verdict", "reason"),
     [
         (BAD_IP_HEADER, DROP, INVALID_IP),
-        (FRAGMENT, UNMODELLED, FRAGMENT_SEEN),
         (MARTIAN, DROP, MARTIAN_SOURCE),
     ],
 )
@@ -260,8 +283,8 @@ def test_what_is_not_looked_into_says_so(shape: int, verdict: int, reason: int) 
 def test_a_block_sets_aside_what_it_does_not_look_into() -> None:
     host = EngineHost()
     outcomes = [Outcome()]
-    host.receive_block([Packet(shape=FRAGMENT, proto=17)], outcomes, 1)
-    assert outcomes[0].reason == FRAGMENT_SEEN
+    host.receive_block([Packet(shape=BAD_IP_HEADER, proto=17)], outcomes, 1)
+    assert outcomes[0].reason == INVALID_IP
 
 
 def test_an_answer_of_a_flow_that_reached_nobody_never_existed() -> None:
@@ -273,7 +296,8 @@ def test_an_answer_of_a_flow_that_reached_nobody_never_existed() -> None:
 
 def test_packets_of_a_block_move_the_clock() -> None:
     host = EngineHost(start_jiffies=1000)
-    host.receive_block([Packet(tick=2000, shape=FRAGMENT), Packet(tick=1500, shape=FRAGMENT)], [Outcome()] * 2, 2)
+    dropped = [Packet(tick=2000, shape=BAD_IP_HEADER), Packet(tick=1500, shape=BAD_IP_HEADER)]
+    host.receive_block(dropped, [Outcome()] * 2, 2)
     assert host.tables.director[0].now == 2000
 
 
@@ -281,5 +305,85 @@ def test_only_the_asked_packets_of_a_block_are_received() -> None:
     host = EngineHost()
     host.room_for(3)
     outcomes = [Outcome() for _ in range(3)]
-    receive_block(host.tables, [Packet(shape=FRAGMENT) for _ in range(3)], outcomes, 1, 2)
-    assert [outcome.reason for outcome in outcomes] == [0, FRAGMENT_SEEN, 0]
+    receive_block(host.tables, [Packet(shape=BAD_IP_HEADER) for _ in range(3)], outcomes, 1, 2)
+    assert [outcome.reason for outcome in outcomes] == [0, INVALID_IP, 0]
+
+
+# Fragments
+
+
+FOUR, SIX = ("198.51.100.1", "192.168.1.10", "10.0.0.11"), ("2001:db8:9::1", "2001:db8:1::10", "fd00::11")
+SERVICE = {4: "-A -u 192.168.1.10:53 -s rr", 6: "-A -u [2001:db8:1::10]:53 -s rr"}
+
+
+def kept(
+    ends: tuple[str, str, str], way: tuple[int, int], proto: int = UDP, *, ttl: int = 64, services: str = "",
+    direction: int = IN, own: bool = True,
+) -> tuple[int, int]:  # fmt: skip
+    """Verdict and reason of a fragment from one end to another (client, virtual address, real server)."""
+    host = EngineHost()
+    config = parse(services)
+    host.be_router(config.router)
+    for command in config.commands:
+        assert not host.apply(command)
+    if own:
+        host.own(ip_address(ends[1]))
+    src, dst = (host.intern(ip_address(ends[at])) for at in way)
+    outcome = Outcome()
+    fragment = Packet(src=src, dst=dst, proto=proto, ttl=ttl, direction=direction, shape=FRAGMENT, tick=host.tick(0))
+    host.receive_block([fragment], [outcome], 1)
+    return outcome.verdict, outcome.reason
+
+
+@pytest.mark.parametrize("services", ["", SERVICE[4], SERVICE[6]])
+@pytest.mark.parametrize("ends", [FOUR, SIX])
+def test_the_director_keeps_what_is_for_itself(ends: tuple[str, str, str], services: str) -> None:
+    assert kept(ends, (0, 1), services=services) == (LOCAL, FRAGMENT_KEPT)
+    assert kept(ends, (0, 1), services=services, ttl=1, proto=AH) == (LOCAL, FRAGMENT_KEPT)
+
+
+@pytest.mark.parametrize(("version", "ends"), [(4, FOUR), (6, SIX)])
+@pytest.mark.parametrize(("proto", "everywhere"), [(TCP, True), (UDP, True), (SCTP, True), (ICMP, True), (AH, False)])
+def test_ipvs_keeps_what_it_may_look_at(version: int, ends: tuple[str, str, str], proto: int, everywhere: bool) -> None:
+    services, other = SERVICE[version], SERVICE[10 - version]
+    keeps = everywhere or version == 6
+    for way, direction, routed in (((2, 0), OUT, NOT_BALANCED), ((0, 2), IN, NOT_LOCAL)):
+        expected = (LOCAL, FRAGMENT_KEPT) if keeps else (ROUTE, routed)
+        assert kept(ends, way, proto, services=services, direction=direction) == expected
+        assert kept(ends, way, proto, services=other, direction=direction) == (ROUTE, routed)
+        assert kept(ends, way, proto, direction=direction) == (ROUTE, routed)
+
+
+def test_the_router_looks_at_each_fragment_first() -> None:
+    assert kept(FOUR, (2, 0), services=SERVICE[4], direction=OUT, ttl=1) == (REJECT, TTL_EXCEEDED)
+    drops = SERVICE[4] + "\niptables -P FORWARD DROP"
+    assert kept(FOUR, (2, 0), services=drops, direction=OUT) == (DROP, FORWARD_DROPPED)
+    assert kept(FOUR, (0, 1), services=drops) == (LOCAL, FRAGMENT_KEPT)
+
+
+@pytest.mark.parametrize(
+    ("addr", "sport", "expected"),
+    [
+        (0, 0, (LOCAL, FRAGMENT_KEPT)),
+        (0, 53, (NONE, NO_RESPONDER)),
+        (STRAIGHT, 0, (LOCAL, FRAGMENT_KEPT)),
+        (STRAIGHT, 53, (NONE, STRAIGHT_REPLY)),
+        (1, 53, (LOCAL, FRAGMENT_KEPT)),
+    ],
+)
+def test_an_answers_fragment_comes_from_who_sends_its_datagram_if_that_is_known(
+    addr: int, sport: int, expected: tuple[int, int]
+) -> None:
+    host = EngineHost()
+    for command in parse(SERVICE[4]).commands:
+        host.apply(command)
+    client, vip, server = (host.intern(ip_address(end)) for end in FOUR)
+    host.room_for_flows(1)
+    host.tables.flows[0].addr = server if addr == 1 else addr
+    outcome = Outcome()
+    fragment = Packet(
+        src=vip, dst=client, sport=sport, proto=UDP, ttl=64, direction=REPLY, shape=FRAGMENT, tick=host.tick(0)
+    )
+    host.receive_block([fragment], [outcome], 1)
+    assert (outcome.verdict, outcome.reason) == expected
+    assert fragment.src == {NO_RESPONDER: 0, STRAIGHT_REPLY: 0}.get(expected[1], server if sport else vip)

@@ -10,8 +10,8 @@ import pytest
 
 from lbsim.engine import director, hashing
 from lbsim.engine.lanes import Lane, compiled_lane, interpreted_lane, kernel, replaced
-from lbsim.engine.reasons import FRAGMENT_SEEN, NO_RESPONDER
-from lbsim.engine.records import FRAGMENT, ICMP_ERROR, Flow, Outcome, Packet
+from lbsim.engine.reasons import INVALID_IP, NO_RESPONDER
+from lbsim.engine.records import BAD_IP_HEADER, ICMP_ERROR, Flow, Outcome, Packet
 from lbsim.host import EngineHost
 
 
@@ -105,9 +105,9 @@ def test_a_compiled_block_writes_outcomes() -> None:
     lane = compiled_lane()
     host = EngineHost(lane=lane)
     packets, outcomes = lane.table(Packet, 2), lane.table(Outcome, 2)
-    packets[0].shape, packets[1].shape = FRAGMENT, ICMP_ERROR
+    packets[0].shape, packets[1].shape = BAD_IP_HEADER, ICMP_ERROR
     host.receive_block(packets, outcomes, 2)
-    assert [outcome.reason for outcome in outcomes] == [FRAGMENT_SEEN, NO_RESPONDER]
+    assert [outcome.reason for outcome in outcomes] == [INVALID_IP, NO_RESPONDER]
 
 
 def test_only_functions_can_be_marked() -> None:

@@ -11,7 +11,7 @@ from scapy.layers.inet import IP, UDP, fragment
 from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, IPv6ExtHdrRouting
 from scapy.packet import Packet, Raw
 
-from lbsim.packet.fragments import Datagram, Fragments, split
+from lbsim.packet.fragments import Datagram, Fragments, split, split_again
 
 SECOND = 1_000_000_000
 
@@ -95,7 +95,8 @@ def test_ipv6_headers_for_routers_are_in_every_fragment(headers: Packet) -> None
     assert all(isinstance(IPv6(piece)[IPv6ExtHdrFragment], IPv6ExtHdrFragment) for piece in pieces)
     assert [IPv6(piece)[IPv6ExtHdrFragment].offset * 8 for piece in pieces] == [0, *offsets(pieces, size)]
     *_, whole = put_together(pieces)
-    assert whole == Datagram(bytes(packet), 1280 if len(pieces[0]) == 1280 else len(pieces[0]))
+    lengths = tuple(len(piece) - size - 8 for piece in pieces)
+    assert whole == Datagram(bytes(packet), len(pieces[0]), lengths)
 
 
 def offsets(pieces: list[bytes], size: int) -> list[int]:
@@ -110,7 +111,8 @@ def test_fragments_come_in_any_order(version: int, order: tuple[int, ...]) -> No
     data = datagram(version, 3000)
     pieces = split(data, 1500)
     *before, whole = put_together([pieces[i] for i in order])
-    assert (before, whole) == ([None, None], Datagram(data, max(map(len, pieces))))
+    lengths = tuple(len(piece) - (20 if version == 4 else 48) for piece in pieces)
+    assert (before, whole) == ([None, None], Datagram(data, max(map(len, pieces)), lengths))
 
 
 @given(st.sampled_from([4, 6]), st.integers(1, 4000), st.integers(60, 1500))
@@ -182,3 +184,67 @@ def test_an_ipv6_fragment_of_an_odd_length_is_no_fragment() -> None:
     odd = bytes(IPv6() / IPv6ExtHdrFragment(m=1, nh=17) / Raw(bytes(13)))
     empty = bytes(IPv6() / IPv6ExtHdrFragment(m=0, offset=1, nh=17))
     assert put_together([odd, empty]) == [None, None]
+
+
+# Cut again: what 6.1.192 and 6.12.117 made of fragments of 800, 1304 and 704 bytes of payload
+
+
+def header_of(version: int) -> int:
+    return 20 if version == 4 else 48
+
+
+def cut_at(data: bytes, version: int, limit: int, *lengths: int) -> list[int]:
+    """Bytes of payload of what leaves because of fragments with so many."""
+    begin = 20 if version == 4 else 40
+    came = Datagram(b"", max(lengths) + header_of(version), lengths)
+    pieces = split_again(data, limit, came)
+    if len(pieces) == 1:
+        return [len(pieces[0]) - begin]
+    *_, whole = put_together(pieces)
+    assert whole is not None
+    assert whole.data == data
+    return [len(piece) - header_of(version) for piece in pieces]
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_what_came_in_fragments_is_cut_where_it_was(version: int) -> None:
+    data = datagram(version, 2800)
+    assert cut_at(data, version, 1500, 800, 1304, 704) == [800, 1304, 704]
+    assert cut_at(data, version, 1500, 1304, 1304, 200) == [1304, 1304, 200]
+    assert cut_at(data, version, 1000, 800, 1304, 704) == ([976, 976, 856] if version == 4 else [952, 952, 904])
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_headers_in_front_belong_to_the_first_fragment(version: int) -> None:
+    data = datagram(version, 2800 + 40)
+    assert cut_at(data, version, 1500, 800, 1304, 704) == [840, 1304, 704]
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_with_odd_headers_in_front_all_is_cut_anew(version: int) -> None:
+    data = datagram(version, 2800 + 20)
+    assert cut_at(data, version, 1500, 800, 1304, 704) == [1304, 1304, 220]
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_if_the_first_one_becomes_too_large_all_is_cut_anew(version: int) -> None:
+    data = datagram(version, 2800 + 40)
+    assert cut_at(data, version, 1500, 1304, 800, 704) == [1304, 1304, 240]
+
+
+def test_ipv6_is_not_cut_anew_below_what_every_link_carries() -> None:
+    assert cut_at(datagram(6, 2800), 6, 1500, 704, 704, 696, 704) == [704, 704, 696, 704]
+    assert cut_at(datagram(6, 2804), 6, 1500, 704, 704, 696, 704) == [1232, 1232, 348]
+    assert cut_at(datagram(6, 100), 6, 1500, 100, 8) == [108]
+
+
+@pytest.mark.parametrize(("which", "said"), [((), False), ((0,), True), ((0, 1, 2), True), ((2,), False)])
+def test_dont_fragment_is_said_of_the_whole_if_the_largest_fragment_says_so(which: tuple[int, ...], said: bool) -> None:
+    pieces = [IP(piece) for piece in split(datagram(4, 3000), 1500)]
+    for at in which:
+        pieces[at].flags = "DF+MF" if at < 2 else "DF"
+        del pieces[at].chksum
+    *_, whole = put_together([bytes(piece) for piece in pieces])
+    assert whole is not None
+    assert str(IP(whole.data).flags) == ("DF" if said else "")
+    assert IP(whole.data).chksum == IP(bytes(IP(datagram(4, 3000), flags="DF" if said else 0, chksum=None))).chksum
