@@ -193,7 +193,7 @@ class Departures:
 
     def _rejection(self, arrived: Arrived, v: Outcome) -> bytes | None:
         data, headers = arrived.data, arrived.headers
-        if v.reason in (reasons.NO_DEST, reasons.SERVER_REFUSED):
+        if v.reason == reasons.NO_DEST:
             return answers.port_unreachable(data)
         if v.reason == reasons.NO_NEXT_HOP:
             return self._no_next_hop(data, headers)
@@ -201,6 +201,8 @@ class Departures:
         if source is None:
             return None
         inward = arrived.direction == IN and self._local(headers.dst) == 1
+        if v.reason == reasons.SERVER_REFUSED:  # what is forwarded has its new TTL by then
+            return answers.port_unreachable(data if inward else rewrite(data, Rewrite()), source=source)
         if v.reason == reasons.NO_ROUTE:
             return answers.unreachable(data, source=source, host=inward)
         if v.reason == reasons.MTU_EXCEEDED:

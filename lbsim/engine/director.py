@@ -346,7 +346,7 @@ def for_ipvs(t: Tables, p: Packet, v: Outcome) -> bool:
     elif p.shape == NO_PORTS:
         decide(v, DROP, HEADER_CUT, 0)
     else:
-        return True
+        return director.nat_icmp_send == 0 or not refused(t, p, v)
     return False
 
 
@@ -480,12 +480,25 @@ def reply_without_entry(t: Tables, p: Packet, v: Outcome) -> None:
     ------
     facts: packet-path.md section 12; ip_vs_core.c ip_vs_out(), 6.1 and 6.12.
     """
-    if t.director[0].nat_icmp_send != 0 and p.shape != NO_PORTS and from_real_server(t, p):
-        last = (p.proto == TCP and p.tcp_flags & RST != 0) or (p.proto == SCTP and p.tcp_flags == ABORT)
-        if not last:
-            decide(v, REJECT, SERVER_REFUSED, 0)
-            return
-    decide(v, ROUTE, NO_CONNECTION, 0)
+    if t.director[0].nat_icmp_send == 0 or p.shape == NO_PORTS or not refused(t, p, v):
+        decide(v, ROUTE, NO_CONNECTION, 0)
+
+
+@seldom
+def refused(t: Tables, p: Packet, v: Outcome) -> bool:
+    """Whether a packet that belongs to no entry is refused because a real server sends it; then its verdict is written.
+
+    One to the director itself is looked at as an answer, too, before it is looked at as a request.
+
+    Source
+    ------
+    facts: packet-path.md sections 2 and 12; ip_vs_core.c ip_vs_out(), hooks FORWARD and LOCAL_IN, 6.1 and 6.12.
+    """
+    last = (p.proto == TCP and p.tcp_flags & RST != 0) or (p.proto == SCTP and p.tcp_flags == ABORT)
+    if last or not from_real_server(t, p):
+        return False
+    decide(v, REJECT, SERVER_REFUSED, 0)
+    return True
 
 
 @kernel

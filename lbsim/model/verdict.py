@@ -188,7 +188,8 @@ REASONS: tuple[Reason, ...] = (
     Reason(
         code.SERVER_REFUSED, "server_refused", Verdict.REJECT,
         "From a real server, whose address and port are those of a destination over NAT: no entry matches and "
-        "nat_icmp_send is 1. A RST or ABORT is routed, all else answered with port unreachable.",
+        "nat_icmp_send is 1. A RST or ABORT is routed, all else answered with port unreachable; what is sent to the "
+        "director itself, too.",
         "ip_vs_core.c ip_vs_out()",
     ),
     Reason(

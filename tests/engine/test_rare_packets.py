@@ -20,7 +20,10 @@ from lbsim.model.config import (
     ServiceId,
     SetTimeouts,
 )
+from lbsim.model.verdict import Rewrite
 from lbsim.packet.build import build_packet, ip_packet
+from lbsim.packet.headers import parse as parse_headers
+from lbsim.packet.rewrite import rewrite
 
 V, A, C = "192.0.2.1", "10.0.0.11", "203.0.113.1"
 IKE = ServiceId("udp", ip_address(V), 500)
@@ -56,6 +59,39 @@ def reason(of: Director, src: str, dst: str, proto: int, sport: int = 0, dport: 
 def test_a_servers_packet_without_entry(switch: int, port: int, proto: int, flags: int, seen: str) -> None:
     d = director(WEB, DestId(ip_address(A), 80), nat_icmp_send=switch)
     assert reason(d, A, C, proto, port, 40001, flags) == seen
+
+
+@pytest.mark.parametrize(
+    ("server", "to", "own", "lowered"),
+    [
+        ("10.0.0.11", "203.0.113.1", "10.0.0.1", 1),
+        ("10.0.0.11", "192.168.1.1", "192.168.1.1", 0),
+        ("fd00::11", "2001:db8:9::1", "fd00::1", 1),
+        ("fd00::11", "2001:db8:1::1", "2001:db8:1::1", 0),
+    ],
+)
+def test_who_refuses_a_server_and_what_of_its_packet_is_quoted(server: str, to: str, own: str, lowered: int) -> None:
+    """As both kernels do it: about what they forward, of the director's address nearest the server."""
+    virtual = "2001:db8::10" if ":" in server else V
+    d = Director(
+        DirectorConfig(
+            (
+                AddService(ServiceId("tcp", ip_address(virtual), 80), "rr"),
+                AddDest(ServiceId("tcp", ip_address(virtual), 80), DestId(ip_address(server), 80)),
+            )
+        ),
+        sysctls={"nat_icmp_send": 1},
+        own=["192.168.1.1", "10.0.0.1", "2001:db8:1::1", "fd00::1"],
+    )
+    data = build_packet(src=server, dst=to, sport=80, dport=40001, flags=16, ttl=64, payload=bytes(16))
+    (error,) = d.receive(data, via=server).departures
+    kind, at = (1, 40) if ":" in server else (3, 20)
+    assert error.to == server
+    headers = parse_headers(error.packet)
+    assert headers is not None
+    assert (headers.src, headers.dst) == (ip_address(own).packed, ip_address(server).packed)
+    assert error.packet[at : at + 2] == bytes([kind, 4 if ":" in server else 3])
+    assert error.packet[at + 8 :] == rewrite(data, Rewrite(ttl_down=lowered))
 
 
 def test_destinations_by_mark_are_of_every_protocol() -> None:
