@@ -11,6 +11,7 @@ services together keeps them in one group, or the trace in one run:
   that removes anything is not split;
 * random numbers (of the scheduler twos, and perhaps of one's own) are drawn by all services from one sequence: a trace
   with such a scheduler is not split;
+* an ICMP error is about a packet of any service: a trace with such is not split;
 * an answer that the trace leaves to the simulated responder comes from whoever got its flow's last packet: flows must
   lie within a group.
 
@@ -79,6 +80,8 @@ def simulate_apart(
     """
     if sysctl_values(options.get("sysctls"))["drop_packet"]:
         return None  # one counter for all services
+    if len(trace.quotes) or options.get("mtu"):  # whether a captured packet may be cut, its bytes say
+        return None
     services = groups_of_services(config, timeline)
     groups = groups_of_packets(trace, config, timeline, services)
     if groups is None or jobs < 2 or _draws_lots(config, timeline):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from random import Random
 from typing import Any
 
@@ -18,6 +18,7 @@ from lbsim.config import parse_command
 from lbsim.engine.records import IN, OUT, REPLY, TCP, UDP
 from lbsim.errors import LbsimError
 from lbsim.model.config import AddService, DirectorConfig, ServiceId, TimedCommand
+from lbsim.model.quotes import QUOTE_TYPES, Quotes
 from lbsim.model.result import Result
 from lbsim.model.trace import Flow, Trace
 from tests.traces import EVERY_SHAPE
@@ -228,6 +229,15 @@ def test_services_of_several_ports_stay_with_all_others(port: int, groups: int) 
     made = services_of(web, ServiceId("tcp", ip_address("192.0.2.1"), port))
     assert len(set(groups_of_services(made, ()).values())) == groups
     assert len(set(groups_of_services(services_of(web, ServiceId.marked(1)), ()).values())) == 1
+
+
+@pytest.mark.usefixtures("here")
+def test_a_trace_with_icmp_errors_is_not_split_and_none_whose_bytes_are_needed() -> None:
+    trace = traffic(1)
+    assert simulate_apart(config(), trace, jobs=2) is not None
+    assert simulate_apart(config(), trace, jobs=2, mtu={ip_network("10.0.0.0/8"): 1400}) is None
+    error = Quotes({name: np.zeros(1, dtype=kind) for name, kind in QUOTE_TYPES.items()})
+    assert simulate_apart(config(), replace(trace, quotes=error), jobs=2) is None
 
 
 def test_drop_packet_counts_the_packets_of_all_services() -> None:
