@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing, contextmanager
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -43,6 +44,9 @@ __all__ = [
     "verify_all_recorded",
     "verify_recorded",
 ]
+
+_BATCHES = 8  # per process: so that all of them end at about the same time
+_Answers: TypeAlias = "list[Verification | LbsimError]"
 
 Complain: TypeAlias = Callable[[LbsimError], object]
 """Told of one scenario's error, while others go on."""
@@ -251,20 +255,49 @@ def verify_all_recorded(
     if jobs == 1:
         yield from chain.from_iterable(map(work, scenarios))
         return
-    told = partial(_tell, progress, len(scenarios))
-    weight = partial(_recorded_bytes, kernels=kernels)
-    with closing(side_by_side(work, scenarios, jobs, preload=FOR_RECORDINGS, weight=weight, told=told)) as found:
-        for loaded, answers in zip(scenarios, found, strict=True):
-            if isinstance(answers, LbsimError):
-                answers.file = str(loaded.path)
-                yield answers
-            else:
-                yield from answers
+    weights = [_recorded_bytes(loaded, kernels) for loaded in scenarios]
+    batches = _batches(weights, _BATCHES * jobs)
+    things = [[scenarios[i] for i in batch] for batch in batches]
+    told = partial(_tell, progress, len(scenarios), len(batches))
+    answers: dict[int, list[Verification | LbsimError]] = {}
+    given = 0
+    with closing(side_by_side(partial(_each, work), things, jobs, preload=FOR_RECORDINGS, told=told)) as found:
+        for batch, answer in zip(batches, found, strict=True):
+            for at, i in enumerate(batch):
+                answers[i] = [_about(scenarios[i], answer)] if isinstance(answer, LbsimError) else answer[at]
+            while given in answers:
+                yield from answers.pop(given)
+                given += 1
 
 
-def _tell(progress: Progress | None, total: int, done: int) -> None:
+def _batches(weights: Sequence[int], count: int) -> list[list[int]]:
+    """The numbers of things in up to ``count`` batches of about equal weight, the heaviest batch first.
+
+    A process for each thing would cost more than many of them do.
+    """
+    load = [0] * count
+    batches: list[list[int]] = [[] for _ in range(count)]
+    for i in sorted(range(len(weights)), key=lambda i: -weights[i]):
+        lightest = load.index(min(load))
+        load[lightest] += max(weights[i], 1)
+        batches[lightest].append(i)
+    return [batches[b] for b in sorted(range(count), key=lambda b: -load[b]) if batches[b]]
+
+
+def _each(work: Callable[[Loaded], _Answers], batch: Sequence[Loaded]) -> list[_Answers]:
+    return [work(loaded) for loaded in batch]
+
+
+def _about(loaded: Loaded, error: LbsimError) -> LbsimError:
+    """The same error, about this scenario."""
+    same = copy(error)
+    same.file = str(loaded.path)
+    return same
+
+
+def _tell(progress: Progress | None, scenarios: int, batches: int, done: int) -> None:
     if progress:
-        progress("scenarios", done, total)
+        progress("scenarios", done * scenarios // batches, scenarios)
 
 
 def _recorded_bytes(loaded: Loaded, kernels: Sequence[str]) -> int:
