@@ -7,17 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import ip_address
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from lbsim.engine.lanes import kernel
 from lbsim.engine.records import IPV4, SCTP, TCP, UDP
 from lbsim.engine.sctp import ABORT, COOKIE_ABORT, NO_CHUNK, chunk_of
 from lbsim.errors import TraceError
 from lbsim.model.config import Address
-from lbsim.model.trace import Trace
 from lbsim.packet.checksum import check_of, crc32c, sum_of_addresses, sum_of_words
 from lbsim.packet.headers import Bytes
 from lbsim.packet.octets import Words, put_address, put_double_word, put_word, words_of
+
+if TYPE_CHECKING:  # no numpy here: replays build and rewrite packets in a guest that has none
+    from lbsim.model.trace import Trace
 
 __all__ = [
     "DONT_FRAGMENT",
