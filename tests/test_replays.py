@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lbsim import replays
 from lbsim.compare import compare
 from lbsim.errors import KernelUnavailable, LbsimError
 from lbsim.kernel.job import Event, Job, Observation, Packet, Seen
@@ -393,3 +394,19 @@ def test_the_engines_result_of_every_scenario_is_that_of_both_kernels(path: Path
 def test_the_played_kernel_is_a_little_late(tmp_path: Path) -> None:
     job = job_from(loaded(tmp_path))
     assert {seen.at - event.at for event, seen in zip(job.events, played(job).events, strict=True)} == {LATE}
+
+
+@pytest.mark.parametrize(
+    ("weights", "count", "batches"),
+    [
+        ([], 4, []),
+        ([5], 4, [[0]]),
+        ([1, 9, 1, 1], 2, [[1], [0, 2, 3]]),
+        ([3, 3, 2, 2, 2], 2, [[0, 2, 4], [1, 3]]),
+        ([0, 0, 0, 0], 2, [[0, 2], [1, 3]]),
+    ],
+)
+def test_batches_weigh_about_the_same_and_begin_with_the_heaviest(
+    weights: list[int], count: int, batches: list[list[int]]
+) -> None:
+    assert replays._batches(weights, count) == batches
