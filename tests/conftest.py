@@ -47,6 +47,16 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     return result
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where everything can be tested, a skipped test has failed."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and "LBSIM_NO_SKIPS" in os.environ:
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped, and LBSIM_NO_SKIPS is set: {report.longrepr}"
+    return report
+
+
 @pytest.fixture(params=["interpreted", "compiled"])
 def lane(request: pytest.FixtureRequest) -> Lane:
     """Either lane; compiling happens once."""

@@ -17,7 +17,7 @@ def test_every_public_name_is_there(name: str) -> None:
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'lbsim' has no attribute 'balance'"):
-        lbsim.balance  # noqa: B018
+        _ = lbsim.balance
 
 
 @pytest.mark.parametrize(

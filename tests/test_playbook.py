@@ -142,6 +142,26 @@ def test_wrong_numbers_are_shown_by_name() -> None:
     assert ">                                                   A conns=0 active=0  <- got" in message_of(play)
 
 
+@pytest.mark.parametrize(("may_not", "outcome"), [(False, {"skipped": 1}), (True, {"failed": 1})])
+def test_a_skipped_test_fails_where_none_may_be_skipped(
+    may_not: bool, outcome: dict[str, int], pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LBSIM_NO_SKIPS", raising=False)
+    if may_not:
+        monkeypatch.setenv("LBSIM_NO_SKIPS", "1")
+    pytester.makeconftest("from tests.conftest import pytest_runtest_makereport")
+    pytester.makepyfile("""
+        import pytest
+
+        def test_skips():
+            pytest.skip("no disk")
+    """)
+    result = pytester.runpytest_inprocess()
+    result.assert_outcomes(**outcome)
+    if may_not:
+        result.stdout.fnmatch_lines(["*was skipped, and LBSIM_NO_SKIPS is set*no disk*"])
+
+
 def test_a_script_runs_when_its_test_function_has_ended(pytester: pytest.Pytester) -> None:
     pytester.makeconftest("from tests.conftest import play, pytest_pyfunc_call")
     pytester.makepyfile("""

@@ -15,12 +15,12 @@ IP Virtual Server version 1.2.1 (size=4096)
 Prot LocalAddress:Port Scheduler Flags
   -> RemoteAddress:Port           Forward Weight ActiveConn InActConn
 TCP  192.168.1.10:80 sh (sh-fallback,sh-port)
-  -> 10.0.0.11:8080               Masq    1      2          30        
-  -> 10.0.0.12:8080               Masq    0      0          0         
+  -> 10.0.0.11:8080               Masq    1      2          30       \x20
+  -> 10.0.0.12:8080               Masq    0      0          0        \x20
 UDP  192.168.1.10:53 rr
 TCP  [2001:db8:1::10]:80 lc
-  -> [fd00::11]:80                Masq    100    1          0         
-"""  # noqa: W291 - so the tool prints it
+  -> [fd00::11]:80                Masq    100    1          0        \x20
+"""
 STATS = """\
 IP Virtual Server version 1.2.1 (size=4096)
 Prot LocalAddress:Port               Conns   InPkts  OutPkts  InBytes OutBytes
@@ -63,11 +63,11 @@ IP Virtual Server version 1.2.1 (size=4096)
 Prot LocalAddress:Port Scheduler Flags
   -> RemoteAddress:Port           Forward Weight ActiveConn InActConn
 TCP  192.168.1.10:80 sh () persistent 600 mask 255.255.255.0
-  -> 10.0.0.11:80                 Route   1      2          3         
+  -> 10.0.0.11:80                 Route   1      2          3        \x20
 FWM  -1 wrr persistent 360 ops
-  -> 10.0.0.12:0                  Tunnel  4      0          0         
+  -> 10.0.0.12:0                  Tunnel  4      0          0        \x20
 FWM  6 IPv6 mh (mh-port)
-"""  # noqa: W291 - so the tool prints it
+"""
 ODD_STATS = """\
 IP Virtual Server version 1.2.1 (size=4096)
 Prot LocalAddress:Port               Conns   InPkts  OutPkts  InBytes OutBytes

@@ -7,9 +7,7 @@ import pytest
 from lbsim.engine.records import IN, REPLY
 from lbsim.engine.sctp import EVENTS
 from lbsim.model.trace import Trace
-from tests.traffic.test_synthetic import MS, made
-
-# ---- SCTP: lengths by RFC 9260, section 3.3, behind 20 bytes of IP and 12 of SCTP ----
+from tests.traffic.made import MS, made
 
 SCTP_4, SCTP_6 = "sctp 192.168.1.10:3868", "sctp [2001:db8:1::10]:3868"
 
