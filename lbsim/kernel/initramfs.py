@@ -20,6 +20,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path, PurePosixPath
+from struct import unpack_from
 
 import lbsim
 from lbsim.errors import KernelUnavailable
@@ -33,6 +34,8 @@ JOBS = "jobs"  # the file with the jobs, one per line, in the root folder
 MESSAGES = "messages"  # the file with what the guest need not make itself, see netlink.know()
 
 _IN_USE = 3600  # seconds for which an archive may be needed by whoever asked for it
+_ELF = b"\x7fELF\x02\x01"
+_PT_LOAD = 1
 _FORMAT = 1  # counts changes of this file that the digest would not see
 _AGENT = "lbsim.kernel.agent"
 _IMPORTED_LATER = ("encodings.ascii", "encodings.latin_1", "encodings.idna", "stringprep", "traceback", "linecache")
@@ -178,14 +181,34 @@ def _python() -> dict[str, _Entry]:
             continue
         if origin.endswith(tuple(EXTENSION_SUFFIXES)):
             extensions.append(origin)
-            files[place + EXTENSION_SUFFIXES[0]] = cpio.File(Path(origin).read_bytes())
+            files[place + EXTENSION_SUFFIXES[0]] = cpio.File(_loaded_of(Path(origin)))
         elif origin.endswith(".py"):
             files[place + ("/__init__.pyc" if is_package else ".pyc")] = cpio.File(_compiled(Path(origin), name))
     files |= _program("bin/python3", Path(executable))
     for path in mapped:
         if path not in extensions and not Path(path).name.startswith("ld-"):
-            files[f"lib/{_library_name(path)}"] = cpio.File(Path(path).read_bytes(), executable=True)
+            files[f"lib/{_library_name(path)}"] = cpio.File(_loaded_of(Path(path)), executable=True)
     return files
+
+
+def _loaded_of(path: Path) -> bytes:
+    """A program or library without what is never loaded, such as what debuggers read: half of Python's, in some builds.
+
+    Source: elf(5); an ELF file of another kind than 64 bits, lowest byte first, stays as it is.
+    """
+    elf = path.read_bytes()
+    if not elf.startswith(_ELF):
+        return elf
+    (table,) = unpack_from("<Q", elf, 32)
+    size, count = unpack_from("<HH", elf, 54)
+    end = table + size * count
+    for at in range(table, end, size):
+        kind, begin, length = unpack_from("<I4xQ16xQ", elf, at)
+        if kind == _PT_LOAD:
+            end = max(end, begin + length)
+    if not 0 < end <= len(elf):
+        return elf
+    return elf[:40] + bytes(8) + elf[48:58] + bytes(6) + elf[64:end]  # there is no table of sections any more
 
 
 def _library_name(path: str) -> str:
@@ -205,12 +228,12 @@ def _compiled(path: Path, name: str) -> bytes:
 
 def _program(name: str, path: Path) -> dict[str, _Entry]:
     """A program, its dynamic loader and its libraries."""
-    files: dict[str, _Entry] = {name: cpio.File(path.read_bytes(), executable=True)}
+    files: dict[str, _Entry] = {name: cpio.File(_loaded_of(path), executable=True)}
     for library in _libraries(path):
         if library.name.startswith("ld-"):
-            files[str(library).lstrip("/")] = cpio.File(library.read_bytes(), executable=True)
+            files[str(library).lstrip("/")] = cpio.File(_loaded_of(library), executable=True)
         else:
-            files[f"lib/{library.name}"] = cpio.File(library.read_bytes(), executable=True)
+            files[f"lib/{library.name}"] = cpio.File(_loaded_of(library), executable=True)
     return files
 
 
@@ -228,7 +251,7 @@ def _iptables_extensions() -> dict[str, _Entry]:
     for folder in (*Path("/usr/lib").glob("*/xtables"), Path("/usr/lib/xtables"), Path("/usr/lib64/xtables")):
         for name in _XTABLES:
             if (extension := folder / f"{name}.so").exists():
-                files[f"lib/xtables/{name}.so"] = cpio.File(extension.read_bytes(), executable=True)
+                files[f"lib/xtables/{name}.so"] = cpio.File(_loaded_of(extension), executable=True)
     return files
 
 

@@ -17,10 +17,11 @@ from pathlib import Path
 
 from lbsim.errors import KernelUnavailable
 
-__all__ = ["available", "built_in", "content", "needs", "with_needed"]
+__all__ = ["available", "built_in", "content", "needs", "unsigned", "with_needed"]
 
 _SUFFIX = re.compile(r"\.ko(\.(xz|gz|zst))?$")
 _DEPENDS = re.compile(rb"\0depends=([^\0]*)\0")
+_SIGNED = b"~Module signature appended~\n"  # how a signed module ends, behind 12 bytes whose last four are a length
 
 
 def available(folder: Path) -> dict[str, Path]:
@@ -53,6 +54,17 @@ def content(path: Path) -> bytes:
     except (lzma.LZMAError, zlib.error, gzip.BadGzipFile, EOFError, subprocess.CalledProcessError):
         remedy = "remove its kernel and fetch it again: lbsim kernel fetch"
         raise KernelUnavailable("kernel modules", f"{path} is damaged", remedy) from None
+
+
+def unsigned(module: bytes) -> bytes:
+    """The module without its signature: a kernel that wants none need not verify it, which takes an emulated one long.
+
+    Source: Documentation/admin-guide/module-signing.rst, "Signed modules and stripping".
+    """
+    if not module.endswith(_SIGNED):
+        return module
+    end = len(module) - len(_SIGNED) - 12
+    return module[: max(end - int.from_bytes(module[end + 8 : end + 12]), 0)]
 
 
 def _unpacked(path: Path) -> bytes:
@@ -88,7 +100,7 @@ def with_needed(names: Iterable[str], files: dict[str, Path]) -> dict[str, tuple
     def add(name: str) -> None:
         if name in ordered or name not in files:
             return
-        module = content(files[name])
+        module = unsigned(content(files[name]))
         needed = tuple(need for need in needs(module) if need in files)
         for need in needed:
             add(need)

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
 from typing import Literal, TypeAlias
 
+from lbsim.model.address import Address
+
 __all__ = [
     "INTERFACES",
     "AddDest",
@@ -41,7 +43,6 @@ __all__ = [
     "service_addresses",
 ]
 
-Address: TypeAlias = IPv4Address | IPv6Address
 Protocol: TypeAlias = Literal["tcp", "udp", "sctp", "fwm"]
 Method: TypeAlias = Literal["masq", "droute", "tunnel"]
 TunnelType: TypeAlias = Literal["ipip", "gue", "gre"]

@@ -12,7 +12,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from lbsim.engine import reasons as code
-from lbsim.model.config import Address
+from lbsim.model.address import Address
 
 __all__ = ["REASONS", "SEEN", "Reason", "Rewrite", "Verdict", "reason_named", "reason_of", "reasons_page"]
 

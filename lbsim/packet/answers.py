@@ -14,7 +14,7 @@ from ipaddress import ip_address
 
 from lbsim.engine.records import ACK, FIN, RST, SYN, TCP, WHOLE
 from lbsim.errors import TraceError
-from lbsim.model.config import Address
+from lbsim.model.address import Address
 from lbsim.packet import checksum
 from lbsim.packet.build import ip_packet
 from lbsim.packet.headers import FRAGMENT_HEADER, ICMP, ICMPV6, Headers, is_extension, parse

@@ -13,7 +13,7 @@ from lbsim.engine.lanes import kernel
 from lbsim.engine.records import IPV4, SCTP, TCP, UDP
 from lbsim.engine.sctp import ABORT, COOKIE_ABORT, NO_CHUNK, chunk_of
 from lbsim.errors import TraceError
-from lbsim.model.config import Address
+from lbsim.model.address import Address
 from lbsim.packet.checksum import check_of, crc32c, sum_of_addresses, sum_of_words
 from lbsim.packet.headers import Bytes
 from lbsim.packet.octets import Words, put_address, put_double_word, put_word, words_of

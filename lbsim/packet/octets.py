@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from lbsim.engine.lanes import COMPILED, kernel
 from lbsim.engine.records import IPV4
-from lbsim.model.config import Address
+from lbsim.model.address import Address
 from lbsim.packet.headers import Bytes
 
 __all__ = ["Words", "move", "put_address", "put_double_word", "put_word", "words_of"]

@@ -28,7 +28,7 @@ from lbsim.engine.lanes import Lane, compiled_lane, interpreted_lane
 from lbsim.engine.reasons import FORWARD
 from lbsim.engine.records import IN, MASQ, TUNNEL
 from lbsim.errors import LbsimError, TraceError
-from lbsim.model.config import Address
+from lbsim.model.address import Address
 from lbsim.model.datagrams import Datagram
 from lbsim.model.result import RESULT_COLUMNS, ResultBlock, Ways
 from lbsim.model.trace import COLUMN_TYPES, IntColumn, Trace

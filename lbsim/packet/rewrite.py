@@ -11,7 +11,7 @@ from __future__ import annotations
 from lbsim.engine.lanes import kernel
 from lbsim.engine.records import FRAGMENT, ICMP_ERROR, IPV4, SCTP, TCP, UDP
 from lbsim.errors import TraceError
-from lbsim.model.config import Address
+from lbsim.model.address import Address
 from lbsim.model.verdict import Rewrite
 from lbsim.packet.checksum import check_after, check_of, crc32c, sum_of_addresses, sum_of_words
 from lbsim.packet.headers import ICMPV6, Bytes, Fields, fields_of, read_headers, word

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from lbsim.engine.lanes import kernel
 from lbsim.engine.records import FRAGMENT, GRE, GUE, IPV4, TUN_CSUM, UDP
-from lbsim.model.config import Address
+from lbsim.model.address import Address
 from lbsim.packet.build import DONT_FRAGMENT, header_size, put_ip_header
 from lbsim.packet.checksum import check_after, check_of, sum_of_addresses, sum_of_words
 from lbsim.packet.fragments import piece_of
