@@ -11,8 +11,9 @@ import numpy as np
 from lbsim.engine import forwarding
 from lbsim.engine.addresses import intern_address, intern_addresses, rehash_addresses
 from lbsim.engine.lanes import replaced
+from lbsim.engine.numbers import FROM_CLIENTS, FROM_SERVERS
 from lbsim.engine.profile import Profile
-from lbsim.engine.records import FROM_CLIENTS, FROM_SERVERS, Outcome, Packet, Tables
+from lbsim.engine.records import Outcome, Packet, Tables
 from lbsim.model.config import INTERFACES, Address, RouterSettings
 from lbsim.model.trace import AddressTable, IntColumn
 from lbsim.packet.octets import words_of

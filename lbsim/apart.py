@@ -29,7 +29,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from lbsim.engine.records import IN, OUT, REPLY, SCTP, TCP, UDP
+from lbsim.engine.numbers import IN, OUT, REPLY, SCTP, TCP, UDP
 from lbsim.engine.schedulers import BUILT_IN
 from lbsim.host import sysctl_values
 from lbsim.jobs import ProcessError, side_by_side

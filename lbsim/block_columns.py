@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from lbsim.engine.blocks import FOUND_TYPES, GIVEN_TYPES, Found, Given
-from lbsim.engine.records import IN, IPV4
+from lbsim.engine.numbers import IN, IPV4
 from lbsim.model.result import RESULT_COLUMNS
 from lbsim.model.trace import IntColumn, Trace
 

@@ -12,7 +12,8 @@ from ipaddress import ip_address
 from typing import Any, NamedTuple
 
 from lbsim.engine import reasons
-from lbsim.engine.records import BYPASS, ICMP_ERROR, IN, IPV4, MASQ, OUT, TCP, TUNNEL, UDP, Outcome, Packet
+from lbsim.engine.numbers import BYPASS, ICMP_ERROR, IN, IPV4, MASQ, OUT, TCP, TUNNEL, UDP
+from lbsim.engine.records import Outcome, Packet
 from lbsim.host import EngineHost
 from lbsim.model.config import Address
 from lbsim.model.verdict import Rewrite, Verdict

@@ -9,7 +9,7 @@ import numpy as np
 
 from lbsim.config.options import SCHEDULER_FLAGS
 from lbsim.engine import sctp, tcp, udp
-from lbsim.engine.records import (
+from lbsim.engine.numbers import (
     DROUTE,
     GRE,
     GUE,

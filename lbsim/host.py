@@ -32,9 +32,9 @@ from lbsim.engine import (
 from lbsim.engine.blocks import Found, Given
 from lbsim.engine.estimator import AT_ONCE, NEVER, PERIODIC, start_copies
 from lbsim.engine.lanes import Lane, interpreted_lane, replaced
+from lbsim.engine.numbers import TCP
 from lbsim.engine.profile import PROFILES, SWITCHES, SYSCTLS, Profile, refused_value
 from lbsim.engine.records import (
-    TCP,
     AddressRow,
     CachedAddress,
     Conn,

@@ -29,17 +29,8 @@ from lbsim.config.marks import Marks, read_marks
 from lbsim.departures import CLIENTS, Arrived, Departure, Departures, may_split, note, valid_headers
 from lbsim.engine import reasons
 from lbsim.engine.lanes import Lane
-from lbsim.engine.records import (
-    BAD_IP_HEADER,
-    FRAGMENT,
-    ICMP_ERROR,
-    IN,
-    IPV4,
-    MARTIAN,
-    OUT,
-    Outcome,
-    Packet,
-)
+from lbsim.engine.numbers import BAD_IP_HEADER, FRAGMENT, ICMP_ERROR, IN, IPV4, MARTIAN, OUT
+from lbsim.engine.records import Outcome, Packet
 from lbsim.errors import CommandRefused, ConfigError, LbsimError, expected_one_of
 from lbsim.host import SECOND, EngineHost, profile_named
 from lbsim.model.config import AdminCommand, DirectorConfig, Place

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from lbsim import apart, parse, simulate
 from lbsim.apart import groups_of_packets, groups_of_services, simulate_apart
 from lbsim.config import parse_command
-from lbsim.engine.records import IN, OUT, REPLY, TCP, UDP
+from lbsim.engine.numbers import IN, OUT, REPLY, TCP, UDP
 from lbsim.errors import LbsimError
 from lbsim.model.config import AddService, DirectorConfig, ServiceId, TimedCommand
 from lbsim.model.quotes import QUOTE_TYPES, Quotes

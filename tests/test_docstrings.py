@@ -106,6 +106,7 @@ ENGINE = Path(lbsim.engine.__file__).parent
 ELSEWHERE = {
     "test___init__.py": "test_docstrings.py",
     "test_errnos.py": "test_services.py",
+    "test_numbers.py": "test_records.py",
     "schedulers/test___init__.py": "schedulers/test_every_scheduler.py",
 }
 

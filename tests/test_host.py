@@ -10,8 +10,9 @@ import pytest
 
 from lbsim.config import parse_command
 from lbsim.engine.lanes import Lane, interpreted_lane
+from lbsim.engine.numbers import IN, TCP, WHOLE
 from lbsim.engine.profile import SYSCTLS
-from lbsim.engine.records import IN, TCP, WHOLE, Outcome, Packet
+from lbsim.engine.records import Outcome, Packet
 from lbsim.errors import ConfigError
 from lbsim.host import EngineHost, profile_named, sysctl_values
 from lbsim.model.config import AddDest, AddService, DestId, EditService, Persistence, ServiceId, SetTimeouts, Tunnel

@@ -12,7 +12,7 @@ from scapy.packet import Packet as ScapyPacket
 
 from lbsim import ConfigError, Director, LbsimError, parse
 from lbsim.engine.lanes import Lane, compiled_lane
-from lbsim.engine.records import ACK, RST, SYN
+from lbsim.engine.numbers import ACK, RST, SYN
 from lbsim.errors import CommandRefused
 from lbsim.live import Answer, CommandAnswer, Departure
 from lbsim.model.config import AddService, ServiceId

@@ -18,7 +18,7 @@ from lbsim.block_columns import ticks_of
 from lbsim.config import parse_command
 from lbsim.config.marks import read_marks
 from lbsim.engine.lanes import Lane
-from lbsim.engine.records import CUT_HEADER, ICMP_ERROR, IN, NO_PORTS, OUT, REPLY, TCP, WHOLE
+from lbsim.engine.numbers import CUT_HEADER, ICMP_ERROR, IN, NO_PORTS, OUT, REPLY, TCP, WHOLE
 from lbsim.host import EngineHost
 from lbsim.model.config import DirectorConfig, TimedCommand
 from lbsim.model.quotes import QUOTE_TYPES, Quotes

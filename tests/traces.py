@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from itertools import pairwise
 from random import Random
 
-from lbsim.engine.records import (
+from lbsim.engine.numbers import (
     BAD_IP_HEADER,
     CUT_HEADER,
     FRAGMENT,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import numpy as np
 
 from lbsim.compare.comparison import Difference, Section
-from lbsim.engine.records import IN, SCTP, TCP, UDP
+from lbsim.engine.numbers import IN, SCTP, TCP, UDP
 from lbsim.model.verdict import SEEN, Verdict, reason_of
 from lbsim.model.wording import and_more
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from lbsim.engine.hashing import hash32
 from lbsim.engine.lanes import kernel
-from lbsim.engine.records import IPV4, IPV6, Tables
+from lbsim.engine.numbers import IPV4, IPV6
+from lbsim.engine.records import Tables
 
 __all__ = ["intern_address", "intern_addresses", "rehash_addresses", "set_address", "unicast"]
 

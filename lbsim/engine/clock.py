@@ -9,7 +9,8 @@ from lbsim.engine.conntable import expire, sweep_removed
 from lbsim.engine.destinations import clean_trash
 from lbsim.engine.estimator import catch_up
 from lbsim.engine.lanes import kernel
-from lbsim.engine.records import CONTROLS, Tables
+from lbsim.engine.numbers import CONTROLS
+from lbsim.engine.records import Tables
 from lbsim.engine.schedulers import run_timers
 from lbsim.engine.timers import take_due
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from lbsim.engine.addresses import intern_address
 from lbsim.engine.hashing import row_bucket
 from lbsim.engine.lanes import kernel, seldom
-from lbsim.engine.records import (
+from lbsim.engine.numbers import (
     ASSURED,
     BYPASS,
     CONTROLLED,
@@ -22,9 +22,8 @@ from lbsim.engine.records import (
     NO_OUTPUT,
     ONE_PACKET,
     TEMPLATE,
-    Packet,
-    Tables,
 )
+from lbsim.engine.records import Packet, Tables
 from lbsim.engine.thresholds import filled, vacated
 from lbsim.engine.timers import arm, disarm, note_turn
 

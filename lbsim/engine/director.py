@@ -23,6 +23,34 @@ from lbsim.engine.icmp import quoted_entry
 from lbsim.engine.icmp_errors import error_outward, icmp_error
 from lbsim.engine.ipsec import reply_of_ipsec, request_of_ipsec
 from lbsim.engine.lanes import COMPILED, kernel, prefetch, seldom
+from lbsim.engine.numbers import (
+    AH,
+    BAD_IP_HEADER,
+    CONTROLLED,
+    CUT_HEADER,
+    ESP,
+    FRAGMENT,
+    FROM_CLIENTS,
+    FROM_SERVERS,
+    ICMP,
+    ICMP_ERROR,
+    IN,
+    IPV4,
+    MARTIAN,
+    MASQ,
+    NO_PORTS,
+    ONE_PACKET,
+    OUT,
+    REPLY,
+    RST,
+    SCTP,
+    STRAIGHT,
+    SYN,
+    TCP,
+    TEMPLATE,
+    UDP,
+    WHOLE,
+)
 from lbsim.engine.opening import try_schedule
 from lbsim.engine.reasons import (
     DEST_REMOVED,
@@ -53,39 +81,9 @@ from lbsim.engine.reasons import (
     TTL_EXCEEDED,
     UNMODELLED,
 )
-from lbsim.engine.records import (
-    AH,
-    BAD_IP_HEADER,
-    CONTROLLED,
-    CUT_HEADER,
-    ESP,
-    FRAGMENT,
-    FROM_CLIENTS,
-    FROM_SERVERS,
-    ICMP,
-    ICMP_ERROR,
-    IN,
-    IPV4,
-    MARTIAN,
-    MASQ,
-    NO_PORTS,
-    ONE_PACKET,
-    OUT,
-    REPLY,
-    RST,
-    SCTP,
-    STRAIGHT,
-    SYN,
-    TCP,
-    TEMPLATE,
-    UDP,
-    WHOLE,
-    Conn,
-    Outcome,
-    Packet,
-    Tables,
-)
-from lbsim.engine.sctp import ABORT, CLOSED, INIT, step_sctp
+from lbsim.engine.records import Conn, Outcome, Packet, Tables
+from lbsim.engine.sctp import CLOSED, step_sctp
+from lbsim.engine.sctp_chunks import ABORT, INIT
 from lbsim.engine.tcp import reusable, step_tcp
 from lbsim.engine.udp import step_udp
 

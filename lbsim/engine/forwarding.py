@@ -10,6 +10,21 @@ packets only come to :func:`masquerade` and :func:`unmasquerade`.
 from __future__ import annotations
 
 from lbsim.engine.lanes import kernel, seldom
+from lbsim.engine.numbers import (
+    BYPASS,
+    DROUTE,
+    FROM_CLIENTS,
+    FROM_SERVERS,
+    GRE,
+    GUE,
+    ICMP_ERROR,
+    IN,
+    IPV4,
+    MASQ,
+    TUN_CSUM,
+    TUNNEL,
+    WHOLE,
+)
 from lbsim.engine.reasons import (
     DROP,
     FORWARD,
@@ -26,25 +41,7 @@ from lbsim.engine.reasons import (
     TTL_EXCEEDED,
     WRONG_WAY,
 )
-from lbsim.engine.records import (
-    BYPASS,
-    DROUTE,
-    FROM_CLIENTS,
-    FROM_SERVERS,
-    GRE,
-    GUE,
-    ICMP_ERROR,
-    IN,
-    IPV4,
-    MASQ,
-    TUN_CSUM,
-    TUNNEL,
-    WHOLE,
-    Conn,
-    Outcome,
-    Packet,
-    Tables,
-)
+from lbsim.engine.records import Conn, Outcome, Packet, Tables
 
 __all__ = [
     "decide",

@@ -11,6 +11,7 @@ from __future__ import annotations
 from lbsim.engine.conntable import find_in, find_out
 from lbsim.engine.forwarding import decide, overhead, send, stopped
 from lbsim.engine.lanes import seldom
+from lbsim.engine.numbers import FRAGMENT, MASQ, NO_PORTS, SCTP, TCP, TUNNEL, UDP
 from lbsim.engine.reasons import (
     DROP,
     FORWARD,
@@ -21,20 +22,7 @@ from lbsim.engine.reasons import (
     TUNNEL_ERROR,
     TUNNEL_NOTED,
 )
-from lbsim.engine.records import (
-    FRAGMENT,
-    MASQ,
-    NO_PORTS,
-    SCTP,
-    TCP,
-    TUNNEL,
-    UDP,
-    Conn,
-    Outcome,
-    Packet,
-    Quote,
-    Tables,
-)
+from lbsim.engine.records import Conn, Outcome, Packet, Quote, Tables
 
 __all__ = [
     "about_connection",

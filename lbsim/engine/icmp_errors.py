@@ -18,6 +18,7 @@ from lbsim.engine.icmp import (
     tunnelled_entry,
 )
 from lbsim.engine.lanes import seldom
+from lbsim.engine.numbers import IPV4, MASQ, ONE_PACKET
 from lbsim.engine.opening import open_entry, to_drop
 from lbsim.engine.reasons import (
     DROP,
@@ -32,7 +33,7 @@ from lbsim.engine.reasons import (
     NOT_BALANCED,
     ROUTE,
 )
-from lbsim.engine.records import IPV4, MASQ, ONE_PACKET, Conn, Outcome, Packet, Tables
+from lbsim.engine.records import Conn, Outcome, Packet, Tables
 from lbsim.engine.services import FTP, FTP_DATA, find_service
 
 __all__ = ["error_outward", "icmp_error"]

@@ -9,8 +9,9 @@ from lbsim.engine.conntable import expire_now, find_in, find_out, put
 from lbsim.engine.counting import count_in, count_out
 from lbsim.engine.forwarding import decide, transmit, unmasquerade
 from lbsim.engine.lanes import kernel
+from lbsim.engine.numbers import IN, UDP
 from lbsim.engine.reasons import DEST_REMOVED, DROP, KNOWN, LOCAL, NO_CONNECTION, NO_IKE, ROUTE
-from lbsim.engine.records import IN, UDP, Outcome, Packet, Tables
+from lbsim.engine.records import Outcome, Packet, Tables
 
 __all__ = ["reply_of_ipsec", "request_of_ipsec"]
 

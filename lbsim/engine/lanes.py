@@ -10,15 +10,16 @@ Kernel counterpart: none. numba (extra ``fast``) is imported only when the compi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 from functools import cache
 from importlib import import_module
 from itertools import islice, repeat
 from operator import attrgetter
 from types import FunctionType
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from lbsim.engine.records import Tables
+if TYPE_CHECKING:  # a guest has no tables
+    from lbsim.engine.records import Tables
+
 
 __all__ = [
     "COMPILED",
@@ -135,7 +136,7 @@ class _Interpreted:
     spare = 0  # each row costs
 
     def tables(self, parts: dict[str, Any]) -> Tables:
-        return Tables(**parts)
+        return _tables_class()(**parts)
 
     def table(self, record: type[Any], rows: int) -> Any:
         return [record() for _ in range(rows)]
@@ -155,7 +156,7 @@ class _Interpreted:
         return table
 
     def rows(self, record: type[Any], columns: dict[str, Any]) -> Any:
-        names = [field.name for field in fields(record)]
+        names: tuple[str, ...] = record.__slots__
         return list(map(record, *(columns[name].tolist() if name in columns else repeat(0) for name in names)))
 
     def read(self, table: Any, names: tuple[str, ...], rows: int) -> dict[str, Any]:
@@ -193,7 +194,14 @@ def _compiled_lane(checked: bool) -> Lane:
     return lane
 
 
+@cache
+def _tables_class() -> type[Tables]:
+    from lbsim.engine.records import Tables
+
+    return Tables
+
+
 def replaced(lane: Lane, tables: Tables, **parts: Any) -> Tables:
     """The tables with some of them replaced."""
-    names = [field.name for field in fields(Tables)]
+    names: tuple[str, ...] = _tables_class().__slots__
     return lane.tables({name: getattr(tables, name) for name in names} | parts)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from lbsim.engine.conntable import new_bypass, new_conn
 from lbsim.engine.forwarding import decide
 from lbsim.engine.lanes import kernel
+from lbsim.engine.numbers import CUT_HEADER, ONE_PACKET, RST, SCTP, SYN, TCP, UDP
 from lbsim.engine.persistence import schedule_persistent
 from lbsim.engine.reasons import (
     DROP,
@@ -22,9 +23,9 @@ from lbsim.engine.reasons import (
     NOT_SYN,
     REJECT,
 )
-from lbsim.engine.records import CUT_HEADER, ONE_PACKET, RST, SCTP, SYN, TCP, UDP, Outcome, Packet, Tables
+from lbsim.engine.records import Outcome, Packet, Tables
 from lbsim.engine.schedulers import schedule
-from lbsim.engine.sctp import ABORT, INIT, NO_CHUNK
+from lbsim.engine.sctp_chunks import ABORT, INIT, NO_CHUNK
 from lbsim.engine.services import FTP, FTP_DATA, find_service
 
 __all__ = ["open_entry", "to_drop", "try_schedule"]

@@ -13,7 +13,8 @@ from lbsim.engine.addresses import intern_address
 from lbsim.engine.conntable import bind, control, hash_conn, new_conn, new_row, put, unhash_conn
 from lbsim.engine.hashing import row_bucket
 from lbsim.engine.lanes import kernel
-from lbsim.engine.records import IP_ANY, IPV4, TEMPLATE, Packet, Service, Tables
+from lbsim.engine.numbers import IP_ANY, IPV4, TEMPLATE
+from lbsim.engine.records import Packet, Service, Tables
 from lbsim.engine.schedulers import schedule
 
 __all__ = ["client_net", "find_template", "mark_address", "schedule_persistent"]

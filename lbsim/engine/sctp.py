@@ -1,8 +1,7 @@
 """SCTP as the director sees it: which state a chunk leads to, and how long the entry may then stay idle.
 
-Kernel counterpart: ip_vs_proto_sctp.c. What a packet is follows from its first chunk; an ABORT behind a COOKIE-ECHO or
-COOKIE-ACK makes it an ABORT. Only established associations count as active. Who reads packets writes the event's number
-where TCP packets have their flags.
+Kernel counterpart: ip_vs_proto_sctp.c. What a packet is follows from its chunks (``sctp_chunks``). Only established
+associations count as active.
 """
 
 from __future__ import annotations
@@ -11,10 +10,12 @@ from functools import cache
 
 from lbsim.engine.conntable import assure
 from lbsim.engine.lanes import kernel
-from lbsim.engine.records import CONTROLLED, Tables
+from lbsim.engine.numbers import CONTROLLED
+from lbsim.engine.records import Tables
+from lbsim.engine.sctp_chunks import ABORT, DATA, NO_CHUNK
 from lbsim.engine.tcp import count_active, viewed
 
-__all__ = ["EVENTS", "STATES", "TRANSITIONS", "chunk_of", "event_of", "next_states", "step_sctp", "timeouts"]
+__all__ = ["STATES", "TRANSITIONS", "next_states", "step_sctp", "timeouts"]
 
 #: State number -> name, as listings print it.
 STATES = (
@@ -36,26 +37,6 @@ STATES = (
 ESTABLISHED = 8
 CLOSED = 13
 
-#: Event number -> name.
-EVENTS = (
-    "no chunk",
-    "DATA",
-    "INIT",
-    "INIT-ACK",
-    "COOKIE-ECHO",
-    "COOKIE-ACK",
-    "SHUTDOWN",
-    "SHUTDOWN-ACK",
-    "SHUTDOWN-COMPLETE",
-    "ERROR",
-    "ABORT",
-    "ABORT behind a cookie",
-)
-NO_CHUNK = 0
-DATA = 1
-INIT = 2  # the bit of TCP's SYN, as it happens: both may open a connection
-ABORT = 10
-COOKIE_ABORT = 11
 EVENT_BITS = 4
 
 #: State -> idle seconds.
@@ -147,57 +128,6 @@ def timeouts(hz: int) -> list[int]:
     facts: packet-path.md section 7.3.
     """
     return [TIMEOUTS[name] * hz for name in STATES]
-
-
-@kernel
-def event_of(chunk: int, second: int) -> int:
-    """The event that a packet is.
-
-    Parameters
-    ----------
-    chunk : type of the first chunk; -1: there is none.
-    second : type of the chunk behind it; -1: there is none.
-
-    Source
-    ------
-    facts: packet-path.md section 7.3; ip_vs_proto_sctp.c set_sctp_state(), 6.1 and 6.12.
-    """
-    if chunk < 0:
-        return NO_CHUNK
-    if chunk in (10, 11):  # COOKIE-ECHO, COOKIE-ACK
-        return COOKIE_ABORT if second == 6 else chunk - 6
-    if chunk in (1, 2):  # INIT, INIT-ACK
-        return chunk + 1
-    if chunk in (7, 8):  # SHUTDOWN, SHUTDOWN-ACK
-        return chunk - 1
-    if chunk == 14:  # SHUTDOWN-COMPLETE
-        return 8
-    if chunk == 9:  # ERROR
-        return 9
-    return ABORT if chunk == 6 else DATA
-
-
-@kernel
-def chunk_of(event: int) -> int:
-    """The type of the chunk that makes a packet this event; of several the plainest.
-
-    Source
-    ------
-    facts: packet-path.md section 7.3; ip_vs_proto_sctp.c set_sctp_state(), 6.1 and 6.12, the other way round.
-    """
-    if event in (INIT, INIT + 1):  # INIT, INIT-ACK
-        return event - 1
-    if event in (4, 5):  # COOKIE-ECHO, COOKIE-ACK
-        return event + 6
-    if event in (6, 7):  # SHUTDOWN, SHUTDOWN-ACK
-        return event + 1
-    if event == 8:  # SHUTDOWN-COMPLETE
-        return 14
-    if event == 9:  # ERROR
-        return 9
-    if event == ABORT:
-        return 6
-    return 10 if event == COOKIE_ABORT else 0
 
 
 @kernel

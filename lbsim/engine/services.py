@@ -15,7 +15,8 @@ from lbsim.engine.errnos import EEXIST, EINVAL, ESRCH
 from lbsim.engine.estimator import TOTAL, new_copy, start_copy, start_total, stop_copy, zero
 from lbsim.engine.hashing import row_bucket
 from lbsim.engine.lanes import kernel
-from lbsim.engine.records import IPV4, IPV6, TCP, Service, ServiceRequest, Tables
+from lbsim.engine.numbers import IPV4, IPV6, TCP
+from lbsim.engine.records import Service, ServiceRequest, Tables
 from lbsim.engine.schedulers import done_service, init_service
 from lbsim.engine.tcp import ESTABLISHED, FIN_WAIT
 

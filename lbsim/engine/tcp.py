@@ -14,18 +14,8 @@ from functools import cache
 
 from lbsim.engine.conntable import assure
 from lbsim.engine.lanes import kernel
-from lbsim.engine.records import (
-    ACK,
-    CONTROLLED,
-    FIN,
-    IN,
-    INACTIVE,
-    NO_OUTPUT,
-    RST,
-    SYN,
-    Conn,
-    Tables,
-)
+from lbsim.engine.numbers import ACK, CONTROLLED, FIN, IN, INACTIVE, NO_OUTPUT, RST, SYN
+from lbsim.engine.records import Conn, Tables
 
 __all__ = [
     "SECURE",

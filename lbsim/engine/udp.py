@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from lbsim.engine.conntable import assure
 from lbsim.engine.lanes import kernel
-from lbsim.engine.records import CONTROLLED, OUT, Tables
+from lbsim.engine.numbers import CONTROLLED, OUT
+from lbsim.engine.records import Tables
 
 __all__ = ["STATES", "step_udp", "timeouts"]
 

@@ -6,23 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from lbsim.engine import tcp
-from lbsim.engine.records import (
-    CONTROLS,
-    DROUTE,
-    ICMP_ERROR,
-    IN,
-    INACTIVE,
-    NO_OUTPUT,
-    ONE_PACKET,
-    TCP,
-    TUNNEL,
-    Conn,
-    Dest,
-    Outcome,
-    Packet,
-    Tables,
-)
-from lbsim.engine.sctp import EVENTS
+from lbsim.engine.numbers import CONTROLS, DROUTE, ICMP_ERROR, IN, INACTIVE, NO_OUTPUT, ONE_PACKET, TCP, TUNNEL
+from lbsim.engine.records import Conn, Dest, Outcome, Packet, Tables
+from lbsim.engine.sctp_chunks import EVENTS
 from lbsim.engine.timers import fire_tick
 from lbsim.explain.names import METHODS, TUNNELS
 from lbsim.model.explanation import (

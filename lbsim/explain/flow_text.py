@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lbsim.engine.records import SCTP, TCP, UDP
+from lbsim.engine.numbers import SCTP, TCP, UDP
 from lbsim.errors import LbsimError, expected_one_of
 from lbsim.model.config import Address, format_endpoint, parse_endpoint
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from lbsim.engine.address_cache import find_cached
 from lbsim.engine.hashing import hash32
 from lbsim.engine.integers import signed32
-from lbsim.engine.records import MH_PORT, SH_PORT, Dest, Packet, Service, Tables
+from lbsim.engine.numbers import MH_PORT, SH_PORT
+from lbsim.engine.records import Dest, Packet, Service, Tables
 from lbsim.engine.schedulers import dh, lc, mh, ovf, sed, sh
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lbsim.engine.records import (
+from lbsim.engine.numbers import (
     AH,
     BYPASS,
     DROUTE,
@@ -20,10 +20,9 @@ from lbsim.engine.records import (
     TCP,
     TUNNEL,
     UDP,
-    Packet,
-    Tables,
 )
-from lbsim.engine.sctp import EVENTS
+from lbsim.engine.records import Packet, Tables
+from lbsim.engine.sctp_chunks import EVENTS
 from lbsim.engine_words import PROTOCOL_NAMES, STATES, state_index
 from lbsim.host import SECOND
 

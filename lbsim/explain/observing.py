@@ -16,7 +16,8 @@ from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
 
 from lbsim.engine import address_cache, conntable, director, persistence, random_numbers, schedulers, services, tcp
-from lbsim.engine.records import SCTP, TCP, Conn, Dest, Packet, Service, Tables
+from lbsim.engine.numbers import SCTP, TCP
+from lbsim.engine.records import Conn, Dest, Packet, Service, Tables
 from lbsim.engine.schedulers import lblcr, mh, sh, twos, wlc
 from lbsim.explain.decisions import Asked
 from lbsim.explain.kinds import View

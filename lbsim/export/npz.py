@@ -19,7 +19,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 import numpy as np
 
-from lbsim.engine.records import IPV6
+from lbsim.engine.numbers import IPV6
 from lbsim.model.address_text import address_texts
 from lbsim.model.result import RESULT_COLUMNS
 from lbsim.model.verdict import REASONS, Verdict

@@ -7,7 +7,7 @@ from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from struct import Struct
 
-from lbsim.engine.records import SCTP, TCP, UDP
+from lbsim.engine.numbers import SCTP, TCP, UDP
 from lbsim.kernel.job import CLIENT, server
 from lbsim.model.verdict import Rewrite
 from lbsim.packet.checksum import check_after

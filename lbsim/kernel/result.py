@@ -17,8 +17,8 @@ import numpy as np
 from lbsim import __version__
 from lbsim.config import parse_command
 from lbsim.config.marks import Marks
+from lbsim.engine.numbers import FRAGMENT, IN, SCTP, TCP, UDP
 from lbsim.engine.profile import PROFILES
-from lbsim.engine.records import FRAGMENT, IN, SCTP, TCP, UDP
 from lbsim.errors import LbsimError
 from lbsim.kernel.job import (
     CLIENT,

@@ -10,7 +10,7 @@ import numpy as np
 from lbsim.config import format_command
 from lbsim.config.iptables import format_settings
 from lbsim.config.marks import Marks
-from lbsim.engine.records import FRAGMENT, IN, OUT, TCP, UDP, WHOLE
+from lbsim.engine.numbers import FRAGMENT, IN, OUT, TCP, UDP, WHOLE
 from lbsim.errors import KernelUnavailable
 from lbsim.kernel.job import CLIENT, REPLY, Command, Event, Job, Packet, Show, server
 from lbsim.kernel.job_rules import commands_for

@@ -8,8 +8,8 @@ from dataclasses import asdict, astuple, dataclass, replace
 from ipaddress import ip_address
 from typing import Any
 
-from lbsim.engine.records import SCTP
-from lbsim.engine.sctp import EVENTS
+from lbsim.engine.numbers import SCTP
+from lbsim.engine.sctp_chunks import EVENTS
 from lbsim.kernel.job import CLIENT, Command, Event, Job, Observation, Packet, Show
 from lbsim.kernel.rehearsal import rehearse
 from lbsim.kernel.seen import Listing, Step, steps_of

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lbsim.engine.records import IN
+from lbsim.engine.numbers import IN
 from lbsim.model.verdict import REASONS, Verdict
 
 if TYPE_CHECKING:

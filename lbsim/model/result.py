@@ -206,7 +206,7 @@ class Ways:
 
     Attributes
     ----------
-    method : of each packet, as ``engine.records`` numbers them.
+    method : of each packet, as ``engine.numbers`` numbers them.
     addr, port, tun_type, tun_port, tun_flags, keep_df : of each destination that ``dest`` indexes: where it is, and how
         packets for it are wrapped. ``addr`` indexes the block's addresses.
     """

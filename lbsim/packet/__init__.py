@@ -18,5 +18,5 @@ What is done to one packet and to millions of them is done by the same functions
 interpreted or compiled (``engine.lanes``).
 
 Words: *l4* is the offset of the transport header; *shape* says how much of that header there is
-(``engine.records``); a *whole* packet is one of which every byte that its IP header promises is there.
+(``engine.numbers``); a *whole* packet is one of which every byte that its IP header promises is there.
 """

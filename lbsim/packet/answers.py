@@ -12,7 +12,7 @@ from __future__ import annotations
 import struct
 from ipaddress import ip_address
 
-from lbsim.engine.records import ACK, FIN, RST, SYN, TCP, WHOLE
+from lbsim.engine.numbers import ACK, FIN, RST, SYN, TCP, WHOLE
 from lbsim.errors import TraceError
 from lbsim.model.address import Address
 from lbsim.packet import checksum

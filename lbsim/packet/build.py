@@ -10,8 +10,8 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, NamedTuple
 
 from lbsim.engine.lanes import kernel
-from lbsim.engine.records import IPV4, SCTP, TCP, UDP
-from lbsim.engine.sctp import ABORT, COOKIE_ABORT, NO_CHUNK, chunk_of
+from lbsim.engine.numbers import IPV4, SCTP, TCP, UDP
+from lbsim.engine.sctp_chunks import ABORT, COOKIE_ABORT, NO_CHUNK, chunk_of
 from lbsim.errors import TraceError
 from lbsim.model.address import Address
 from lbsim.packet.checksum import check_of, crc32c, sum_of_addresses, sum_of_words
@@ -44,7 +44,7 @@ COMMON = 12  # bytes of the header that all SCTP packets have
 class Segment(NamedTuple):
     """What a transport header is made of; of other protocols than TCP, UDP and SCTP none is.
 
-    ``flags`` is of SCTP the number of the event that its chunk is (``engine.sctp.EVENTS``).
+    ``flags`` is of SCTP the number of the event that its chunk is (``engine.sctp_chunks.EVENTS``).
     """
 
     proto: int
@@ -121,7 +121,7 @@ def build_packet(
     ----------
     src, dst : addresses of one family, also as text.
     proto : IP protocol number; of other protocols than TCP, UDP and SCTP, ``payload`` is all there is.
-    flags : TCP; SCTP: which event its one chunk is (``engine.sctp.EVENTS``), of a verification tag of 0.
+    flags : TCP; SCTP: which event its one chunk is (``engine.sctp_chunks.EVENTS``), of a verification tag of 0.
     seq, ack : TCP only.
     payload : what follows the transport header.
     length : bytes of the whole packet; zeros are added behind the payload up to it. One that is too small for

@@ -15,7 +15,7 @@ from __future__ import annotations
 from struct import Struct, unpack_from
 
 from lbsim.engine.lanes import COMPILED, kernel
-from lbsim.engine.records import IPV4
+from lbsim.engine.numbers import IPV4
 from lbsim.packet.headers import Bytes, word
 
 __all__ = ["check_after", "check_of", "full", "sum_of_addresses", "sum_of_words", "transport"]

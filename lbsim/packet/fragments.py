@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from typing import NamedTuple, TypeAlias
 
-from lbsim.engine.records import FRAGMENT, IPV4
+from lbsim.engine.numbers import FRAGMENT, IPV4
 from lbsim.model.datagrams import Datagram
 from lbsim.packet import checksum
 from lbsim.packet.headers import FRAGMENT_HEADER, is_extension, parse, word

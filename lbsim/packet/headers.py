@@ -14,8 +14,8 @@ from struct import Struct
 from typing import Any, NamedTuple, TypeAlias
 
 from lbsim.engine.lanes import COMPILED, kernel
-from lbsim.engine.records import CUT_HEADER, FRAGMENT, ICMP_ERROR, NO_PORTS, SCTP, TCP, UDP, WHOLE
-from lbsim.engine.sctp import event_of
+from lbsim.engine.numbers import CUT_HEADER, FRAGMENT, ICMP_ERROR, NO_PORTS, SCTP, TCP, UDP, WHOLE
+from lbsim.engine.sctp_chunks import event_of
 
 __all__ = [
     "FRAGMENT_HEADER",
@@ -56,10 +56,10 @@ class Fields(NamedTuple):
     proto : IP protocol number of the transport header, behind the IPv6 extension headers.
     sport, dport : 0 if the protocol has none or they cannot be read.
     flags, seq, ack : of a complete TCP header (flags FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32), else 0; of SCTP
-        ``flags`` is the number of the event that its chunks are (``engine.sctp.EVENTS``).
+        ``flags`` is the number of the event that its chunks are (``engine.sctp_chunks.EVENTS``).
     length : bytes of the whole IP packet as its header gives them, however many were captured.
     ttl : TTL or hop limit.
-    shape : ``engine.records``: WHOLE, CUT_HEADER, NO_PORTS, FRAGMENT, ICMP_ERROR.
+    shape : ``engine.numbers``: WHOLE, CUT_HEADER, NO_PORTS, FRAGMENT, ICMP_ERROR.
     l4 : where in the packet the transport header begins; 0 in a fragment that does not begin with one.
     """
 
@@ -225,7 +225,7 @@ def _read_transport(data: Bytes, version: int, proto: int, at: int, end: int) ->
 
 @kernel
 def _sctp_event(data: Bytes, at: int, end: int) -> int:
-    """The event that the chunks in ``data[at:end]`` are, see ``engine.sctp``."""
+    """The event that the chunks in ``data[at:end]`` are, see ``engine.sctp_chunks``."""
     if end - at < 4:
         return event_of(-1, -1)
     second = at + (word(data, at + 2) + 3) // 4 * 4

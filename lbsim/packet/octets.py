@@ -6,7 +6,7 @@ from struct import Struct
 from typing import Any, TypeAlias
 
 from lbsim.engine.lanes import COMPILED, kernel
-from lbsim.engine.records import IPV4
+from lbsim.engine.numbers import IPV4
 from lbsim.model.address import Address
 from lbsim.packet.headers import Bytes
 

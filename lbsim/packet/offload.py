@@ -7,7 +7,7 @@ complemented.
 from __future__ import annotations
 
 from lbsim.engine.lanes import kernel
-from lbsim.engine.records import UDP, WHOLE
+from lbsim.engine.numbers import UDP, WHOLE
 from lbsim.packet.checksum import check_of, sum_of_addresses, sum_of_words
 from lbsim.packet.headers import Bytes, Fields, read_headers, word
 from lbsim.packet.octets import put_word

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
-from lbsim.engine.records import GRE, GUE, UDP
+from lbsim.engine.numbers import GRE, GUE, UDP
 from lbsim.packet import checksum
 from lbsim.packet.headers import ICMPV6, Headers, double_word, parse, word
 
@@ -18,7 +18,7 @@ GRE_PROTO = 47
 IPV4_IN_GRE = 0x0800
 DONT_FRAGMENT = 0x4000
 
-#: Whether packets of this tunnel type (``engine.records``) go to this address and port (GRE: 0).
+#: Whether packets of this tunnel type (``engine.numbers``) go to this address and port (GRE: 0).
 HasTunnel: TypeAlias = Callable[[bytes, int, int], bool]
 
 

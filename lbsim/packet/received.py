@@ -25,8 +25,8 @@ import numpy as np
 
 from lbsim import __version__
 from lbsim.engine.lanes import Lane, compiled_lane, interpreted_lane
+from lbsim.engine.numbers import IN, MASQ, TUNNEL
 from lbsim.engine.reasons import FORWARD
-from lbsim.engine.records import IN, MASQ, TUNNEL
 from lbsim.errors import LbsimError, TraceError
 from lbsim.model.address import Address
 from lbsim.model.datagrams import Datagram

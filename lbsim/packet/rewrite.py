@@ -9,7 +9,7 @@ checksums). ICMP errors: with the packet that they quote.
 from __future__ import annotations
 
 from lbsim.engine.lanes import kernel
-from lbsim.engine.records import FRAGMENT, ICMP_ERROR, IPV4, SCTP, TCP, UDP
+from lbsim.engine.numbers import FRAGMENT, ICMP_ERROR, IPV4, SCTP, TCP, UDP
 from lbsim.errors import TraceError
 from lbsim.model.address import Address
 from lbsim.model.verdict import Rewrite

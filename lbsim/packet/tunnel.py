@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from lbsim.engine.lanes import kernel
-from lbsim.engine.records import FRAGMENT, GRE, GUE, IPV4, TUN_CSUM, UDP
+from lbsim.engine.numbers import FRAGMENT, GRE, GUE, IPV4, TUN_CSUM, UDP
 from lbsim.model.address import Address
 from lbsim.packet.build import DONT_FRAGMENT, header_size, put_ip_header
 from lbsim.packet.checksum import check_after, check_of, sum_of_addresses, sum_of_words
@@ -32,7 +32,7 @@ PORTS = 28232
 
 
 class Wrapping(NamedTuple):
-    """How packets for a destination are wrapped: type, port and flags of its tunnel as in ``engine.records``.
+    """How packets for a destination are wrapped: type, port and flags of its tunnel as in ``engine.numbers``.
 
     ``keep_df`` is the sysctl pmtu_disc.
     """

@@ -12,8 +12,8 @@ from itertools import chain
 from typing import TypeAlias
 
 from lbsim.config.marks import Marks
+from lbsim.engine.numbers import SCTP, TCP, UDP
 from lbsim.engine.profile import PROFILES, SYSCTLS, refused_value
-from lbsim.engine.records import SCTP, TCP, UDP
 from lbsim.errors import expected_one_of
 from lbsim.model.config import DestId, ServiceId, parse_endpoint
 from lbsim.model.scenario import (

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lbsim.engine.records import SCTP, TCP, UDP
+from lbsim.engine.numbers import SCTP, TCP, UDP
 from lbsim.model.numbering import Numbering
 from lbsim.model.trace import AddressTable, FlowTable, IntColumn, Words
 from lbsim.traffic.draws import Draws, zipf

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lbsim.engine.sctp import EVENTS
+from lbsim.engine.sctp_chunks import EVENTS
 
 __all__ = ["CHUNKS", "sctp_size"]
 

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from lbsim.engine.lanes import COMPILED, Lane, kernel
-from lbsim.engine.records import CUT_HEADER, FRAGMENT, ICMP_ERROR, IN, NO_PORTS, REPLY, SCTP, TCP, UDP, tuple_of_columns
+from lbsim.engine.numbers import CUT_HEADER, FRAGMENT, ICMP_ERROR, IN, NO_PORTS, REPLY, SCTP, TCP, UDP
+from lbsim.engine.records import tuple_of_columns
 from lbsim.model.config import Address, ServiceId
 from lbsim.model.datagrams import Datagrams
 from lbsim.model.quotes import Quotes

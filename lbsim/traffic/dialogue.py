@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lbsim.engine.records import ACK, FIN, IN, REPLY, RST, SYN
+from lbsim.engine.numbers import ACK, FIN, IN, REPLY, RST, SYN
 from lbsim.errors import ScenarioError
 from lbsim.model.trace import IntColumn
 from lbsim.traffic.chunks import CHUNKS, sctp_size

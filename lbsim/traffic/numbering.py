@@ -15,7 +15,8 @@ import numpy as np
 
 from lbsim.engine.hashing import row_bucket
 from lbsim.engine.lanes import Lane, kernel, prefetch
-from lbsim.engine.records import IN, i4, tuple_of_columns
+from lbsim.engine.numbers import IN
+from lbsim.engine.records import i4, tuple_of_columns
 from lbsim.model.trace import AddressTable, FlowTable, IntColumn
 from lbsim.packet.headers import Bytes, double_word
 from lbsim.traffic.lane_columns import columns, longer, read_columns, zeros

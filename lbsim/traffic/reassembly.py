@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from struct import Struct
 
 from lbsim.engine.lanes import Lane
-from lbsim.engine.records import FRAGMENT, SCTP, TCP, UDP
+from lbsim.engine.numbers import FRAGMENT, SCTP, TCP, UDP
 from lbsim.model.datagrams import Datagram, Datagrams
 from lbsim.packet.fragments import Fragments, piece_of
 from lbsim.traffic.frames import NO_TIME, Interface, Place, Scan

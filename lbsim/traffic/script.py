@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lbsim.engine.records import ACK, FIN, IN, OUT, REPLY, SCTP, SYN, TCP, UDP
+from lbsim.engine.numbers import ACK, FIN, IN, OUT, REPLY, SCTP, SYN, TCP, UDP
 from lbsim.errors import TraceError, expected_one_of
 from lbsim.model.config import Address, parse_endpoint
 from lbsim.model.trace import AddressTable, Flow, FlowTable, Trace

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lbsim.engine.lanes import Lane, kernel
-from lbsim.engine.records import CUT_HEADER, SCTP, TCP, UDP, i2, i4, i8
+from lbsim.engine.numbers import CUT_HEADER, SCTP, TCP, UDP
+from lbsim.engine.records import i2, i4, i8
 from lbsim.errors import TraceError
 from lbsim.model.config import Address, ServiceId, format_endpoint
 from lbsim.packet.headers import ICMP, ICMPV6, Bytes, double_word

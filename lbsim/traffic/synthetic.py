@@ -41,7 +41,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lbsim.engine.records import ACK, IN
+from lbsim.engine.numbers import ACK, IN
 from lbsim.model.trace import Blocks, IntColumn, Trace
 from lbsim.traffic.arrivals import ArrivalTimes, check_span, lifetimes
 from lbsim.traffic.callers import PORTS, PROTOCOLS, SERVICE, Callers

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from lbsim.config import parse
-from lbsim.engine.records import TCP
+from lbsim.engine.numbers import TCP
 from lbsim.model.config import DirectorConfig
 from lbsim.model.scenario import SyntheticTraffic
 from lbsim.model.trace import Blocks, Trace

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from lbsim.engine import sctp, tcp
-from lbsim.engine.records import CONTROLLED, CONTROLS, INACTIVE, SCTP, TCP, TEMPLATE, Tables
+from lbsim.engine.numbers import CONTROLLED, CONTROLS, INACTIVE, SCTP, TCP, TEMPLATE
+from lbsim.engine.records import Tables
 from tests.oracles.tcp import ACTIVE
 
 __all__ = ["audit"]

@@ -11,8 +11,9 @@ import pytest
 from lbsim.engine import blocks
 from lbsim.engine.blocks import FOUND_TYPES, GIVEN_TYPES, Found, Given
 from lbsim.engine.lanes import Lane, interpreted_lane
+from lbsim.engine.numbers import BAD_IP_HEADER, MARTIAN
 from lbsim.engine.reasons import INVALID_IP, MARTIAN_SOURCE
-from lbsim.engine.records import BAD_IP_HEADER, MARTIAN, Outcome, Packet
+from lbsim.engine.records import Outcome, Packet
 from lbsim.host import EngineHost
 
 IDS = np.array([7, 3, 5], dtype="i4")  # of three addresses of a trace

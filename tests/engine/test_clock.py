@@ -5,9 +5,7 @@ from __future__ import annotations
 from lbsim.config import parse_command
 from lbsim.engine.clock import advance, next_event
 from lbsim.engine.conntable import new_conn
-from lbsim.engine.records import (
-    Packet,
-)
+from lbsim.engine.records import Packet
 from lbsim.engine.timers import arm
 from lbsim.host import EngineHost
 from tests.playbook import Playbook

@@ -8,7 +8,8 @@ import pytest
 
 from lbsim.engine.conntable import find_in, new_conn, put
 from lbsim.engine.lanes import Lane
-from lbsim.engine.records import TCP, Packet
+from lbsim.engine.numbers import TCP
+from lbsim.engine.records import Packet
 from lbsim.engine.timers import arm
 from lbsim.host import EngineHost
 from lbsim.model.config import AddDest, AddService, DestId, ServiceId

@@ -9,6 +9,22 @@ import pytest
 from lbsim import Director
 from lbsim.config import parse
 from lbsim.engine.director import receive_block, set_aside, to_reschedule
+from lbsim.engine.numbers import (
+    AH,
+    BAD_IP_HEADER,
+    CUT_HEADER,
+    FRAGMENT,
+    ICMP,
+    IN,
+    MARTIAN,
+    OUT,
+    REPLY,
+    SCTP,
+    STRAIGHT,
+    SYN,
+    TCP,
+    UDP,
+)
 from lbsim.engine.reasons import (
     DROP,
     FORWARD_DROPPED,
@@ -25,25 +41,7 @@ from lbsim.engine.reasons import (
     STRAIGHT_REPLY,
     TTL_EXCEEDED,
 )
-from lbsim.engine.records import (
-    AH,
-    BAD_IP_HEADER,
-    CUT_HEADER,
-    FRAGMENT,
-    ICMP,
-    IN,
-    MARTIAN,
-    OUT,
-    REPLY,
-    SCTP,
-    STRAIGHT,
-    SYN,
-    TCP,
-    UDP,
-    Conn,
-    Outcome,
-    Packet,
-)
+from lbsim.engine.records import Conn, Outcome, Packet
 from lbsim.engine.tcp import STATES
 from lbsim.host import EngineHost
 from lbsim.packet.build import build_packet

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from lbsim.engine.forwarding import decide, masquerade, unmasquerade
+from lbsim.engine.numbers import CUT_HEADER
 from lbsim.engine.reasons import DROP, FORWARD, HEADER_CUT, KNOWN, NO_DEST, REJECT, TRANSLATED, TTL_EXCEEDED
-from lbsim.engine.records import CUT_HEADER, Conn, Outcome, Packet
+from lbsim.engine.records import Conn, Outcome, Packet
 from tests.playbook import Playbook
 
 ENTRY = Conn(caddr=1, cport=40001, vaddr=2, vport=80, daddr=3, dport=8080, dest=7)

@@ -9,15 +9,7 @@ import pytest
 
 from lbsim.config import parse_command
 from lbsim.engine import icmp
-from lbsim.engine.reasons import (
-    FORWARD,
-    ICMP_TO_CLIENT,
-    ICMP_TO_DEST,
-    NO_RESPONDER,
-    NONE,
-    STRAIGHT_REPLY,
-)
-from lbsim.engine.records import (
+from lbsim.engine.numbers import (
     ESP,
     FRAGMENT,
     GRE,
@@ -32,10 +24,16 @@ from lbsim.engine.records import (
     TCP,
     UDP,
     WHOLE,
-    Outcome,
-    Packet,
-    Quote,
 )
+from lbsim.engine.reasons import (
+    FORWARD,
+    ICMP_TO_CLIENT,
+    ICMP_TO_DEST,
+    NO_RESPONDER,
+    NONE,
+    STRAIGHT_REPLY,
+)
+from lbsim.engine.records import Outcome, Packet, Quote
 from lbsim.host import EngineHost
 
 CLIENT, VIP, SERVER, OTHER = (ip_address(a) for a in ("198.51.100.1", "192.0.2.1", "10.0.0.11", "10.0.0.50"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lbsim.engine import director
+from lbsim.engine.numbers import ICMP_ERROR, IN, OUT, TCP, WHOLE
 from lbsim.engine.reasons import (
     FORWARD,
     ICMP_TO_DEST,
@@ -12,15 +13,7 @@ from lbsim.engine.reasons import (
     LOCAL,
     NO_CONNECTION,
 )
-from lbsim.engine.records import (
-    ICMP_ERROR,
-    IN,
-    OUT,
-    TCP,
-    WHOLE,
-    Outcome,
-    Packet,
-)
+from lbsim.engine.records import Outcome, Packet
 from tests.engine.test_icmp import Rig
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lbsim import Director
-from lbsim.engine.records import AH, ESP, UDP
+from lbsim.engine.numbers import AH, ESP, UDP
 from lbsim.model.config import DeleteDest
 from tests.engine.test_rare_packets import AT_A, IKE, A, C, V, director, reason
 

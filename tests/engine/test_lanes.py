@@ -10,8 +10,9 @@ import pytest
 
 from lbsim.engine import director, hashing
 from lbsim.engine.lanes import Lane, compiled_lane, interpreted_lane, kernel, replaced
+from lbsim.engine.numbers import BAD_IP_HEADER, ICMP_ERROR
 from lbsim.engine.reasons import INVALID_IP, NO_RESPONDER
-from lbsim.engine.records import BAD_IP_HEADER, ICMP_ERROR, Flow, Outcome, Packet
+from lbsim.engine.records import Flow, Outcome, Packet
 from lbsim.host import EngineHost
 
 

@@ -9,18 +9,16 @@ import pytest
 from lbsim import Director
 from lbsim.engine import sctp
 from lbsim.engine.lanes import Lane
-from lbsim.engine.records import IN, INACTIVE
+from lbsim.engine.numbers import IN, INACTIVE
+from lbsim.engine.sctp_chunks import INIT
 from lbsim.host import EngineHost
 from lbsim.live import Answer
 from lbsim.model.config import AddDest, AddService, DestId, DirectorConfig, EditDest, Persistence, ServiceId
 from lbsim.packet.build import ip_packet
+from tests.engine.test_sctp_chunks import TYPES
 
 V, A, C = "192.0.2.1", "10.0.0.11", "203.0.113.1"
 SERVICE = ServiceId("sctp", ip_address(V), 80)
-TYPES = {
-    "DATA": 0, "INIT": 1, "INIT-ACK": 2, "SACK": 3, "HEARTBEAT": 4, "HEARTBEAT-ACK": 5, "ABORT": 6, "SHUTDOWN": 7,
-    "SHUTDOWN-ACK": 8, "ERROR": 9, "COOKIE-ECHO": 10, "COOKIE-ACK": 11, "ECNE": 12, "CWR": 13, "SHUTDOWN-COMPLETE": 14,
-}  # fmt: skip
 
 
 def naive_crc(data: bytes) -> bytes:
@@ -164,18 +162,6 @@ def test_an_established_association_assures_its_template() -> None:
     assert sorted(row.state for row in d.connections()) == ["ASSURED", "ESTABLISHED"]
 
 
-@pytest.mark.parametrize(
-    ("chunk", "second", "event"),
-    [
-        (-1, -1, "no chunk"), (0, -1, "DATA"), (3, -1, "DATA"), (192, -1, "DATA"), (1, -1, "INIT"), (2, -1, "INIT-ACK"),
-        (10, -1, "COOKIE-ECHO"), (11, 0, "COOKIE-ACK"), (10, 6, "ABORT behind a cookie"), (7, -1, "SHUTDOWN"),
-        (8, -1, "SHUTDOWN-ACK"), (14, -1, "SHUTDOWN-COMPLETE"), (9, -1, "ERROR"), (6, -1, "ABORT"),
-    ],
-)  # fmt: skip
-def test_chunks_are_events(chunk: int, second: int, event: str) -> None:
-    assert sctp.EVENTS[sctp.event_of(chunk, second)] == event
-
-
 def test_all_transitions_are_there() -> None:
     assert len(sctp.next_states()) == 3 * 14 * 16
     assert sctp.timeouts(250) == [500, 1000, *[15250] * 6, 225000, *[15250] * 3, 1000, 15250]
@@ -185,13 +171,5 @@ def test_both_lanes_step_alike(lane: Lane) -> None:
     host = EngineHost(lane=lane)
     conn = host.tables.conns[1]
     conn.marks = INACTIVE
-    lane.function(sctp.step_sctp)(host.tables, 1, sctp.INIT, IN)
+    lane.function(sctp.step_sctp)(host.tables, 1, INIT, IN)
     assert (sctp.STATES[conn.state], conn.timeout) == ("INIT1", 1000)
-
-
-@pytest.mark.parametrize("name", sctp.EVENTS[1:-1])
-def test_a_chunk_of_an_event_is_that_event(name: str) -> None:
-    event = sctp.EVENTS.index(name)
-    assert sctp.chunk_of(event) == TYPES[name]
-    assert sctp.event_of(sctp.chunk_of(event), -1) == event
-    assert sctp.event_of(sctp.chunk_of(sctp.COOKIE_ABORT), sctp.chunk_of(sctp.ABORT)) == sctp.COOKIE_ABORT

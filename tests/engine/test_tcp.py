@@ -6,7 +6,8 @@ import pytest
 
 from lbsim.engine import tcp
 from lbsim.engine.lanes import Lane
-from lbsim.engine.records import IN, INACTIVE, NO_OUTPUT, OUT, Conn
+from lbsim.engine.numbers import IN, INACTIVE, NO_OUTPUT, OUT
+from lbsim.engine.records import Conn
 from lbsim.host import EngineHost
 from tests.oracles import tcp as naive
 from tests.playbook import Playbook

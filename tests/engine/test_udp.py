@@ -6,7 +6,7 @@ import pytest
 
 from lbsim.engine import udp
 from lbsim.engine.lanes import Lane
-from lbsim.engine.records import IN, INACTIVE
+from lbsim.engine.numbers import IN, INACTIVE
 from lbsim.host import EngineHost
 from tests.playbook import Playbook
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lbsim.config import parse
-from lbsim.engine.records import AH, ICMP_ERROR, IN, OUT, SCTP, TCP, UDP, Outcome, Packet
+from lbsim.engine.numbers import AH, ICMP_ERROR, IN, OUT, SCTP, TCP, UDP
+from lbsim.engine.records import Outcome, Packet
 from lbsim.explain.explaining import look_at
 from lbsim.host import EngineHost
 from lbsim.model.config import ip_address

@@ -20,8 +20,8 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from lbsim.engine.lanes import compiled_lane, interpreted_lane
-from lbsim.engine.records import ACK, SCTP, SYN, TCP, UDP
-from lbsim.engine.sctp import INIT
+from lbsim.engine.numbers import ACK, SCTP, SYN, TCP, UDP
+from lbsim.engine.sctp_chunks import INIT
 from lbsim.kernel.job import REPLY, Command, Event, Job, Observation, Packet, Show
 from lbsim.kernel.rehearsal import rehearse, setup_answers
 from lbsim.kernel.run import run as run_jobs

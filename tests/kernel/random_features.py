@@ -9,8 +9,8 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from lbsim.engine.records import SCTP, TCP, UDP
-from lbsim.engine.sctp import EVENTS
+from lbsim.engine.numbers import SCTP, TCP, UDP
+from lbsim.engine.sctp_chunks import EVENTS
 from lbsim.kernel.job import CLIENT, REPLY, Command, Event, Job, Packet, Show
 from lbsim.kernel.scenario_job import COUNTERS_SETTLE
 from lbsim.packet.build import build_packet

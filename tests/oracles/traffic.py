@@ -8,7 +8,7 @@ import struct
 from collections import Counter
 from collections.abc import Iterator
 
-from lbsim.engine.records import IN, REPLY
+from lbsim.engine.numbers import IN, REPLY
 from lbsim.model.scenario import SyntheticTraffic
 from lbsim.model.trace import Trace
 

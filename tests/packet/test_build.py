@@ -14,8 +14,8 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.sctp import SCTP
 from scapy.packet import Packet, Raw
 
-from lbsim.engine import sctp
-from lbsim.engine.records import CUT_HEADER
+from lbsim.engine import sctp_chunks
+from lbsim.engine.numbers import CUT_HEADER
 from lbsim.errors import TraceError
 from lbsim.model.config import Address
 from lbsim.model.trace import Flow, Trace
@@ -227,7 +227,7 @@ CHUNKS = {
 @pytest.mark.parametrize("name", CHUNKS)
 def test_an_sctp_row_becomes_a_packet_of_one_chunk(version: int, name: str) -> None:
     ends = (CLIENT4, VIP4) if version == 4 else (CLIENT6, VIP6)
-    head, event = 20 if version == 4 else 40, sctp.EVENTS.index(name)
+    head, event = 20 if version == 4 else 40, sctp_chunks.EVENTS.index(name)
     trace = one_row(*ends, proto=132, sport=5000, dport=3868, flags=event, length=head + 12 + 24, ttl=61)
     chunk = bytes([CHUNKS[name], 0, 0, 24]) + bytes(20)
     packet = build(trace, 0)

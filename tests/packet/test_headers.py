@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lbsim.engine.lanes import compiled_lane
-from lbsim.engine.records import CUT_HEADER, FRAGMENT, ICMP_ERROR, NO_PORTS, WHOLE
-from lbsim.engine.sctp import EVENTS
+from lbsim.engine.numbers import CUT_HEADER, FRAGMENT, ICMP_ERROR, NO_PORTS, WHOLE
+from lbsim.engine.sctp_chunks import EVENTS
 from lbsim.packet.headers import Headers, parse, read_headers
 from tests.packet.any_packets import nearly_packets
 

@@ -19,7 +19,7 @@ from scapy.utils import RawPcapReader
 from lbsim import Director, __version__
 from lbsim.config import parse
 from lbsim.engine.lanes import Lane, compiled_lane, interpreted_lane
-from lbsim.engine.records import IN, OUT
+from lbsim.engine.numbers import IN, OUT
 from lbsim.errors import LbsimError, TraceError
 from lbsim.model.trace import Trace
 from lbsim.model.verdict import Rewrite

@@ -23,7 +23,7 @@ from scapy.layers.inet6 import ICMPv6DestUnreach, IPv6, IPv6ExtHdrDestOpt
 from scapy.packet import Packet, Raw
 
 from lbsim.engine.lanes import compiled_lane
-from lbsim.engine.records import FRAGMENT
+from lbsim.engine.numbers import FRAGMENT
 from lbsim.errors import TraceError
 from lbsim.model.verdict import Rewrite
 from lbsim.packet import checksum

@@ -10,12 +10,12 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import GRE
 from scapy.packet import Packet, Raw
 
-from lbsim.engine import records
+from lbsim.engine import numbers
 from lbsim.packet.tunnel import MOST_OVERHEAD, Wrapping, overhead, unwrap, without_chance, wrap
 
 NEAR = {4: "10.0.0.1", 6: "fd00::1"}
 FAR = {4: "10.0.0.12", 6: "fd00::12"}
-NO_FLAGS, CSUM, REMCSUM = 0, records.TUN_CSUM, records.TUN_REMCSUM
+NO_FLAGS, CSUM, REMCSUM = 0, numbers.TUN_CSUM, numbers.TUN_REMCSUM
 
 
 def inside(version: int, **fields: int | str) -> Packet:
@@ -26,7 +26,7 @@ def inside(version: int, **fields: int | str) -> Packet:
 
 
 def wrapped(packet: Packet, kind: int, outer: int, *, flags: int = 0, keep_df: int = 1) -> bytes:
-    way = Wrapping(outer, kind, 6080 if kind == records.GUE else 0, flags, keep_df)
+    way = Wrapping(outer, kind, 6080 if kind == numbers.GUE else 0, flags, keep_df)
     return wrap(bytes(packet), way, ip_address(NEAR[outer]), ip_address(FAR[outer]))
 
 
@@ -42,7 +42,7 @@ def test_ip_in_ip_is_one_more_header(version: int, outer: int) -> None:
     fields = {"ttl": 63, "tos": 0xB8, "flags": "DF"} if version == 4 else {"hlim": 63, "tc": 0xB8}
     packet = inside(version, **fields)
     header = outer_header(outer, 4 if version == 4 else 41, 63, 0xB8, df=version == 4)
-    assert wrapped(packet, records.IPIP, outer) == bytes(header / Raw(bytes(packet)))
+    assert wrapped(packet, numbers.IPIP, outer) == bytes(header / Raw(bytes(packet)))
 
 
 @pytest.mark.parametrize("outer", [4, 6])
@@ -50,7 +50,7 @@ def test_ip_in_ip_is_one_more_header(version: int, outer: int) -> None:
 @pytest.mark.parametrize("flags", [NO_FLAGS, CSUM, REMCSUM])
 def test_gue_is_udp_with_four_bytes_that_name_what_is_inside(version: int, outer: int, flags: int) -> None:
     packet = inside(version)
-    got = wrapped(packet, records.GUE, outer, flags=flags)
+    got = wrapped(packet, numbers.GUE, outer, flags=flags)
     size = 20 if outer == 4 else 40
     sport = int.from_bytes(got[size : size + 2])
     assert 32768 <= sport <= 60999  # of lbsim's choice, as the kernel's is a hash with a secret
@@ -66,11 +66,11 @@ def test_gre_names_the_protocol_inside(version: int, outer: int, flags: int) -> 
     packet = inside(version)
     gre = GRE(proto=0x0800 if version == 4 else 0x86DD, chksum_present=int(flags == CSUM))
     expected = bytes(outer_header(outer, 47, 64, 0, df=False) / gre / Raw(bytes(packet)))
-    assert wrapped(packet, records.GRE, outer, flags=flags) == expected
+    assert wrapped(packet, numbers.GRE, outer, flags=flags) == expected
 
 
 def test_one_flow_has_one_source_port() -> None:
-    first, second = (wrapped(inside(4, id=number), records.GUE, 4) for number in (1, 2))
+    first, second = (wrapped(inside(4, id=number), numbers.GUE, 4) for number in (1, 2))
     assert first[20:22] == second[20:22]
 
 
@@ -78,12 +78,12 @@ def test_one_flow_has_one_source_port() -> None:
 @pytest.mark.parametrize("version", [4, 6])
 def test_congestion_experienced_becomes_capable_outside(version: int, tos: int, outer_tos: int) -> None:
     packet = inside(4, tos=tos) if version == 4 else inside(6, tc=tos)
-    assert IP(wrapped(packet, records.IPIP, 4)).tos == outer_tos
+    assert IP(wrapped(packet, numbers.IPIP, 4)).tos == outer_tos
 
 
 @pytest.mark.parametrize(("df", "keep_df", "outer_df"), [("DF", 1, "DF"), (0, 1, ""), ("DF", 0, "")])
 def test_dont_fragment_goes_outside_with_pmtu_disc_only(df: str | int, keep_df: int, outer_df: str) -> None:
-    got = IP(wrapped(inside(4, flags=df), records.IPIP, 4, keep_df=keep_df))
+    got = IP(wrapped(inside(4, flags=df), numbers.IPIP, 4, keep_df=keep_df))
     assert str(got.flags) == outer_df
 
 
@@ -92,7 +92,7 @@ SYN = "45000028000140003f064fe8c6336401c0a8010a9c410050000003e8000000005002ffff2
 
 
 def test_what_a_kernel_sent_by_gue() -> None:
-    got = wrap(bytes.fromhex(SYN), Wrapping(4, records.GUE, 6080, 0, 1), ip_address(NEAR[4]), ip_address(FAR[4])).hex()
+    got = wrap(bytes.fromhex(SYN), Wrapping(4, numbers.GUE, 6080, 0, 1), ip_address(NEAR[4]), ip_address(FAR[4])).hex()
     kernel = "45000048000040003f1127990a0000010a00000ce45217c0003400000004000045000028"
     assert (got[:40], got[44:72]) == (kernel[:40], kernel[44:72])  # without the source port
     assert got.endswith(SYN)
@@ -101,12 +101,12 @@ def test_what_a_kernel_sent_by_gue() -> None:
 @pytest.mark.parametrize(
     ("version", "kind", "flags", "size"),
     [
-        (4, records.IPIP, 0, 20),
-        (6, records.IPIP, 0, 40),
-        (4, records.GUE, CSUM, 32),
-        (6, records.GUE, 0, 52),
-        (4, records.GRE, 0, 24),
-        (4, records.GRE, CSUM, 28),
+        (4, numbers.IPIP, 0, 20),
+        (6, numbers.IPIP, 0, 40),
+        (4, numbers.GUE, CSUM, 32),
+        (6, numbers.GUE, 0, 52),
+        (4, numbers.GRE, 0, 24),
+        (4, numbers.GRE, CSUM, 28),
     ],
 )
 def test_the_overhead_is_what_is_put_in_front(version: int, kind: int, flags: int, size: int) -> None:
@@ -119,9 +119,9 @@ def test_the_overhead_is_what_is_put_in_front(version: int, kind: int, flags: in
 @pytest.mark.parametrize(
     ("kind", "flags"),
     [
-        (records.IPIP, NO_FLAGS),
-        *((records.GUE, flags) for flags in (NO_FLAGS, CSUM, REMCSUM)),
-        *((records.GRE, flags) for flags in (NO_FLAGS, CSUM)),
+        (numbers.IPIP, NO_FLAGS),
+        *((numbers.GUE, flags) for flags in (NO_FLAGS, CSUM, REMCSUM)),
+        *((numbers.GRE, flags) for flags in (NO_FLAGS, CSUM)),
     ],
 )
 def test_at_the_tunnels_end_the_packet_comes_out_as_it_went_in(version: int, outer: int, kind: int, flags: int) -> None:

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from lbsim.engine.lanes import Lane
-from lbsim.engine.records import IN, REPLY
+from lbsim.engine.numbers import IN, REPLY
 from lbsim.model.config import ServiceId, parse_endpoint
 from lbsim.model.trace import Trace
 from lbsim.traffic import pcap

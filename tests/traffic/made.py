@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lbsim.engine.records import IN, REPLY
+from lbsim.engine.numbers import IN, REPLY
 from lbsim.model.scenario import SyntheticTraffic
 from lbsim.model.trace import Trace
 from lbsim.traffic.synthetic import generate

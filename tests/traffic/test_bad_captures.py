@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lbsim.engine.lanes import interpreted_lane
-from lbsim.engine.records import IN, REPLY
+from lbsim.engine.numbers import IN, REPLY
 from lbsim.errors import TraceError
 from lbsim.model.trace import Trace
 from lbsim.traffic import pcap

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lbsim.engine.lanes import Lane
-from lbsim.engine.records import IN, REPLY
+from lbsim.engine.numbers import IN, REPLY
 from lbsim.errors import TraceError
 from lbsim.model.config import ServiceId
 from lbsim.model.trace import Flow, Trace

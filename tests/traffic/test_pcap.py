@@ -10,7 +10,7 @@ import struct
 
 import pytest
 
-from lbsim.engine.records import CUT_HEADER, FRAGMENT, ICMP_ERROR, IN, NO_PORTS, WHOLE
+from lbsim.engine.numbers import CUT_HEADER, FRAGMENT, ICMP_ERROR, IN, NO_PORTS, WHOLE
 from lbsim.errors import TraceError
 from lbsim.model.trace import Flow
 from lbsim.traffic import pcap

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lbsim.engine.lanes import Lane
-from lbsim.engine.records import CUT_HEADER, FRAGMENT, NO_PORTS, WHOLE
+from lbsim.engine.numbers import CUT_HEADER, FRAGMENT, NO_PORTS, WHOLE
 from lbsim.model.trace import Trace
 from tests.traffic.captures import (
     ANSWER,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lbsim.engine.records import IN
+from lbsim.engine.numbers import IN
 from lbsim.model.config import ServiceId
 from lbsim.model.trace import Trace
 from lbsim.traffic import pcap

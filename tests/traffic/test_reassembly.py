@@ -17,7 +17,7 @@ import pytest
 from lbsim import Director
 from lbsim.config import parse
 from lbsim.engine.lanes import Lane
-from lbsim.engine.records import FRAGMENT, WHOLE
+from lbsim.engine.numbers import FRAGMENT, WHOLE
 from lbsim.model.config import ServiceId, parse_endpoint
 from lbsim.model.result import Result
 from lbsim.model.trace import Trace

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lbsim.engine.records import IN, OUT, REPLY, TCP, UDP
+from lbsim.engine.numbers import IN, OUT, REPLY, TCP, UDP
 from lbsim.errors import TraceError
 from lbsim.model.trace import COLUMN_TYPES, Flow, Trace
 from lbsim.traffic.script import parse

@@ -8,7 +8,7 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from lbsim.engine.records import IN, REPLY
+from lbsim.engine.numbers import IN, REPLY
 from lbsim.errors import ScenarioError
 from lbsim.traffic.synthetic import PORTS
 from tests.oracles.traffic import (

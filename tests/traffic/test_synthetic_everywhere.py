@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lbsim.engine.records import IN, REPLY, TCP, UDP
+from lbsim.engine.numbers import IN, REPLY, TCP, UDP
 from lbsim.model.scenario import SyntheticTraffic
 from lbsim.model.trace import COLUMN_TYPES, Trace
 from lbsim.traffic.synthetic import PORTS, generate

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lbsim.engine.records import IN, REPLY
-from lbsim.engine.sctp import EVENTS
+from lbsim.engine.numbers import IN, REPLY
+from lbsim.engine.sctp_chunks import EVENTS
 from lbsim.model.trace import Trace
 from tests.traffic.made import MS, made
 

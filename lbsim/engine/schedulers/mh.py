@@ -11,7 +11,8 @@ from __future__ import annotations
 from lbsim.engine.hashing import siphash
 from lbsim.engine.integers import gcd
 from lbsim.engine.lanes import kernel, seldom
-from lbsim.engine.records import IPV4, MH_FALLBACK, MH_PORT, Dest, Packet, Tables
+from lbsim.engine.numbers import IPV4, MH_FALLBACK, MH_PORT
+from lbsim.engine.records import Dest, Packet, Tables
 from lbsim.engine.schedulers.registry import register
 from lbsim.engine.schedulers.sh import usable
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from lbsim.engine.hashing import hash32
 from lbsim.engine.lanes import kernel
-from lbsim.engine.records import SH_FALLBACK, SH_PORT, Packet, Tables
+from lbsim.engine.numbers import SH_FALLBACK, SH_PORT
+from lbsim.engine.records import Packet, Tables
 from lbsim.engine.schedulers.registry import register
 
 BITS = 8

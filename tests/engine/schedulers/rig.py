@@ -7,8 +7,9 @@ from typing import Any
 
 from lbsim.engine import schedulers
 from lbsim.engine.lanes import Lane, interpreted_lane
-from lbsim.engine.records import TCP, Packet
+from lbsim.engine.numbers import TCP
 from lbsim.engine.records import Dest as DestRow
+from lbsim.engine.records import Packet
 from lbsim.host import EngineHost
 from lbsim.model.config import AddDest, AddService, AdminCommand, DeleteDest, DestId, EditDest, EditService, ServiceId
 

@@ -9,7 +9,7 @@ import pytest
 
 from lbsim import Director
 from lbsim.engine.lanes import Lane, compiled_lane, interpreted_lane
-from lbsim.engine.records import IPV4, IPV6
+from lbsim.engine.numbers import IPV4, IPV6
 from lbsim.engine.schedulers.mh import SLOTS, folded, shift_for
 from lbsim.host import EngineHost
 from lbsim.model.config import AddDest, DestId
