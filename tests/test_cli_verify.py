@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -36,7 +35,7 @@ def cli(*words: str | Path) -> Result:
 
 
 def loses_the_third(number: int, _event: Event, seen: Seen) -> Seen:
-    return replace(seen, arrivals=()) if number == 2 else seen
+    return seen._replace(arrivals=()) if number == 2 else seen
 
 
 def raising(error: BaseException) -> Callable[..., list[Observation]]:
@@ -186,7 +185,7 @@ def test_a_kernel_that_breaks_off_is_never_allowed(tmp_path: Path, run_on: RunOn
 
 
 def test_a_replay_that_breaks_off_is_never_allowed(tmp_path: Path, run_on: RunOn) -> None:
-    run_on(lambda jobs, **_: [replace(played(job), events=(), error="OSError in the set-up: gone") for job in jobs])
+    run_on(lambda jobs, **_: [played(job)._replace(events=(), error="OSError in the set-up: gone") for job in jobs])
     path = write(tmp_path, SOUND)
     result = cli("verify", "--allow-skip", path)
     assert result.exit_code == 2

@@ -33,7 +33,7 @@ def test_simulate_is_the_function_whatever_was_imported_before(before: str) -> N
 # In a guest every import is emulated, and everything imported is unpacked at each boot.
 @pytest.mark.parametrize("module", ["lbsim", "lbsim.kernel.agent"])
 def test_neither_the_package_nor_what_runs_in_guests_imports_anything_heavy(module: str) -> None:
-    heavy = ("numpy", "scapy", "pydantic", "matplotlib", "pyroute2", "numba")
+    heavy = ("numpy", "scapy", "pydantic", "matplotlib", "pyroute2", "numba", "dataclasses")
     code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -54,7 +54,7 @@ class Losing(Kernel):
 
 
 def loses_the_third(number: int, _event: Event, seen: Seen) -> Seen:
-    return replace(seen, arrivals=()) if number == 2 else seen
+    return seen._replace(arrivals=()) if number == 2 else seen
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def test_a_command_that_only_the_kernel_refuses_is_a_divergence(
     class Refusing(Kernel):
         def answer(self, job: Job) -> Observation:
             seen = played(job)
-            return replace(seen, setup=(*seen.setup[:-1], replace(seen.setup[-1], status=255, output="Not there")))
+            return seen._replace(setup=(*seen.setup[:-1], seen.setup[-1]._replace(status=255, output="Not there")))
 
     install(monkeypatch, Refusing())
     (found,) = verify([loaded(tmp_path)])
@@ -177,7 +177,7 @@ def test_a_replay_that_broke_off_is_no_verification(tmp_path: Path, monkeypatch:
         def answer(self, job: Job) -> Observation:
             seen = played(job)
             return (
-                replace(seen, events=seen.events[:3], error="OSError in event 3: gone") if job.name == "demo" else seen
+                seen._replace(events=seen.events[:3], error="OSError in event 3: gone") if job.name == "demo" else seen
             )
 
     install(monkeypatch, Breaking())

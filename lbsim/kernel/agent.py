@@ -11,7 +11,6 @@ import ctypes
 import gc
 import json
 import os
-import platform
 import re
 import signal
 import subprocess
@@ -22,7 +21,6 @@ import zlib
 from base64 import b64decode, b64encode
 from collections.abc import Callable
 from contextlib import closing, suppress
-from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -108,8 +106,8 @@ def _refuse_more_than_a_director_needs(job: Job) -> None:
 
 def release() -> str:
     """The kernel's version: ``6.1.192``, if it says which upstream version it was built from (Debian's do)."""
-    found = _BUILT_FROM.search(platform.version())
-    return found[1] if found else platform.release()
+    found = _BUILT_FROM.search(os.uname().version)
+    return found[1] if found else os.uname().release
 
 
 def encode(line: str) -> bytes:
@@ -242,13 +240,13 @@ def _events(job: Job, bench: Bench, start: int, rows: list[Seen], progress: Call
         now = _sleep_until(start + event.at, progress) - start
         stray = bench.arrivals(start, 0)
         if stray and rows:
-            rows[-1] = replace(rows[-1], arrivals=(*rows[-1].arrivals, *stray))
+            rows[-1] = rows[-1]._replace(arrivals=(*rows[-1].arrivals, *stray))
         late = max(late, now - event.at)
         if isinstance(event, Packet):
             rows.append(_packet(event, bench, start, now, responders))
         elif isinstance(event, Command):
             done = _command(event, now)
-            rows.append(replace(done, arrivals=tuple(bench.arrivals(start, _QUIET))))
+            rows.append(done._replace(arrivals=tuple(bench.arrivals(start, _QUIET))))
         else:
             rows.append(_show(event, start, now))
         if len(rows) % _PROGRESS_EVERY == 0:

@@ -153,7 +153,11 @@ def _kernel_modules(image: Image) -> dict[str, _Entry]:
         )  # fmt: skip
     names = [name for name in known if name.startswith("ip_vs_")] if "ip_vs_*" in _WANTED else []
     wanted = modules.with_needed([*(name for name in _WANTED if "*" not in name), *names], known)
-    files: dict[str, _Entry] = {f"lib/lbsim/{name}.ko": cpio.File(module) for name, (module, _) in wanted.items()}
+    signed = modules.wants_signatures(image.vmlinuz.with_name(f"config-{image.release}"))
+    as_loaded = bytes if signed else modules.unsigned
+    files: dict[str, _Entry] = {
+        f"lib/lbsim/{name}.ko": cpio.File(as_loaded(module)) for name, (module, _) in wanted.items()
+    }
     needed = {name: need for name, (_, need) in wanted.items()}
     return files | {"lib/lbsim/needs.json": cpio.File(json.dumps(needed).encode())}
 
@@ -202,12 +206,12 @@ def _loaded_of(path: Path) -> bytes:
     (table,) = unpack_from("<Q", elf, 32)
     size, count = unpack_from("<HH", elf, 54)
     end = table + size * count
+    if end > len(elf):
+        return elf
     for at in range(table, end, size):
         kind, begin, length = unpack_from("<I4xQ16xQ", elf, at)
         if kind == _PT_LOAD:
             end = max(end, begin + length)
-    if not 0 < end <= len(elf):
-        return elf
     return elf[:40] + bytes(8) + elf[48:58] + bytes(6) + elf[64:end]  # there is no table of sections any more
 
 

@@ -1,14 +1,14 @@
 """What a kernel is asked and what it was seen to do: the two formats, and their JSON.
 
-A job goes into a guest as one line of JSON and comes back as one line: nothing in it is ever read by a shell.
+A job goes into a guest as one line of JSON and comes back as one line: nothing in it is ever read by a shell. All are
+named tuples: guests need no dataclasses, whose import takes most of a second under emulation.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 __all__ = [
     "CLIENT",
@@ -40,8 +40,7 @@ def server(address: str) -> str:
     return f"r:{address}"
 
 
-@dataclass(frozen=True, slots=True)
-class Packet:
+class Packet(NamedTuple):
     """An IP packet that is put onto a wire ``at`` nanoseconds after time 0.
 
     Of a :data:`REPLY` source address and port are replaced by those of the server that got the last request of the
@@ -54,16 +53,14 @@ class Packet:
     content: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """A command that is run in the director: ``ipvsadm``, ``iptables`` and so on, or ``sysctl NAME=VALUE``."""
 
     at: int
     argv: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Show:
+class Show(NamedTuple):
     """A look at the tables. ``stats``: also ``ipvsadm -Ln --stats``.
 
     The kernel shows counters as they were up to two seconds ago: let at least 4.2 s pass after the last packet.
@@ -76,8 +73,7 @@ class Show:
 Event = Packet | Command | Show
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """What is to be done in fresh network namespaces.
 
     vips : addresses of the director besides its own 192.168.1.1, 10.0.0.1, 2001:db8:1::1 and fd00::1.
@@ -130,8 +126,7 @@ class Job:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """A packet that left the director: ``where`` is :data:`CLIENT`, ``r:ADDRESS``, or ``r:?`` (no known server)."""
 
     where: str
@@ -139,8 +134,7 @@ class Arrival:
     at: int
 
 
-@dataclass(frozen=True, slots=True)
-class PacketSeen:
+class PacketSeen(NamedTuple):
     """What became of a packet. ``at``: when it really left. ``sent``: its bytes if it was a reply (b"": not sent)."""
 
     at: int
@@ -148,8 +142,7 @@ class PacketSeen:
     sent: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CommandSeen:
+class CommandSeen(NamedTuple):
     """What a command said. ``output``: standard output and error; ``arrivals``: what left the director by itself."""
 
     at: int
@@ -159,8 +152,7 @@ class CommandSeen:
     arrivals: tuple[Arrival, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ShowSeen:
+class ShowSeen(NamedTuple):
     """The tables: ``ipvsadm -Ln``, ``ipvsadm -Ln --stats`` ("" if not asked for), ``/proc/net/ip_vs_conn``.
 
     They were read between ``at`` and ``until``; destinations are in the kernel's order, counters have all digits.
@@ -177,8 +169,7 @@ class ShowSeen:
 Seen = PacketSeen | CommandSeen | ShowSeen
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(NamedTuple):
     """What a kernel did with a job; all times are nanoseconds after the job's time 0.
 
     release : the kernel's version, ``6.1.192``; for kernels that do not tell it, what ``uname -r`` says.
@@ -194,7 +185,7 @@ class Observation:
     setup: tuple[CommandSeen, ...] = ()
     events: tuple[Seen, ...] = ()
     error: str = ""
-    late: int = field(default=0)  # by how much the latest packet left too late
+    late: int = 0  # by how much the latest packet left too late
 
     def to_json(self) -> str:
         """One line, without a line feed."""

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from lbsim.errors import KernelUnavailable
 
-__all__ = ["available", "built_in", "content", "needs", "unsigned", "with_needed"]
+__all__ = ["available", "built_in", "content", "needs", "unsigned", "wants_signatures", "with_needed"]
 
 _SUFFIX = re.compile(r"\.ko(\.(xz|gz|zst))?$")
 _DEPENDS = re.compile(rb"\0depends=([^\0]*)\0")
@@ -54,6 +54,14 @@ def content(path: Path) -> bytes:
     except (lzma.LZMAError, zlib.error, gzip.BadGzipFile, EOFError, subprocess.CalledProcessError):
         remedy = "remove its kernel and fetch it again: lbsim kernel fetch"
         raise KernelUnavailable("kernel modules", f"{path} is damaged", remedy) from None
+
+
+def wants_signatures(config: Path) -> bool:
+    """Whether a kernel may refuse modules without a signature; ``config`` : how it was built, if that is there."""
+    try:
+        return "CONFIG_MODULE_SIG_FORCE=y" in config.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return True
 
 
 def unsigned(module: bytes) -> bytes:
@@ -100,7 +108,7 @@ def with_needed(names: Iterable[str], files: dict[str, Path]) -> dict[str, tuple
     def add(name: str) -> None:
         if name in ordered or name not in files:
             return
-        module = unsigned(content(files[name]))
+        module = content(files[name])
         needed = tuple(need for need in needs(module) if need in files)
         for need in needed:
             add(need)

@@ -12,7 +12,7 @@ import hashlib
 import json
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -85,7 +85,7 @@ class Recording:
         ------
         LbsimError : bytes cannot be made again, because lbsim itself rewrites otherwise than the kernel did.
         """
-        return replace(self.timing, events=tuple(_rebuilt(self)))
+        return self.timing._replace(events=tuple(_rebuilt(self)))
 
 
 def path_of(scenario: Path, kernel: str) -> Path:
@@ -291,7 +291,7 @@ def _rebuilt(kept: Recording) -> Iterator[Seen]:
         if isinstance(seen, PacketSeen):
             yield PacketSeen(seen.at, arrivals, sent)
         else:
-            yield replace(seen, arrivals=arrivals)
+            yield seen._replace(arrivals=arrivals)
 
 
 def _content(kept: Recording, rebuilder: Rebuilder, event: Event, sent: bytes | None, left: _Left) -> bytes:

@@ -202,7 +202,7 @@ def _row(row: ConnRow) -> str:
 def truncated(job: Job, event: int) -> Job:
     """The job up to and including an event, with a look at the tables behind it."""
     shown = Show(job.events[event].at + LOOK_AFTER)
-    return replace(job, events=(*job.events[: event + 1], shown))
+    return job._replace(events=(*job.events[: event + 1], shown))
 
 
 def with_tables(found: Verification, shorter: Job, seen: Observation, *, profile: str) -> Verification:

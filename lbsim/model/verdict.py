@@ -7,7 +7,6 @@ The page ``docs/verdicts.md`` is generated from :data:`REASONS`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -29,8 +28,7 @@ class Verdict(IntEnum):
     UNMODELLED = code.UNMODELLED
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(NamedTuple):
     """Why a packet got its verdict: ``name`` in files and reports, ``when`` the exact condition."""
 
     code: int

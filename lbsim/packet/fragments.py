@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from typing import NamedTuple, TypeAlias
 
@@ -49,22 +48,27 @@ class Piece(NamedTuple):
     last: bool
 
 
-@dataclass(slots=True)
 class Waiting:
     """The fragments of a datagram so far.
 
     Attributes
     ----------
+    end : of the payload; -1: the last fragment has not come.
+    largest : length of the largest one.
+    largest_kept_whole : likewise of those that must not be cut.
     first : whatever who adds fragments wants to remember of the first one.
     """
 
-    until: int
-    pieces: dict[int, bytes] = field(default_factory=dict)
-    headers: bytes = b""
-    end: int = -1  # of the payload; -1: the last fragment has not come
-    largest: int = 0
-    largest_kept_whole: int = 0  # of those that must not be cut
-    first: Mapping[str, int] | None = None
+    __slots__ = ("end", "first", "headers", "largest", "largest_kept_whole", "pieces", "until")
+
+    def __init__(self, until: int) -> None:
+        self.until = until
+        self.pieces: dict[int, bytes] = {}
+        self.headers = b""
+        self.end = -1
+        self.largest = 0
+        self.largest_kept_whole = 0
+        self.first: Mapping[str, int] | None = None
 
 
 class Fragments:

@@ -14,7 +14,6 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
@@ -58,7 +57,7 @@ def shrunk(job: Job, ask: Ask) -> Job:
     size = len(job.events) // 2
     while size:
         attempts = [
-            replace(job, events=job.events[:start] + job.events[start + size :])
+            job._replace(events=job.events[:start] + job.events[start + size :])
             for start in range(0, len(job.events), size)
             if len(job.events) > size
         ]

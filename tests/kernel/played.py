@@ -6,7 +6,6 @@ What it shows is that everything around the comparison works; that the engine is
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from ipaddress import IPv4Address, ip_address
 
 from lbsim.kernel.job import (
@@ -60,7 +59,7 @@ def played(job: Job, spoil: Spoil | None = None, release: str = RELEASE) -> Obse
         events = [spoil(i, job.events[i], seen) for i, seen in enumerate(events)]
     answers = zip(job.setup, setup_answers(job, profile=profile), strict=True)
     setup = tuple(CommandSeen(0, argv, status, output) for argv, (status, output) in answers)
-    return replace(clock, setup=setup, events=tuple(events))
+    return clock._replace(setup=setup, events=tuple(events))
 
 
 def played_all(spoil: Spoil | None = None, release: str = RELEASE) -> Callable[..., list[Observation]]:

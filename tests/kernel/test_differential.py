@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from tests.kernel.random_jobs import random_job
 def loses_resets(_number: int, event: Event, seen: Seen) -> Seen:
     """A kernel that forwards no packet with a client's RST."""
     is_reset = isinstance(event, Packet) and event.side == CLIENT and event.content[33] == 4
-    return replace(seen, arrivals=()) if is_reset else seen
+    return seen._replace(arrivals=()) if is_reset else seen
 
 
 def loses_resets_after_an_edit(jobs: Sequence[Job]) -> list[Observation]:
@@ -45,7 +44,7 @@ def without_id(event: Event) -> Event:
     """A packet without its IPv4 id, and so without its checksum: both are counted by whoever builds it."""
     if not isinstance(event, Packet):
         return event
-    return replace(event, flow=0, content=event.content[:4] + event.content[6:10] + event.content[12:])
+    return event._replace(flow=0, content=event.content[:4] + event.content[6:10] + event.content[12:])
 
 
 def as_job(text: str, folder: Path) -> Job:
@@ -69,7 +68,7 @@ def test_a_reply_of_a_flow_that_nobody_began_is_not_saved(tmp_path: Path) -> Non
     job = random_job("rr", 1)
     replies = tuple(e for e in job.events if isinstance(e, Packet) and e.side == REPLY)
     requests = tuple(e for e in job.events if isinstance(e, Packet) and e.side == CLIENT)[:1]
-    text = as_scenario(replace(job, events=(*replies, *(replace(e, at=replies[-1].at) for e in requests))))
+    text = as_scenario(job._replace(events=(*replies, *(e._replace(at=replies[-1].at) for e in requests))))
     assert [e.side for e in as_job(text, tmp_path).events if isinstance(e, Packet)] == [CLIENT]
 
 

@@ -73,3 +73,24 @@ def test_what_is_built_in_is_named_by_the_builders_list(tmp_path: Path) -> None:
     (tmp_path / "modules.builtin").write_text("kernel/net/netfilter/ipvs/ip_vs.ko\nkernel/net/core/af-packet.ko\n")
     assert modules.built_in(tmp_path) == {"ip_vs", "af_packet"}
     assert modules.built_in(tmp_path / "nowhere") == set()
+
+
+SIGNATURE = b"0" * 300 + bytes([0, 0, 2, 0, 0, 0, 0, 0]) + (300).to_bytes(4) + b"~Module signature appended~\n"
+
+
+def test_a_signature_is_taken_off_and_nothing_else() -> None:
+    assert modules.unsigned(b"\x7fELF veth" + SIGNATURE) == b"\x7fELF veth"
+    assert modules.unsigned(b"\x7fELF veth") == b"\x7fELF veth"
+
+
+@pytest.mark.parametrize(
+    ("config", "wanted"),
+    [("CONFIG_MODULE_SIG=y\n# CONFIG_MODULE_SIG_FORCE is not set\n", False), ("CONFIG_MODULE_SIG_FORCE=y\n", True)],
+)
+def test_a_kernels_config_says_whether_it_wants_signatures(config: str, wanted: bool, tmp_path: Path) -> None:
+    (tmp_path / "config-6.1").write_text(config)
+    assert modules.wants_signatures(tmp_path / "config-6.1") is wanted
+
+
+def test_without_its_config_a_kernel_may_want_signatures(tmp_path: Path) -> None:
+    assert modules.wants_signatures(tmp_path / "config-6.1")

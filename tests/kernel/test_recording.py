@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,7 +68,7 @@ def test_the_kernels_clock_and_the_set_up_come_back(path: Path) -> None:
 
 def test_how_long_the_tables_were_read_comes_back(tmp_path: Path) -> None:
     def slow(number: int, _event: Event, seen: Seen) -> Seen:
-        return replace(seen, until=seen.at + number) if isinstance(seen, ShowSeen) else seen
+        return seen._replace(until=seen.at + number) if isinstance(seen, ShowSeen) else seen
 
     recording.write(tmp_path / "r.json", JOB, played(JOB, slow), "")
     kept = recording.read(tmp_path / "r.json", JOB).timing.events
@@ -79,7 +78,7 @@ def test_how_long_the_tables_were_read_comes_back(tmp_path: Path) -> None:
 
 # CRC-32 of "123456789" is cbf43926: the algorithm's well-known check value.
 def test_bytes_become_their_crc_32() -> None:
-    (step,) = steps_of(replace(played(JOB), events=(ShowSeen(0, 0, "", "", "", (Arrival("c", b"123456789", 0),)),)))
+    (step,) = steps_of(played(JOB)._replace(events=(ShowSeen(0, 0, "", "", "", (Arrival("c", b"123456789", 0),)),)))
     (kept,) = recording.checksummed((step,))
     assert kept.arrivals == (("c", bytes.fromhex("cbf43926")),)
 
@@ -92,7 +91,7 @@ def test_what_leaves_comes_back_with_its_place_whatever_the_event(tmp_path: Path
     at = sorted(kinds.values())[number]
 
     def spoil(i: int, _event: Event, seen: Seen) -> Seen:
-        return replace(seen, arrivals=(Arrival(where, b"x", 0), Arrival("c", b"y", 0))) if i == at else seen
+        return seen._replace(arrivals=(Arrival(where, b"x", 0), Arrival("c", b"y", 0))) if i == at else seen
 
     recording.write(tmp_path / "r.json", JOB, played(JOB, spoil), "")
     arrivals = recording.read(tmp_path / "r.json", JOB).steps[at].arrivals
@@ -137,7 +136,7 @@ PLACES = st.sampled_from(["c", *(server(address) for address in JOB.servers), se
 @given(st.dictionaries(st.integers(0, len(JOB.events) - 1), st.lists(st.tuples(PLACES, st.binary(max_size=60)))))
 def test_whatever_left_a_kernel_comes_back(tmp_path_factory: pytest.TempPathFactory, left: Left) -> None:
     def spoil(number: int, _event: Event, seen: Seen) -> Seen:
-        return replace(seen, arrivals=tuple(Arrival(*one, 0) for one in left[number])) if number in left else seen
+        return seen._replace(arrivals=tuple(Arrival(*one, 0) for one in left[number])) if number in left else seen
 
     path = tmp_path_factory.mktemp("r") / "r.json"
     seen = played(JOB, spoil)
@@ -159,7 +158,7 @@ def test_a_packet_that_lbsim_would_make_otherwise_is_told(path: Path, monkeypatc
 
 def test_a_commands_answer_comes_back(tmp_path: Path) -> None:
     def spoil(_number: int, _event: Event, seen: Seen) -> Seen:
-        return replace(seen, status=2, output="No\nsuch é") if isinstance(seen, CommandSeen) else seen
+        return seen._replace(status=2, output="No\nsuch é") if isinstance(seen, CommandSeen) else seen
 
     recording.write(tmp_path / "r.json", JOB, played(JOB, spoil), "")
     answers = {step.answer for step in recording.read(tmp_path / "r.json", JOB).steps if step.answer}
@@ -195,7 +194,7 @@ def test_another_layout_of_the_same_is_no_change(path: Path) -> None:
     assert recording.read(path, JOB).steps
 
 
-@pytest.mark.parametrize("other", [replace(JOB, name="other"), replace(JOB, events=JOB.events[:-1])])
+@pytest.mark.parametrize("other", [JOB._replace(name="other"), JOB._replace(events=JOB.events[:-1])])
 def test_a_recording_of_another_job_is_refused(path: Path, other: Job) -> None:
     assert refusal(path, other).startswith("the scenario was changed since this was recorded; lbsim kernel record")
 

@@ -81,7 +81,7 @@ def answered(job: Job, *packets: PacketSeen, look: ShowSeen = LOOK, said: tuple[
     def seen(event: Event) -> Seen:
         if isinstance(event, Packet):
             return next(rows)
-        return CommandSeen(event.at, event.argv, *said) if isinstance(event, Command) else replace(look, at=event.at)
+        return CommandSeen(event.at, event.argv, *said) if isinstance(event, Command) else look._replace(at=event.at)
 
     setup = tuple(CommandSeen(0, argv, 0, "") for argv in job.setup)
     return Observation("j", "6.1.192", 4096, setup, tuple(map(seen, job.events)))
@@ -227,7 +227,7 @@ def test_ipv6_is_seen_as_well() -> None:
     trace, job = asked("0s [2001:db8::1]:1001 > [2001:db8:1::10]:80 tcp S", config)
     left = IPv6(src="2001:db8::1", dst="fd00::11", hlim=63) / SYN
     seen = answered(
-        job, PacketSeen(0, (Arrival(server("fd00::11"), bytes(left), 0),)), look=replace(LOOK, listing=HEAD)
+        job, PacketSeen(0, (Arrival(server("fd00::11"), bytes(left), 0),)), look=LOOK._replace(listing=HEAD)
     )
     result = result_of(trace, job, seen)
     assert (fate(result)[0], dest_of(result)) == ("FORWARD", ("tcp [2001:db8:1::10]:80", "[fd00::11]:80"))
@@ -253,7 +253,7 @@ def test_services_are_in_the_order_of_their_addresses_and_destinations_in_that_o
     lines = TABLES.splitlines()
     turned = listed(*lines[6:8], *lines[3:6])
     for listing in (TABLES, turned):
-        rows = tables(look=replace(LOOK, listing=listing)).final.services
+        rows = tables(look=LOOK._replace(listing=listing)).final.services
         assert [(row.service, [dest.dest for dest in row.dests]) for row in rows] == [
             (HTTP, [f"{B}:8080", f"{A}:8080"]),
             (DNS, [f"{A}:53"]),
@@ -261,7 +261,7 @@ def test_services_are_in_the_order_of_their_addresses_and_destinations_in_that_o
 
 
 def test_scheduler_flags_weights_and_activity_are_those_of_the_listing() -> None:
-    row = tables(look=replace(LOOK, listing=TABLES.replace(":80 rr", ":80 sh (sh-port)"))).final.services[0]
+    row = tables(look=LOOK._replace(listing=TABLES.replace(":80 rr", ":80 sh (sh-port)"))).final.services[0]
     assert (row.scheduler, row.flags) == ("sh", ("sh-port",))
     assert [(dest.weight, dest.active, dest.inactive) for dest in row.dests] == [(3, 1, 0), (1, 0, 2)]
 
@@ -271,9 +271,9 @@ def test_the_counters_of_the_end_are_those_that_have_settled() -> None:
     seen = answered(job, PacketSeen(0))
     *others, last = seen.events
     assert isinstance(last, ShowSeen)
-    early = [replace(one, stats="") if isinstance(one, ShowSeen) else one for one in others]
-    settled = replace(last, listing=HEAD, conns=f"{CONNS_HEAD}TCP C6336401 03E9 C0A8010A 0050 0A00000C 1F90 NONE 0\n")
-    result = result_of(trace, job, replace(seen, events=(*early, settled)))
+    early = [one._replace(stats="") if isinstance(one, ShowSeen) else one for one in others]
+    settled = last._replace(listing=HEAD, conns=f"{CONNS_HEAD}TCP C6336401 03E9 C0A8010A 0050 0A00000C 1F90 NONE 0\n")
+    result = result_of(trace, job, seen._replace(events=(*early, settled)))
     web = result.final.services[0]
     assert web.counters == Counters(3, 9, 8, 900, 800)
     assert [dest.counters for dest in web.dests] == [Counters(1, 4, 4, 400, 400), Counters(2, 5, 4, 500, 400)]
@@ -306,15 +306,15 @@ def test_a_moment_tells_until_when_the_tables_were_read() -> None:
     trace, job = asked()
     seen = answered(job, PacketSeen(0))
     events = [
-        replace(one, at=one.at + 7, until=one.at + 40) if isinstance(one, ShowSeen) else one for one in seen.events
+        one._replace(at=one.at + 7, until=one.at + 40) if isinstance(one, ShowSeen) else one for one in seen.events
     ]
-    final = result_of(trace, job, replace(seen, events=tuple(events))).final
+    final = result_of(trace, job, seen._replace(events=tuple(events))).final
     assert (final.at, final.took) == (0, 40)
 
 
 def test_entries_are_those_of_the_end_in_the_order_of_their_ends() -> None:
     rows = [f"TCP {client} 03E9 C0A8010A 0050 0A00000C 1F90 SYN_RECV 59\n" for client in ("C6336402", "C6336401")]
-    final = tables(look=replace(LOOK, conns=CONNS_HEAD + "".join(rows))).final
+    final = tables(look=LOOK._replace(conns=CONNS_HEAD + "".join(rows))).final
     assert final.connections == tuple(
         ConnRow("TCP", f"198.51.100.{n}:1001", f"{VIP}:80", f"{B}:8080", "SYN_RECV", 59) for n in (1, 2)
     )
@@ -331,7 +331,7 @@ def test_destinations_are_in_the_order_in_which_they_were_added_with_their_count
     )
 
 
-WITHOUT_B = replace(LOOK, listing=TABLES.replace(f"  -> {B}:8080  Masq 3 1 0\n", ""))
+WITHOUT_B = LOOK._replace(listing=TABLES.replace(f"  -> {B}:8080  Masq 3 1 0\n", ""))
 
 
 @pytest.mark.parametrize("line", [f"-d -t {VIP}:80 -r {B}:8080", f"-D -t {VIP}:80", "-C"])
@@ -366,15 +366,14 @@ def test_a_removal_elsewhere_leaves_the_counters_told() -> None:
 def test_a_destination_that_the_kernel_refused_never_was() -> None:
     trace, job = asked(config=f"{CONFIG}ipvsadm -a -u {VIP}:54 -r {B}:54 -m\n")
     seen = answered(job, PacketSeen(0))
-    refused = replace(
-        seen, setup=(*seen.setup[:-1], replace(seen.setup[-1], status=255, output="Service not defined\n"))
-    )
+    last = seen.setup[-1]._replace(status=255, output="Service not defined\n")
+    refused = seen._replace(setup=(*seen.setup[:-1], last))
     assert f"{B}:54" not in [row.dest for row in result_of(trace, job, refused).destinations]
 
 
 def test_a_destination_of_the_timeline_is_one_of_them() -> None:
     command = TimedCommand(SECOND, parse_command(f"ipvsadm -a -u {VIP}:53 -r {B}:53 -m"))
-    look = replace(LOOK, listing=f"{TABLES}  -> {B}:53  Masq 1 0 0\n")
+    look = LOOK._replace(listing=f"{TABLES}  -> {B}:53  Masq 1 0 0\n")
     assert tables(look=look, timeline=[command]).destinations[-1] == Destination(DNS, f"{B}:53", True, 1, 0, 0, UNTOLD)
 
 
@@ -387,7 +386,7 @@ def test_a_refused_command_is_a_finding_with_its_place_and_the_tools_words() -> 
     trace = script.parse(REQUEST)
     job = job_of("j", config, trace, timeline=[late])
     seen = answered(job, PacketSeen(0), said=(255, "No such service\n"))
-    refused = replace(seen, setup=(*seen.setup[:-1], replace(seen.setup[-1], status=255, output="No such\nservice\n")))
+    refused = seen._replace(setup=(*seen.setup[:-1], seen.setup[-1]._replace(status=255, output="No such\nservice\n")))
     result = result_of(trace, job, refused, commands=[*config.commands, late.command])
     assert result.findings == (
         Finding("error", "x.yaml:15", f"ipvsadm -D -t {VIP}:99: No such service (exit 255)", "linux-6.1.192 refuses"),
@@ -398,7 +397,7 @@ def test_a_refused_command_is_a_finding_with_its_place_and_the_tools_words() -> 
 def test_a_refused_line_of_the_router_is_a_finding() -> None:
     trace, job = asked(config=f"iptables -P FORWARD ACCEPT\n{CONFIG}")
     seen = answered(job, PacketSeen(0))
-    refused = replace(seen, setup=(replace(seen.setup[0], status=3, output="not there\n"), *seen.setup[1:]))
+    refused = seen._replace(setup=(seen.setup[0]._replace(status=3, output="not there\n"), *seen.setup[1:]))
     text = "iptables -P FORWARD ACCEPT: not there (exit 3)"
     assert result_of(trace, job, refused).findings == (Finding("error", "j", text, "linux-6.1.192 refuses"),)
 
@@ -433,7 +432,7 @@ def test_what_the_trace_left_out_is_passed_on() -> None:
 def test_a_job_that_broke_off_has_no_result() -> None:
     trace, job = asked()
     with pytest.raises(LbsimError, match=r"the replay on linux-6\.1\.192 broke off: OSError in event 0: gone"):
-        result_of(trace, job, replace(answered(job, PacketSeen(0)), error="OSError in event 0: gone"))
+        result_of(trace, job, answered(job, PacketSeen(0))._replace(error="OSError in event 0: gone"))
 
 
 def test_it_survives_json(tmp_path: Path) -> None:
@@ -479,7 +478,7 @@ def test_the_engines_clock_is_the_kernels_and_its_times_are_the_traces() -> None
 def test_a_packet_that_was_late_is_late_for_the_engine_too(late: int, left: int) -> None:
     trace, job = asked(moments=[SECOND])
     syn, *looks = played(job).events
-    seen = replace(played(job), events=(replace(syn, at=late), *(replace(look, at=look.at - LATE) for look in looks)))
+    seen = played(job)._replace(events=(syn._replace(at=late), *(look._replace(at=look.at - LATE) for look in looks)))
     (moment,) = beside(job, trace, seen, moments=[SECOND]).moments
     assert [row.expires for row in moment.connections] == [left]
 

@@ -109,7 +109,7 @@ def shown(old: str, new: str) -> Change:
 
 
 def arrived(*arrivals: Arrival) -> Change:
-    return lambda seen: replace(seen, arrivals=arrivals)
+    return lambda seen: seen._replace(arrivals=arrivals)
 
 
 def compared(real: Listing, ours: Listing, *near: Listing) -> Verification:
@@ -135,7 +135,7 @@ def test_a_packet_that_the_kernel_does_not_send_is_a_divergence() -> None:
 
 def test_a_packet_that_only_the_kernel_sends_is_a_divergence() -> None:
     def change(seen: Seen) -> Seen:
-        return replace(seen, arrivals=(*seen.arrivals, Arrival(CLIENT, b"\x45", 0)))
+        return seen._replace(arrivals=(*seen.arrivals, Arrival(CLIENT, b"\x45", 0)))
 
     (told,) = differences(3, change)
     assert told.startswith(
@@ -145,7 +145,7 @@ def test_a_packet_that_only_the_kernel_sends_is_a_divergence() -> None:
 
 def test_another_place_is_a_divergence() -> None:
     def change(seen: Seen) -> Seen:
-        return replace(seen, arrivals=(replace(seen.arrivals[0], where=server("10.0.0.12")),))
+        return seen._replace(arrivals=(seen.arrivals[0]._replace(where=server("10.0.0.12")),))
 
     assert differences(3, change) == ("sent to: kernel r:10.0.0.12, engine r:10.0.0.11",)
 
@@ -155,7 +155,7 @@ def test_every_byte_counts(at: int) -> None:
     def change(seen: Seen) -> Seen:
         (one,) = seen.arrivals
         content = bytes(byte ^ (i == at) for i, byte in enumerate(one.content))
-        return replace(seen, arrivals=(replace(one, content=content),))
+        return seen._replace(arrivals=(one._replace(content=content),))
 
     (told,) = differences(3, change)
     assert told.startswith(f"bytes from {at} on: kernel ")
@@ -164,7 +164,7 @@ def test_every_byte_counts(at: int) -> None:
 def test_a_byte_more_is_a_divergence() -> None:
     def change(seen: Seen) -> Seen:
         (one,) = seen.arrivals
-        return replace(seen, arrivals=(replace(one, content=one.content + b"\0"),))
+        return seen._replace(arrivals=(one._replace(content=one.content + b"\0"),))
 
     (told,) = differences(3, change)
     assert told.startswith("bytes from 40 on: kernel ")
@@ -386,7 +386,7 @@ def test_a_command_of_the_set_up_that_only_the_kernel_refuses_is_a_divergence() 
     seen = played(JOB)
     engine = Rehearsal(JOB, seen, profile=PROFILE).setup
     assert setup_differences(JOB, seen, engine) == []
-    refused = replace(seen, setup=(seen.setup[0], replace(seen.setup[1], status=255, output="Invalid\nargument")))
+    refused = seen._replace(setup=(seen.setup[0], seen.setup[1]._replace(status=255, output="Invalid\nargument")))
     (told,) = setup_differences(JOB, refused, engine)
     assert told.endswith("-r 10.0.0.11:80 -m: kernel (255, 'Invalid argument'), engine (0, '')")
 
