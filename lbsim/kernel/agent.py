@@ -8,6 +8,7 @@ after a crash or a hang it is known which job was at work.
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import gc
 import json
 import os
@@ -19,11 +20,12 @@ import termios
 import time
 import zlib
 from base64 import b64decode, b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from struct import pack
 from typing import Protocol
 
 from lbsim.kernel import netlink
@@ -42,10 +44,11 @@ from lbsim.kernel.job import (
     Show,
     ShowSeen,
 )
+from lbsim.kernel.parcel import Parcel
 from lbsim.kernel.reply import Responders
 from lbsim.kernel.wiring import route_to_director
 
-__all__ = ["decode", "encode", "import_all", "main", "release"]
+__all__ = ["WAITING", "decode", "encode", "import_all", "main", "release"]
 
 
 class SupportsWrite(Protocol):
@@ -56,6 +59,9 @@ class SupportsWrite(Protocol):
 
 
 _libc = ctypes.CDLL(None, use_errno=True)
+
+#: The line that a guest says which has been given nothing yet.
+WAITING = b'{"waiting": true}'
 
 _MODULES = Path("/lib/lbsim")
 _RESULTS = "/dev/ttyS1"
@@ -75,6 +81,7 @@ _PR_SET_PDEATHSIG, _PR_SET_TIMERSLACK = 1, 29
 _FINIT_MODULE = 313
 _CLOCK_MONOTONIC_COARSE = 6
 _RB_AUTOBOOT = 0x01234567
+_RNDADDENTROPY, _RNDRESEEDCRNG = 0x40085203, 0x5207
 _NOW = re.compile(r"now at (\d+) nsecs")
 _JIFFIES = re.compile(r"^jiffies: (\d+)", re.MULTILINE)
 _BUILT_FROM = re.compile(r"\bDebian (\d+\.\d+\.\d+)\b")
@@ -87,13 +94,14 @@ def import_all() -> None:
 
 
 def main() -> None:
-    """Do the jobs: in a guest those of ``/jobs``, on a host those of the file named on the command line."""
+    """Do the jobs: in a guest those of its parcel, on a host those of the file named on the command line."""
     if os.getpid() == 1:
         _guest()
     else:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # a packet's whole way on one processor
-        _all(Path(sys.argv[1]), sys.stdout.buffer, aligned=False, prepare=_refuse_more_than_a_director_needs)
+        with open(sys.argv[1], "rb") as jobs:
+            _all(jobs, sys.stdout.buffer, aligned=False, prepare=_refuse_more_than_a_director_needs)
 
 
 def _refuse_more_than_a_director_needs(job: Job) -> None:
@@ -138,24 +146,37 @@ def _guest() -> None:
         attributes[0] = attributes[1] = attributes[3] = 0  # raw: nothing is changed on its way
         termios.tcsetattr(out, termios.TCSANOW, attributes)
         modules = _Modules(_MODULES)
-        netlink.know(json.loads(Path("/messages").read_bytes()))
+        parcel = Parcel()
+        if parcel.empty:
+            out.write(WAITING + b"\n")
+            termios.tcdrain(out)
+        parcel.wait()
+        _draw_anew(parcel.seed)
+        netlink.know(json.loads(parcel.messages))
         if "LBSIM_NETNS" in os.environ:
-            _as_a_host(Path("/jobs"), out, modules.prepare)
+            _as_a_host(parcel.jobs(), out, modules.prepare)
         else:
-            _all(Path("/jobs"), out, aligned="LBSIM_ALIGNED" in os.environ, prepare=modules.prepare)
+            _all(parcel.jobs(), out, aligned="LBSIM_ALIGNED" in os.environ, prepare=modules.prepare)
         termios.tcdrain(out)
     _libc.reboot(_RB_AUTOBOOT)
 
 
-def _as_a_host(path: Path, out: SupportsWrite, prepare: Callable[[Job], None]) -> None:
+def _draw_anew(seed: bytes) -> None:
+    """Let the kernel's random numbers be others than those of the guests that were woken up from the same memory."""
+    with open("/dev/urandom", "wb", buffering=0) as random:
+        fcntl.ioctl(random, _RNDADDENTROPY, pack("ii", 8 * len(seed), len(seed)) + seed)
+        fcntl.ioctl(random, _RNDRESEEDCRNG)
+
+
+def _as_a_host(lines: Iterable[bytes], out: SupportsWrite, prepare: Callable[[Job], None]) -> None:
     """The guest as a host that has ``ip_vs``: it does the jobs by the way ``netns``, all of it."""
     from lbsim.kernel.run import run
 
-    jobs = [Job.from_json(line) for line in path.read_bytes().splitlines()]
+    jobs = [Job.from_json(line) for line in lines]
     for job in jobs:
         prepare(job)
-    lines = [{"ready": release()}, {"start": "netns"}]
-    rows = [json.dumps(line) for line in lines] + [seen.to_json() for seen in run(jobs, "netns")]
+    begun = [{"ready": release()}, {"start": "netns"}]
+    rows = [json.dumps(words) for words in begun] + [seen.to_json() for seen in run(jobs, "netns")]
     for row in (*rows, json.dumps({"end": len(jobs)})):
         out.write(encode(row))
     out.flush()
@@ -192,7 +213,7 @@ class _Modules:
                     raise OSError(number, f"module {name}: {os.strerror(number)}")
 
 
-def _all(path: Path, out: SupportsWrite, *, aligned: bool, prepare: Callable[[Job], None]) -> None:
+def _all(jobs: Iterable[bytes], out: SupportsWrite, *, aligned: bool, prepare: Callable[[Job], None]) -> None:
     def say(**words: object) -> None:
         out.write(encode(json.dumps(words)))
         out.flush()
@@ -201,15 +222,14 @@ def _all(path: Path, out: SupportsWrite, *, aligned: bool, prepare: Callable[[Jo
     say(ready=release())
     gc.disable()  # a collection in between would make packets late, and there are no cycles to be collected
     count = 0
-    with path.open("rb") as jobs:
-        for line in jobs:
-            job = Job.from_json(line)
-            say(start=job.name)
-            prepare(job)
-            seen = _do(job, aligned, partial(say, start=job.name))
-            out.write(encode(seen.to_json()))
-            out.flush()
-            count += 1
+    for line in jobs:
+        job = Job.from_json(line)
+        say(start=job.name)
+        prepare(job)
+        seen = _do(job, aligned, partial(say, start=job.name))
+        out.write(encode(seen.to_json()))
+        out.flush()
+        count += 1
     say(end=count)
 
 

@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from lbsim.errors import KernelFailed
-from lbsim.kernel.agent import decode
+from lbsim.kernel.agent import WAITING, decode
 from lbsim.kernel.job import Job, Observation
 
-__all__ = ["Progress", "follow"]
+__all__ = ["Progress", "follow", "waits"]
 
 #: Called with the number of jobs done, the number of all, and the name of the one at work.
 Progress = Callable[[int, int, str], None]
@@ -72,6 +72,11 @@ def follow(
             progress(len(done), len(jobs), name)
     process.wait()
     raise failed(*why())
+
+
+def waits(process: subprocess.Popen[bytes], silence: float) -> bool:
+    """Whether an agent that was given no jobs says that it waits for them, before it ends or is silent for too long."""
+    return any(line is not None and line.strip() == WAITING for line in _lines(process, silence))
 
 
 def _said(line: bytes) -> Observation | dict[str, object] | None:

@@ -13,7 +13,6 @@ import json
 import marshal
 import os
 import platform
-import shutil
 import subprocess
 import sys
 from collections.abc import Collection
@@ -28,10 +27,7 @@ from lbsim.kernel import cache, cpio, modules
 from lbsim.kernel.images import Image
 from lbsim.kernel.process import PACKAGES, which
 
-__all__ = ["JOBS", "MESSAGES", "base", "with_jobs"]
-
-JOBS = "jobs"  # the file with the jobs, one per line, in the root folder
-MESSAGES = "messages"  # the file with what the guest need not make itself, see netlink.know()
+__all__ = ["base"]
 
 _IN_USE = 3600  # seconds for which an archive may be needed by whoever asked for it
 _ELF = b"\x7fELF\x02\x01"
@@ -78,7 +74,7 @@ print(json.dumps([files, mapped, os.path.realpath("/proc/self/exe")]))
 
 
 def base(image: Image, programs: Collection[str] = ()) -> Path:
-    """The archive for a kernel, without jobs, from the user's cache folder if it is there.
+    """The archive for a kernel from the user's cache folder if it is there.
 
     Parameters
     ----------
@@ -104,13 +100,6 @@ def base(image: Image, programs: Collection[str] = ()) -> Path:
         cache.write(target, _build(image, tools))
         _drop_older(target, image)
     return target
-
-
-def with_jobs(base_archive: Path, jobs: bytes, messages: bytes, target: Path) -> None:
-    """The archive that is booted: the base and a second one that brings the jobs, and messages for them."""
-    with base_archive.open("rb") as source, target.open("wb") as out:
-        shutil.copyfileobj(source, out, 1 << 20)
-        out.write(cpio.archive({JOBS: cpio.File(jobs), MESSAGES: cpio.File(messages)}))
 
 
 def _digest(image: Image, tools: dict[str, Path]) -> str:

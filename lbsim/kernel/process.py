@@ -42,9 +42,14 @@ sys.exit(subprocess.run(sys.argv[2:]).returncode & 255)
 
 @contextlib.contextmanager
 def started(
-    argv: Sequence[str], errors: Path, environment: dict[str, str] | None = None
+    argv: Sequence[str],
+    errors: Path,
+    environment: dict[str, str] | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> Iterator[subprocess.Popen[bytes]]:
     """The process, which ends when this block or this program does, however that comes; stderr goes to a file.
+
+    ``pass_fds`` : open files that it inherits.
 
     Raises
     ------
@@ -61,7 +66,7 @@ def started(
         with errors.open("wb") as said:
             process = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said, env=environment,
-                start_new_session=True, preexec_fn=die_with_parent,  # noqa: PLW1509 - one system call, no locks
+                start_new_session=True, pass_fds=pass_fds, preexec_fn=die_with_parent,  # noqa: PLW1509 - one system call, no locks
             )  # fmt: skip
     except OSError as error:
         step = f"cannot be started: {os.strerror(error.errno or 0)}"

@@ -1,21 +1,22 @@
-"""Boot a kernel under QEMU and let it do jobs: no root, no KVM, no disk, no network card.
+"""Let a guest under QEMU do jobs: no root, no KVM, no disk, no network card.
 
-Everything is in memory and the guest's clock is made of executed instructions (``-icount shift=0,sleep=off``): one
-instruction is one nanosecond, and when the guest is idle the clock jumps to its next timer. So 15 minutes of waiting
-take seconds, and the same jobs give the same times. With ``real_time`` the guest's clock is the host's.
+A guest is woken up (:mod:`lbsim.kernel.frozen`) or, where that is not possible, booted.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
 import signal
-from collections.abc import Sequence
+import subprocess
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lbsim.errors import KernelUnavailable
-from lbsim.kernel import cache, channel, initramfs, process
+from lbsim.kernel import cache, channel, frozen, initramfs, parcel, process
+from lbsim.kernel.computer import Computer
 from lbsim.kernel.images import Image
 from lbsim.kernel.job import ROUTING, Job, Observation, Packet
 from lbsim.kernel.wiring import messages_for
@@ -25,17 +26,9 @@ __all__ = ["QEMU", "run"]
 QEMU = "qemu-system-x86_64"
 
 _MEMORY = 512  # MB; the file system in memory takes a tenth, 250,000 connections as much again
+_USUAL = 1024  # MB of a guest that is kept for others; what it never writes to costs nothing
 _MEMORY_PER_JOBS = 20  # a byte of a job becomes so many while it is read, done and told
 _SILENCE = 120.0  # seconds; an agent that only waits says so every minute
-_PROCESSOR = "Nehalem,+rdrand"  # wide vector registers are a fifth slower, emulated; Python wants random numbers
-_TIME_TRAVEL = ("-icount", "shift=0,sleep=off")
-# What an emulated computer does not need costs seconds: all of ACPI but the table that tells of the local timer (else
-# the guest cannot sleep longer than 27 ms), self-tests of ciphers. Programs that always lie at the same addresses start
-# six times as fast: QEMU translates their code once.
-_COMMAND_LINE = (
-    "console=ttyS0 quiet panic=-1 acpi=noirq tsc=reliable mitigations=off nokaslr norandmaps cryptomgr.notests "
-    "audit=0 PYTHONHOME=/ LD_LIBRARY_PATH=/lib PATH=/bin XTABLES_LIBDIR=/lib/xtables PYTHONDONTWRITEBYTECODE=1"
-)
 _PANIC = re.compile(r"Kernel panic - not syncing: (.*)")
 _NO_MEMORY = re.compile(r"Out of memory|deadlocked on memory|Initramfs unpacking failed|MemoryError")
 
@@ -70,23 +63,35 @@ def run(
     )
     lines = b"".join(job.to_json().encode() + b"\n" for job in jobs)
     messages = json.dumps(messages_for(jobs)).encode()
+    card = parcel.size_for(lines, messages)
+    needed = _megabytes(jobs, len(lines))
+    usual = needed <= _USUAL and card == parcel.LEAST and not (real_time or as_host)
+    switches = (*(() if real_time else ("LBSIM_ALIGNED=1",)), *(("LBSIM_NETNS=1",) if as_host else ()))
+    memory = _USUAL if usual else needed
+    computer = Computer(qemu, image.vmlinuz, archive, memory, card, switches, real_time)
+    kept = frozen.kept(computer, image.release, silence) if usual else None
     with cache.scratch() as scratch:
-        console, errors, initrd = scratch / "console", scratch / "errors", scratch / "initrd"
+        console, errors = scratch / "console", scratch / "errors"
         with cache.room(scratch.parent, "TMPDIR"):
-            initramfs.with_jobs(archive, lines, messages, initrd)
-        argv = [
-            qemu, "-accel", "tcg", "-cpu", _PROCESSOR, "-smp", "1", "-m", str(_megabytes(jobs, len(lines))),
-            "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-nic", "none",
-            *(() if real_time else _TIME_TRAVEL),
-            "-serial", f"file:{console}", "-chardev", "stdio,id=results,signal=off", "-serial", "chardev:results",
-            "-kernel", str(image.vmlinuz), "-initrd", str(initrd),
-            "-append", " ".join([_COMMAND_LINE, *_switches(real_time, as_host)]),
-        ]  # fmt: skip
-        with process.started(argv, errors) as guest:
+            parcel.write(scratch / "parcel", lines, messages, card)
+        with _guest(computer, kept, scratch) as guest:
             return channel.follow(
                 guest, jobs, what=what, silence=silence, progress=progress,
                 why=lambda: _why(guest.returncode, _text(console), _text(errors)),
             )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _guest(computer: Computer, kept: Path | None, scratch: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The guest that was kept, awake; if there is none, or it does not wake up, one that boots."""
+    console, errors, brought = scratch / "console", scratch / "errors", scratch / "parcel"
+    if kept:
+        with frozen.thawed(computer, kept, console, brought, errors) as guest:
+            if guest:
+                yield guest
+                return
+    with process.started(computer.argv(console, brought), errors) as guest:
+        yield guest
 
 
 def _megabytes(jobs: Sequence[Job], told: int) -> int:
@@ -113,8 +118,3 @@ def _text(path: Path) -> str:
     """What is in a file that may not be there, without what would move a cursor."""
     text = path.read_text(errors="replace") if path.exists() else ""
     return "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text)
-
-
-def _switches(real_time: bool, as_host: bool) -> list[str]:
-    """What the guest's agent finds in its environment."""
-    return [*([] if real_time else ["LBSIM_ALIGNED=1"]), *(["LBSIM_NETNS=1"] if as_host else [])]

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from lbsim.errors import KernelFailed, KernelUnavailable
-from lbsim.kernel import agent, bench, initramfs, probe, process, vm
+from lbsim.kernel import agent, bench, frozen, initramfs, parcel, probe, process, vm
 from lbsim.kernel.images import Image
 from lbsim.kernel.job import Command, Job, Observation
 from lbsim.kernel.run import netns_ready, run
@@ -36,11 +36,12 @@ LBSIM = """
 import sys
 from pathlib import Path
 from lbsim.cli import main
-from lbsim.kernel import images, initramfs, vm
+from lbsim.kernel import frozen, images, initramfs, vm
 from lbsim.kernel.images import Image
 
 here = Path(sys.argv.pop(1))
 initramfs.base = lambda image, programs: here / "base"
+frozen.kept = lambda *_: None
 images.find = lambda series: Image("6.1.0", here / "vmlinuz", here)
 vm.run.__kwdefaults__["silence"] = 4.0
 main()
@@ -61,8 +62,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def image(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Image:
-    """A kernel whose guest needs no building."""
+    """A kernel whose guest needs no building, and is not kept."""
     monkeypatch.setattr(initramfs, "base", lambda _image, programs: folder / "base")
+    monkeypatch.setattr(frozen, "kept", lambda *_: None)
     return Image("6.1.0", folder / "vmlinuz", folder)
 
 
@@ -147,12 +149,12 @@ def test_a_guest_without_enough_memory_is_to_be_asked_for_less(image: Image, fol
 
 def test_more_jobs_get_more_memory(image: Image, folder: Path) -> None:
     qemu(folder, f'echo "$@" > {folder}/words')
-    for name in ("one", "x" * (1 << 20)):
+    for name, expected in (("one", 1024), ("x" * (1 << 20), 1024), ("x" * (30 << 20), 512 + 600)):
         with pytest.raises(KernelFailed):
             vm.run(image, [Job(name, (), ())])
         memory = re.search(r" -m (\d+) ", (folder / "words").read_text())
         assert memory
-        assert int(memory[1]) == (512 if name == "one" else 532)
+        assert int(memory[1]) == expected
 
 
 def test_a_hang_ends_at_the_limit_and_keeps_what_was_done(image: Image, folder: Path) -> None:
@@ -274,7 +276,7 @@ def test_a_full_folder_for_temporary_files_names_its_variable(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(initramfs, "with_jobs", full)
+    monkeypatch.setattr(parcel, "write", full)
     line = r"the folder for temporary files .*/tmp: No space left on device; make room there, or name .* in TMPDIR"
     with pytest.raises(KernelUnavailable, match=line):
         vm.run(image, JOBS)

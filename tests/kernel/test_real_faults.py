@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from click.testing import CliRunner
 
 from lbsim.cli import main
 from lbsim.errors import KernelFailed, KernelUnavailable
-from lbsim.kernel import cache, cpio, images, initramfs, process, vm
+from lbsim.kernel import cache, cpio, frozen, images, initramfs, process, vm
 from lbsim.kernel.images import Image
 from lbsim.kernel.job import Command, CommandSeen, Job, Show
 from tests.kernel.processes import ENDS, REPOSITORY, lbsim, on_a_small_disk, running, until
@@ -95,20 +95,23 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def boot_with(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Puts something else in the place of the guest's first program."""
+def boot_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Puts something else in the place of the guest's first program; what was kept of such guests goes, too."""
+    usual = initramfs.base
 
     def put(init: str) -> None:
-        with_jobs = initramfs.with_jobs
+        def with_init(image: Image, programs: Collection[str] = ()) -> Path:
+            changed = tmp_path / "changed.cpio"
+            changed.write_bytes(
+                usual(image, programs).read_bytes() + cpio.archive({"init": cpio.File(init.encode(), executable=True)})
+            )
+            return changed
 
-        def with_init(base: Path, jobs: bytes, messages: bytes, target: Path) -> None:
-            with_jobs(base, jobs, messages, target)
-            with target.open("ab") as archive:
-                archive.write(cpio.archive({"init": cpio.File(init.encode(), executable=True)}))
+        monkeypatch.setattr(initramfs, "base", with_init)
 
-        monkeypatch.setattr(initramfs, "with_jobs", with_init)
-
-    return put
+    monkeypatch.setattr(frozen, "_FOLDER", "frozen-of-tests")
+    yield put
+    shutil.rmtree(cache.folder("frozen-of-tests"))
 
 
 def processes_that_name(folder: Path) -> list[str]:
@@ -209,6 +212,7 @@ def test_a_guest_that_fails_while_booting_is_one_line_and_never_a_skip(
 def test_a_guest_without_enough_memory_is_to_be_asked_for_less(
     image: Image, temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(vm, "_USUAL", 0)
     monkeypatch.setattr(vm, "_megabytes", lambda *_: 160)
     with pytest.raises(KernelFailed) as caught:
         vm.run(image, [Job("large", ("192.168.1.10",), (), (("ipvsadm", "-C"),) * 300_000)])
@@ -328,7 +332,7 @@ def test_a_cache_without_room_for_the_guest_is_one_line_and_nothing_is_left(
 
 
 def test_no_room_for_temporary_files_is_one_line_and_nothing_is_left(temporary: Path) -> None:
-    done = on_a_small_disk(temporary, lbsim("verify", "--kernel", "vm:6.1", ONE), "size=20m")
+    done = on_a_small_disk(temporary, lbsim("verify", "--kernel", "vm:6.1", ONE), "size=16k")
     line = f"the folder for temporary files {temporary}: No space left on device; make room there, or name another"
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"{line} folder in TMPDIR\n"

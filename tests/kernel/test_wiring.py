@@ -9,7 +9,7 @@ import pytest
 from scapy.layers.inet import IP, TCP
 from scapy.layers.inet6 import IPv6
 
-from lbsim.kernel import images, initramfs, vm, wiring
+from lbsim.kernel import frozen, images, initramfs, vm, wiring
 from lbsim.kernel.cpio import File, archive
 from lbsim.kernel.job import Job, Packet, server
 from lbsim.kernel.netlink import collected
@@ -73,15 +73,12 @@ JOBS = (
 
 @pytest.mark.kernel
 @pytest.mark.parametrize("series", images.SERIES)
-def test_a_guest_needs_no_other_messages(series: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with_jobs = initramfs.with_jobs
-
-    def without_pyroute2(base: Path, jobs: bytes, messages: bytes, target: Path) -> None:
-        with_jobs(base, jobs, messages, target)
-        with target.open("ab") as booted:
-            booted.write(archive({"init": File(INIT.encode(), executable=True)}))
-
-    monkeypatch.setattr(initramfs, "with_jobs", without_pyroute2)
+def test_a_guest_needs_no_other_messages(series: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    booted = tmp_path / "without.cpio"
+    usual = initramfs.base(images.fetch(series))
+    booted.write_bytes(usual.read_bytes() + archive({"init": File(INIT.encode(), executable=True)}))
+    monkeypatch.setattr(initramfs, "base", lambda _image, programs: booted)
+    monkeypatch.setattr(frozen, "kept", lambda *_: None)  # a guest that is not to be kept
     seen = vm.run(images.fetch(series), [*JOBS, *JOBS])  # again: what the first left behind changes no number
     assert [(one.name, one.error) for one in seen] == [(job.name, "") for job in (*JOBS, *JOBS)]
     for job, one in zip((*JOBS, *JOBS), seen, strict=True):
