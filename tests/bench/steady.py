@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,13 @@ from typing import Any
 import numpy as np
 
 from lbsim.engine.lanes import Lane, compiled_lane, interpreted_lane
+from lbsim.engine.numbers import IN, SYN
 from lbsim.engine.records import Outcome, Packet
 from lbsim.host import EngineHost
 from lbsim.model.trace import Trace
-from tests.bench.traffic import config_of, steady
+from tests.bench.traffic import config_of, steady, web
 
-__all__ = ["Found", "found", "measured"]
+__all__ = ["Found", "found", "measured", "opened"]
 
 BLOCK = 8192
 _SAME = ("flow", "direction", "shape", "proto", "ttl", "sport", "dport", "length")
@@ -53,9 +54,9 @@ class Found:
 class _Feeder:
     """A host with its config, and traces made into the engine's rows."""
 
-    def __init__(self, scheduler: str, lane: Lane) -> None:
+    def __init__(self, scheduler: str, lane: Lane, dests: int = 8) -> None:
         self.host = EngineHost(lane=lane)
-        for command in config_of(scheduler).commands:
+        for command in config_of(scheduler, dests).commands:
             error = self.host.apply(command)
             assert not error, error
         self.outcomes = lane.table(Outcome, BLOCK)
@@ -98,6 +99,24 @@ def measured(scheduler: str, lane: Lane, entries: int, packets: int, rounds: int
     tables = feeder.host.tables
     sizes = [getattr(getattr(tables, name), "nbytes", 0) for name in _TABLES_OF_CONNECTIONS]
     return Found(rates[1:], _entries(feeder.host), sum(sizes), peak)
+
+
+def opened(scheduler: str, lane: Lane, connections: int, rounds: int, dests: int) -> list[float]:
+    """New connections per second, ``rounds`` times over so many of as many clients: their SYNs, and nothing else."""
+    feeder = _Feeder(scheduler, lane, dests)
+    whole = Trace.joined(web(connections * (rounds + 1), connections, 1, clients=connections * (rounds + 1)))
+    syns = np.flatnonzero((whole["direction"] == IN) & (whole["flags"] == SYN))
+    trace = replace(whole, columns={name: column[syns] for name, column in whole.columns.items()})
+    pieces = list(trace.blocks(BLOCK))
+    each = connections // BLOCK
+    rates = []
+    for first in range(0, each * (rounds + 1), each):
+        rows = [feeder.rows(piece) for piece in pieces[first : first + each]]
+        start = time.process_time()
+        feeder.receive(rows)
+        rates.append(sum(count for _, count in rows) / (time.process_time() - start))
+    assert _entries(feeder.host) >= sum(map(len, pieces[: each * (rounds + 1)]))
+    return rates[1:]
 
 
 def found(scheduler: str, lane: str, entries: int, packets: int, rounds: int) -> Found:

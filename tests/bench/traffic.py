@@ -23,10 +23,11 @@ CLOSED = 120  # seconds: how long a closed connection stays in the table
 WARM_UP = 240  # seconds after which the number of entries stays the same
 
 
-def config_of(scheduler: str) -> DirectorConfig:
-    """One service with eight destinations."""
-    dests = "".join(f"-a -t {VIP}:80 -r 10.0.0.{n}:80 -m\n" for n in range(11, 19))
-    return parse(f"-A -t {VIP}:80 -s {scheduler}\n{dests}")
+def config_of(scheduler: str, dests: int = 8) -> DirectorConfig:
+    """One service with so many destinations; more of its options may follow the scheduler's name."""
+    weight = 65_535 if scheduler == "ovf" else 1  # it gives a destination no more connections than its weight
+    lines = "".join(f"-a -t {VIP}:80 -r 10.0.0.{n}:80 -m -w {weight}\n" for n in range(11, 11 + dests))
+    return parse(f"-A -t {VIP}:80 -s {scheduler}\n{lines}")
 
 
 def steady(entries: int, packets: int) -> tuple[Blocks, int]:
