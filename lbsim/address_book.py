@@ -204,6 +204,11 @@ class AddressBook(Readout):
         """The longest packet that fits onto the way to an address, in the tunnel of destination ``d`` (0: none)."""
         return int(self._call(forwarding.path_limit, a, d))
 
+    def limits(self) -> IntColumn:
+        """The MTU of the route to each address, in the order of :attr:`addresses`."""
+        rows = self.lane.read(self.tables.addresses, ("mtu",), len(self.addresses) + 1)
+        return np.asarray(rows["mtu"][1:], dtype="i4")
+
     def router_stops(self, packets: list[Packet], outcomes: list[Outcome]) -> bool:
         """Whether the director as a router does not forward the first packet; then the first outcome is its verdict."""
         return bool(self._call(forwarding.stopped_back, packets[0], outcomes[0]))

@@ -501,6 +501,7 @@ class _Run:
             destinations=self.destinations,
             provenance=self.provenance,
             ways=self._ways(self.found.method[: len(trace)]),
+            limits=self.host.limits() if self.limited else None,
         )
 
     def _ways(self, method: IntColumn) -> Ways | None:

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 from ipaddress import ip_network
 from pathlib import Path
+from struct import pack
 
 import pytest
 from scapy.layers.inet import IP, TCP
 from scapy.layers.inet6 import IPv6
 from scapy.packet import Packet, Raw
-from scapy.utils import wrpcap
+from scapy.utils import RawPcapReader, rdpcap, wrpcap
 
 from lbsim import Director
 from lbsim.config import parse
 from lbsim.engine.lanes import Lane
-from lbsim.model.verdict import reason_of
+from lbsim.model.verdict import Verdict, reason_of
+from lbsim.packet.received import CaptureWriter
+from lbsim.packet.tunnel import without_chance
 from lbsim.simulate import simulate
 from lbsim.traffic import pcap, script
 
@@ -60,6 +63,52 @@ def test_each_packet_is_decided_as_by_a_live_director(way: str, size: int, tmp_p
     assert [reason_of(int(code)).name for code in result["reason"]] == expected
     if size == 1501:  # a tunnel over IPv6 would need a link for more than 1280 bytes
         assert expected[3:] == [*["mtu_exceeded"] * 2, "too_narrow" if way == "-i" else "mtu_exceeded", *["known"] * 2]
+
+
+@pytest.mark.parametrize("way", ["-m", "-g", "-i", "-i --tun-type gue --tun-port 5555", "-i --tun-type gre"])
+@pytest.mark.parametrize("target", ["all.pcap", "folder"])
+def test_captures_have_the_pieces_that_a_live_director_sends(way: str, target: str, tmp_path: Path, lane: Lane) -> None:
+    text = CONFIG.format(way=way)
+    director = Director(text, mtu=MTU, sysctls={"pmtu_disc": 0})
+    sent = [packet for size in (1260, 1281, 1400, 1500) for packet in packets(size) if IP in packet]
+    expected = []
+    for n, packet in enumerate(sent):
+        packet.time = n
+        answer = director.receive(bytes(packet), at=float(n))
+        if answer.verdict == Verdict.FORWARD:
+            expected += [(n, one.to, bytes(one.packet)) for one in answer.departures]
+    wrpcap(str(tmp_path / "a.pcap"), sent, linktype=101)
+    config = parse(text)
+    trace = pcap.read(tmp_path / "a.pcap", services=[service.id for service in config.services()])
+    mtu = {ip_network(name): limit for name, limit in MTU.items()}
+    with CaptureWriter(tmp_path / target) as captures:
+        simulate(config, trace, mtu=mtu, lane=lane, sinks=[captures], sysctls={"pmtu_disc": 0})
+    written = [
+        (round(float(packet.time)), _known(bytes(packet))) for path in captures.paths for packet in rdpcap(str(path))
+    ]
+    assert sorted(written) == sorted((n, _known(data)) for n, _, data in expected)
+    assert any(IP(data).flags.MF for _, _, data in expected)
+
+
+def test_what_was_captured_only_in_part_is_not_cut(tmp_path: Path, lane: Lane) -> None:
+    text = CONFIG.format(way="-m")
+    sent = [packet for packet in packets(1400) if IP in packet and not (Raw in packet and packet[IP].flags.DF)]
+    records = [pack("<IIII", n, 0, min(len(one), 100), len(one)) + bytes(one)[:100] for n, one in enumerate(sent)]
+    head = pack("<IHHIIII", 0xA1B2C3D4, 2, 4, 0, 0, 100, 101)
+    (tmp_path / "a.pcap").write_bytes(head + b"".join(records))
+    config = parse(text)
+    trace = pcap.read(tmp_path / "a.pcap", services=[service.id for service in config.services()])
+    mtu = {ip_network(name): limit for name, limit in MTU.items()}
+    with CaptureWriter(tmp_path / "all.pcap") as captures:
+        simulate(config, trace, mtu=mtu, lane=lane, sinks=[captures])
+    with RawPcapReader(str(captures.paths[0])) as reader:
+        written = [(meta.wirelen, len(data)) for data, meta in reader]
+    assert written == [(len(packet), min(len(packet), 100)) for packet in sent]
+
+
+def _known(data: bytes) -> bytes:
+    """The packet without what a tunnel draws by lot."""
+    return without_chance(data)
 
 
 def test_answers_are_refused_that_do_not_fit_towards_the_client_and_made_packets_have_df(lane: Lane) -> None:

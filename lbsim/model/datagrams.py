@@ -61,6 +61,11 @@ class Datagrams:
             return NotImplemented
         return (self.rows, self.wholes) == (other.rows, other.wholes)
 
+    def of(self, row: int) -> Datagram | None:
+        """The datagram that the row completes, if it does."""
+        k = bisect_left(self.rows, row)
+        return self.wholes[k] if k < len(self.rows) and self.rows[k] == row else None
+
     def part(self, begin: int, end: int) -> Datagrams:
         """Those of the rows from ``begin`` up to ``end`` of the trace, as rows of that part."""
         first, last = bisect_left(self.rows, begin), bisect_left(self.rows, end)

@@ -232,6 +232,7 @@ class ResultBlock:
     destinations : (service, destination) names that ``dest`` indexes.
     provenance : that of the result.
     ways : None if all packets of the block went over NAT.
+    limits : of each address the MTU of the route to it; None if routes have none.
     """
 
     columns: Mapping[str, IntColumn]
@@ -239,6 +240,7 @@ class ResultBlock:
     destinations: Sequence[tuple[str, str]]
     provenance: Provenance
     ways: Ways | None = None
+    limits: IntColumn | None = None
 
     def __len__(self) -> int:
         return len(self.columns["time"])

@@ -5,7 +5,8 @@ A folder gets one file per receiver: ``clients.pcap`` and one per destination (`
 Packets are as they leave: addresses, ports, TTL and checksums changed, or inside a tunnel's headers. Only forwarded
 ones are there; answers that the director's own stack gives are not. A destination of several services has one file.
 Where a captured packet's checksum was left to the sender's network card, it is what the card writes. What came in
-fragments leaves in such, at the time of the fragment that completed it.
+fragments leaves in such, at the time of the fragment that completed it; so does what is longer than its route's MTU,
+unless only a part of it was captured.
 
 Every file is complete or absent. A folder also gets ``captures.json``, which lists the files: of those that the run
 before listed there, a run removes what it does not write anew, if it still has the size with which it was written.
@@ -14,7 +15,7 @@ before listed there, a run removes what it does not write anew, if it still has 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -29,15 +30,14 @@ from lbsim.engine.numbers import IN, MASQ, TUNNEL
 from lbsim.engine.reasons import FORWARD
 from lbsim.errors import LbsimError, TraceError
 from lbsim.model.address import Address
-from lbsim.model.datagrams import Datagram
 from lbsim.model.result import RESULT_COLUMNS, ResultBlock, Ways
-from lbsim.model.trace import COLUMN_TYPES, IntColumn, Trace
+from lbsim.model.trace import COLUMN_TYPES, BoolColumn, IntColumn, Trace
 from lbsim.model.verdict import Rewrite
 from lbsim.packet.build import build
 from lbsim.packet.bulk import BY_END, FIRST, IN_PIECES, NOWHERE, SECOND, UNKNOWN, Block
 from lbsim.packet.capture_file import PartFile
 from lbsim.packet.dispatch import Dispatch
-from lbsim.packet.fragments import split_again
+from lbsim.packet.fragments import split, split_again
 from lbsim.packet.offload import with_checksum
 from lbsim.packet.rewrite import rewrite
 from lbsim.packet.tunnel import Wrapping, wrap
@@ -47,6 +47,7 @@ __all__ = ["LISTING", "CaptureWriter", "folder_of", "is_one_file"]
 LISTING = "captures.json"
 MOST_SECONDS = 2**32  # of a record's time
 ETHERNET = 1500  # bytes of a packet, on every way
+MOST_OVERHEAD = 64  # bytes, of all tunnels
 ZEROS = np.zeros(65535, dtype=np.uint8)
 
 # Columns of a block that a trace or a result has by the same name
@@ -119,7 +120,7 @@ class CaptureWriter:
             len(trace),
             meet=partial(self._meet, dispatch, block, answers),
             refuse=partial(self._refuse, trace),
-            cut=partial(self._cut, dispatch, block, trace, answers, dict(trace.datagrams)),
+            cut=partial(self._cut, dispatch, block, trace, answers),
         )
         self._done += len(trace)
 
@@ -140,9 +141,10 @@ class CaptureWriter:
         """The packets as functions of the lane take them."""
         inward = FIRST if self._one_file else BY_END
         place = np.where(trace["direction"] == IN, inward, FIRST)
-        place[list(trace.datagrams.rows)] = IN_PIECES
-        seen = partial(_seen_by, lane)
         ways = answers.ways or _all_over_nat(answers)
+        place[list(trace.datagrams.rows)] = IN_PIECES
+        place[_too_long(trace, answers, ways)] = IN_PIECES
+        seen = partial(_seen_by, lane)
         kept = (trace["direction"] == IN) & (ways.method != MASQ) & (answers["dest"] >= 0)
         dest = np.where(kept, answers["dest"], 0)
         tunnels = {name: seen(getattr(ways, name), "i4") for name in ("tun_type", "tun_port", "tun_flags")}
@@ -179,25 +181,31 @@ class CaptureWriter:
         block: Block,
         trace: Trace,
         answers: ResultBlock,
-        datagrams: Mapping[int, Datagram],
         i: int,
     ) -> None:
-        """Write packet ``i``, which came in fragments, in those that it leaves in."""
+        """Write packet ``i``, which may leave in fragments, as it leaves."""
         r = FIRST
         if trace["direction"][i] == IN and not self._one_file:
             end = int(block.to_addr[i]), int(block.to_port[i])
             if dispatch.receiver(*end) == UNKNOWN:
                 self._meet(dispatch, block, answers, i)
             r = dispatch.receiver(*end)
-        for piece in _pieces(datagrams[i], block, answers.addresses, i):
+        came = trace.datagrams.of(i)
+        packet = _leaving(came.data if came else self._built(trace, i), block, answers.addresses, i)
+        limit = ETHERNET if answers.limits is None else int(answers.limits[block.to_addr[i]])
+        for piece in split_again(packet, limit, came) if came else split(packet, limit):
             dispatch.append(r, int(block.time[i]), piece)
+
+    def _built(self, trace: Trace, i: int) -> bytes:
+        """Packet ``i`` as it came."""
+        try:
+            return build(trace, i)
+        except TraceError as error:
+            raise TraceError(error.message, packet=self._done + i) from None
 
     def _refuse(self, trace: Trace, i: int) -> None:
         """Raise what is wrong with packet ``i``, which cannot be made."""
-        try:
-            build(trace, i)
-        except TraceError as error:
-            raise TraceError(error.message, packet=self._done + i) from None
+        self._built(trace, i)
         raise AssertionError(f"packet {self._done + i}: no such bytes were captured")
 
     def __exit__(
@@ -230,21 +238,30 @@ class CaptureWriter:
                 folder.rmdir()
 
 
-def _pieces(datagram: Datagram, b: Block, addresses: Sequence[Address], i: int) -> list[bytes]:
-    """The datagram of packet ``i`` as it leaves: in fragments like those that it came in.
+def _too_long(trace: Trace, answers: ResultBlock, ways: Ways) -> BoolColumn:
+    """Which packets may be longer, with the headers of a tunnel, than the MTU of the route that they take."""
+    if answers.limits is None:
+        return np.zeros(len(trace), dtype=bool)
+    inward = (trace["direction"] == IN) & (answers["dest"] >= 0) & (ways.method != MASQ)
+    to = np.where(inward, ways.addr[np.where(inward, answers["dest"], 0)], answers["new_dst"])
+    whole = (trace["raw_at"] < 0) | (trace["raw_len"] >= trace["length"])
+    more = np.where(ways.method == TUNNEL, MOST_OVERHEAD, 0)
+    return whole & (to >= 0) & (trace["length"] + more > answers.limits[to])
 
-    In a tunnel it is whole, and the tunnel's packet is cut.
+
+def _leaving(data: bytes, b: Block, addresses: Sequence[Address], i: int) -> bytes:
+    """Packet ``i`` as it leaves, before it is cut: in a tunnel, the tunnel's packet is cut.
 
     Source: packet-path facts, sections 12 and 13.2.
     """
     new = Rewrite(addresses[b.new_src[i]], int(b.new_sport[i]), addresses[b.new_dst[i]], int(b.new_dport[i]))
-    packet = rewrite(with_checksum(datagram.data), new)
+    packet = rewrite(with_checksum(data), new)
     k = int(b.tunnel[i])
     if k >= 0:
         target, virtual = addresses[b.tun_addr[k]], addresses[b.new_dst[i]]
         wrapping = Wrapping(target.version, int(b.tun_type[k]), int(b.tun_port[k]), int(b.tun_flags[k]), b.keep_df)
         packet = wrap(packet, wrapping, virtual if virtual.version == target.version else target, target)
-    return split_again(packet, ETHERNET, datagram)
+    return packet
 
 
 def _all_over_nat(answers: ResultBlock) -> Ways:

@@ -36,3 +36,10 @@ def test_they_are_equal_by_rows_and_bytes() -> None:
     assert datagrams(1) == datagrams(1) != datagrams(2)
     assert datagrams(1) != Datagrams([1], [Datagram(b"E", 101)])
     assert datagrams(1) != 1
+
+
+def test_a_row_has_the_datagram_that_it_completes() -> None:
+    first, second = Datagram(b"first", 1500), Datagram(b"second", 1280)
+    datagrams = Datagrams([3, 7], [first, second])
+    assert [datagrams.of(row) for row in (0, 3, 4, 7, 8)] == [None, first, None, second, None]
+    assert Datagrams().of(0) is None
