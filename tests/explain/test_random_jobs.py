@@ -146,5 +146,5 @@ def test_random_histories_of_other_features(kind: str, explanations: list[Any]) 
     assert any(one.decision is not None for one in found)
     persistent = any(argv[0] == "ipvsadm" and "-p" in argv for job in jobs for argv in job.commands())
     assert any(one.template is not None for one in found) == persistent
-    assert any(one.service and one.service.how == "mark" for one in found) == kind.startswith("mark")
+    assert any(one.service and one.service.how == "mark" for one in found) == KINDS[kind].marked
     assert any(one.service and one.service.how == "port 0" for one in found) == (kind == "persistent-port-0")

@@ -1,4 +1,4 @@
-"""Random jobs about what no scheduler decides: persistence, thresholds, marks, UDP, IPv6, switches; seeded.
+"""Random jobs about what no scheduler decides: persistence, marks, ICMP errors, MTUs, IPv6, switches; seeded.
 
 Each job has a kind, which says what its services are like; traffic, admin commands and idle gaps are random.
 """
@@ -8,11 +8,13 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 
 from lbsim.engine.numbers import SCTP, TCP, UDP
 from lbsim.engine.sctp_chunks import EVENTS
 from lbsim.kernel.job import CLIENT, REPLY, Command, Event, Job, Packet, Show
 from lbsim.kernel.scenario_job import COUNTERS_SETTLE
+from lbsim.packet.answers import port_unreachable, time_exceeded, too_big, unreachable
 from lbsim.packet.build import build_packet
 from tests.kernel.random_jobs import FLAGS, GAPS, MILLISECOND, SCHEDULERS
 
@@ -58,6 +60,12 @@ NETS = {
 }
 
 
+#: Addresses of somebody far behind the director, to which only marks bring packets.
+FAR = Net(("192.0.2.10", "192.0.2.11"), NETS[4].servers, NETS[4].clients)
+#: A client's, and those of routers on the way to clients.
+SENDERS = {4: ("{client}", "198.51.100.254", "192.168.1.254"), 6: ("{client}", "2001:db8:a::fe")}
+
+
 @dataclass(frozen=True)
 class Kind:
     """What a job's services are like; each function makes options from a random generator."""
@@ -72,6 +80,10 @@ class Kind:
     ports: tuple[int, ...] = (80,)  # that clients call
     sysctls: tuple[tuple[str, tuple[str, ...]], ...] = ()
     rules: Callable[[random.Random], list[str]] = lambda rng: []  # of the router
+    errors: bool = False  # clients and routers before them send ICMP errors, too
+    net: Net | None = None  # where clients call; default: NETS[version]
+    payloads: tuple[int, int] = (1, 400)  # bytes of data, from and up to
+    mtu: tuple[tuple[str, int], ...] = ()
 
 
 def forward_rules(rng: random.Random) -> list[str]:
@@ -111,6 +123,17 @@ def tunnel(rng: random.Random) -> str:
 
 _TEMPLATES = (("expire_quiescent_template", ("0", "1")), ("expire_nodest_conn", ("0", "1")))
 
+# What the kernel accepts and nothing comes of, without a sync daemon and with enough memory.
+_WITHOUT_EFFECT = (
+    ("drop_entry", ("1", "2")),
+    ("ignore_tunneled", ("1",)),
+    ("sync_ports", ("2",)),
+    ("sync_persist_mode", ("1",)),
+    ("sync_refresh_period", ("3",)),
+    ("sync_retries", ("2",)),
+)
+_ERRORS = (("schedule_icmp", ("0", "1")), ("nat_icmp_send", ("0", "1")), ("expire_nodest_conn", ("0", "1")))
+
 KINDS: dict[str, Kind] = {
     "persistent": Kind(service=persistence, sysctls=_TEMPLATES),
     "persistent-port-0": Kind(service=persistence, port=0, ports=(80, 443, 8080), sysctls=_TEMPLATES),
@@ -132,8 +155,19 @@ KINDS: dict[str, Kind] = {
     "ipv6-any-method": Kind(version=6, method=any_method),
     "ipv6-persistent": Kind(version=6, service=persistence_v6, sysctls=_TEMPLATES),
     "forward-rules": Kind(method=any_method, rules=forward_rules),
+    "icmp": Kind(method=any_method, errors=True, sysctls=_ERRORS),
+    "udp-icmp": Kind(proto=UDP, method=any_method, errors=True, sysctls=_ERRORS),
+    "ipv6-icmp": Kind(version=6, method=any_method, errors=True, sysctls=_ERRORS),
+    "bypass": Kind(marked=True, net=FAR, ports=(80, 443), errors=True, sysctls=(("cache_bypass", ("1",)), *_ERRORS)),
+    "narrow-routes": Kind(
+        method=any_method,
+        payloads=(1200, 1460),
+        mtu=(("10.0.0.12/32", 1400), ("10.0.0.14/32", 1300), ("203.0.113.0/24", 1350)),
+        sysctls=(("pmtu_disc", ("0", "1")),),
+    ),
     "switches": Kind(
         sysctls=(
+            *_WITHOUT_EFFECT,
             ("conn_reuse_mode", ("0", "1", "2")),
             ("expire_nodest_conn", ("0", "1")),
             ("sloppy_tcp", ("0", "1")),
@@ -160,7 +194,7 @@ class _Writer:
 
     @property
     def net(self) -> Net:
-        return NETS[self.kind.version]
+        return self.kind.net or NETS[self.kind.version]
 
     # The config
 
@@ -175,7 +209,9 @@ class _Writer:
         if not self.kind.marked:
             return []
         word = WORDS[self.kind.proto]
-        return [
+        routes = ["ip rule add fwmark 1 lookup 100", "ip rule add fwmark 2 lookup 100"] if self.kind.net else []
+        routes += ["ip route add local 0.0.0.0/0 dev lo table 100"] if self.kind.net else []
+        return routes + [
             f"iptables -t mangle -A PREROUTING -d {vip} -p {word} --dport {port} -j MARK --set-mark {mark}"
             for mark, vip in enumerate(self.net.vips, start=1)
             for port in self.kind.ports
@@ -231,8 +267,30 @@ class _Writer:
         step = self.rng.choice(STEPS[self.kind.proto])
         reply = step.startswith("s") or step == "SA"
         flags = step.removeprefix("s")
-        payload = self.rng.randrange(1, 400) if flags in ("PA", "", "DATA") else 0
+        payload = self.rng.randrange(*self.kind.payloads) if flags in ("PA", "", "DATA") else 0
         self.packet(flow, flags, reply=reply, payload=payload)
+
+    def error(self) -> None:
+        """An ICMP error about what a client was sent, from the client or a router on the way; some are damaged."""
+        flow = self.rng.randrange(max(0, len(self.flows) - 30), len(self.flows))
+        client, port, vip, vport = self.flows[flow]
+        about = build_packet(
+            src=vip, sport=vport, dst=client, dport=port, proto=self.kind.proto,
+            flags=FLAGS["A"] if self.kind.proto == TCP else 0, payload=bytes(self.rng.choice((8, 100, 600, 1400))),
+        )  # fmt: skip
+        source = ip_address(self.rng.choice(SENDERS[self.kind.version]).format(client=client))
+        data = self.rng.choice((
+            port_unreachable(about, source=source),
+            time_exceeded(about, source=source),
+            unreachable(about, source=source, host=self.rng.random() < 0.5),
+            too_big(about, source=source, limit=1300),
+        ))  # fmt: skip
+        assert data
+        if self.rng.random() < 0.1:
+            check = 42 if self.kind.version == 6 else 22
+            data = data[:check] + bytes([data[check] ^ 0x55]) + data[check + 1 :]
+        self.events.append(Packet(self.at, flow, CLIENT, data))
+        self.at += self.rng.choice((4, 8, 20)) * MILLISECOND
 
     def administer(self) -> None:
         service, server = self.rng.choice(self.services()), self.rng.choice(self.net.servers)
@@ -255,6 +313,8 @@ def random_feature_job(name: str, seed: int, decisions: int = 80) -> Job:
         for _ in range(rng.randrange(1, 10)):
             if not writer.flows or rng.random() < 0.5:
                 writer.connect()
+            elif kind.errors and rng.random() < 0.4:
+                writer.error()
             else:
                 writer.continue_one()
         if rng.random() < 0.4:
@@ -265,9 +325,10 @@ def random_feature_job(name: str, seed: int, decisions: int = 80) -> Job:
     writer.events += [Show(writer.at), Show(writer.at + COUNTERS_SETTLE, stats=True)]
     return Job(
         name=f"{name}-{seed}",
-        vips=writer.net.vips,
+        vips=NETS[kind.version].vips,
         servers=writer.net.servers,
         setup=tuple(tuple(line.split()) for line in setup),
         sysctls=tuple((f"net.ipv4.vs.{key}", rng.choice(values)) for key, values in kind.sysctls if rng.random() < 0.5),
         events=tuple(writer.events),
+        mtu=kind.mtu,
     )
