@@ -53,7 +53,7 @@ BEHAVIOURS = (
     Behaviour("services by address, their order of lookup", f"{ENGINE}/test_services.py::test_protocols_and_ports_make_different_services", "operations/server-added", ("switches",)),
     Behaviour("services by firewall mark", f"{ENGINE}/test_persistence.py::test_marked_packets_of_all_protocols_share_one_template", "mark/shop", ("mark", "mark-persistent", "mark-any-method")),
     Behaviour("services of port 0", f"{ENGINE}/test_persistence.py::test_a_service_of_port_0_takes_every_port_with_one_template", "persistence/every-port", ("persistent-port-0",)),
-    Behaviour("FTP's ports", f"{ENGINE}/test_persistence.py::test_ftp_takes_the_high_ports_and_20"),
+    Behaviour("FTP's ports", f"{ENGINE}/test_persistence.py::test_ftp_takes_the_high_ports_and_20", "persistence/ftp"),
     Behaviour("persistence and its templates", f"{ENGINE}/test_persistence.py::test_with_connections_it_looks_again_every_60_seconds_and_is_refreshed_to_60", "persistence/drain", ("persistent", "udp-persistent", "ipv6-persistent", "sctp-persistent")),
     Behaviour("one-packet scheduling", f"{ENGINE}/test_persistence.py::test_one_packet_entries_are_never_listed", "udp/one-packet", ("udp-one-packet",)),
     Behaviour("thresholds", f"{ENGINE}/test_thresholds.py::test_when_a_destination_is_full", "thresholds/overload", ("thresholds", "persistent-thresholds"), ("late_thresholds", "any_threshold")),
@@ -82,8 +82,8 @@ BEHAVIOURS = (
     Behaviour("ICMP errors", "tests/test_departing_errors.py::test_an_error_of_the_client_goes_to_the_server_with_its_ends", "udp/errors", ("icmp", "udp-icmp", "ipv6-icmp")),
     Behaviour("answers of the director's own stack", "tests/packet/test_answers.py::test_which_protocols_the_own_stack_knows", "", ("rr", "udp", "sctp")),
     Behaviour("counters and rates", f"{ENGINE}/test_estimator.py::test_rates_are_those_of_a_kernel_with_turns", "seed/least-connection", ("rr",), ("common_copy",)),
-    Behaviour("listings", "tests/listing/test_table.py::test_numbers_of_every_magnitude_are_printed_as_by_the_real_tool"),
-    Behaviour("ipvsadm's refusals", "tests/config/test_refusals.py::test_a_refusal_of_the_kernel_is_told_as_ipvsadm_tells_it"),
+    Behaviour("listings", "tests/listing/test_table.py::test_numbers_of_every_magnitude_are_printed_as_by_the_real_tool", "seed/walkthrough"),
+    Behaviour("ipvsadm's refusals", "tests/config/test_refusals.py::test_a_refusal_of_the_kernel_is_told_as_ipvsadm_tells_it", "operations/refused"),
 )  # fmt: skip
 
 
