@@ -22,7 +22,7 @@ from lbsim.engine.schedulers import upd_dest as tell_dest_edited
 from lbsim.engine.thresholds import set_thresholds
 from lbsim.engine.timers import fire_tick
 
-__all__ = ["add_dest", "clean_trash", "delete_dest", "edit_dest", "find_dest", "to_trash", "unlink_dest"]
+__all__ = ["add_dest", "clean_trash", "delete_dest", "edit_dest", "to_trash", "unlink_dest"]
 
 # Director.plain_length: some destination has connections of several methods, routes must be looked at
 NOTHING_PLAIN = -1
@@ -33,15 +33,34 @@ TRASH_IDLE = 120  # seconds without connections after which a removed destinatio
 
 @kernel
 def find_dest(t: Tables, s: int, addr: int, port: int) -> int:
-    """The destination of that address and port, in the service or in the trash of a service of the same identity, or 0.
-
-    There is at most one: adding takes it out of the trash.
+    """The service's destination of that address and port, or 0.
 
     Source
     ------
-    facts: schedulers.md sections 5.1 and 5.4; ip_vs_ctl.c ip_vs_lookup_dest(), ip_vs_trash_get_dest().
+    facts: schedulers.md section 5.1; ip_vs_ctl.c ip_vs_lookup_dest(), 6.1 and 6.12.
+    """
+    d = t.dest_heads[row_bucket(addr, port, t.services[s].addr, t.director[0].dest_mask)]
+    while d != 0:
+        dest = t.dests[d]
+        if dest.addr == addr and dest.port == port and dest.service == s and dest.available != 0:
+            return d
+        d = dest.next_same_hash
+    return 0
+
+
+@kernel
+def find_removed(t: Tables, s: int, addr: int, port: int) -> int:
+    """The destination of that address and port that a service of the same identity lost last, or 0.
+
+    The services of one firewall mark, for IPv4 and for IPv6, are of the same identity here: each may get back what the
+    other one had. So there are at most two.
+
+    Source
+    ------
+    facts: schedulers.md section 5.4; seen on 6.1.192 and 6.12.117; ip_vs_ctl.c ip_vs_trash_get_dest().
     """
     service = t.services[s]
+    found = 0
     d = t.dest_heads[row_bucket(addr, port, service.addr, t.director[0].dest_mask)]
     while d != 0:
         dest = t.dests[d]
@@ -49,14 +68,26 @@ def find_dest(t: Tables, s: int, addr: int, port: int) -> int:
         if (
             dest.addr == addr
             and dest.port == port
+            and dest.available == 0
             and owner.addr == service.addr
             and owner.port == service.port
             and owner.proto == service.proto
             and owner.fwmark == service.fwmark
         ):
-            return d
+            if found != 0:
+                return _removed_last(t, found, d)
+            found = d
         d = dest.next_same_hash
-    return 0
+    return found
+
+
+@kernel
+def _removed_last(t: Tables, a: int, b: int) -> int:
+    """Which of two destinations in the trash is nearer to its head."""
+    d = t.director[0].trash_first
+    while d != a and d != b:
+        d = t.dests[d].next
+    return d
 
 
 @kernel
@@ -70,9 +101,9 @@ def add_dest(t: Tables, s: int, u: DestRequest) -> int:
     error = _wrong_numbers(t, u)
     if error != 0:
         return error
-    d = find_dest(t, s, u.addr, u.port)
-    if d != 0 and t.dests[d].available != 0:
+    if find_dest(t, s, u.addr, u.port) != 0:
         return EEXIST
+    d = find_removed(t, s, u.addr, u.port)
     if d != 0:
         _from_trash(t, s, d)
     elif unicast(t, u.addr):
@@ -155,7 +186,7 @@ def _new_dest(t: Tables, s: int, addr: int, port: int) -> int:
 
 @kernel
 def _from_trash(t: Tables, s: int, d: int) -> None:
-    """Take a destination out of the trash. Under a new service of the old identity what is shown of it begins anew.
+    """Take a destination out of the trash. Under another service of the same identity what is shown of it begins anew.
 
     Source
     ------
@@ -187,7 +218,7 @@ def edit_dest(t: Tables, s: int, u: DestRequest) -> int:
     if error != 0:
         return error
     d = find_dest(t, s, u.addr, u.port)
-    if d == 0 or t.dests[d].available == 0:
+    if d == 0:
         return ENOENT
     _set_dest(t, t.dests[d], u)
     tell_dest_edited(t, s, d)
@@ -203,7 +234,7 @@ def delete_dest(t: Tables, s: int, u: DestRequest) -> int:
     facts: schedulers.md section 5.3; ip_vs_ctl.c ip_vs_del_dest(), 6.1 and 6.12.
     """
     d = find_dest(t, s, u.addr, u.port)
-    if d == 0 or t.dests[d].available == 0:
+    if d == 0:
         return ENOENT
     unlink_dest(t, s, d)
     tell_dest_deleted(t, s, d)

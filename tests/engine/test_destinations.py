@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from ipaddress import ip_address
 
 import pytest
 
 from lbsim.engine.lanes import Lane
 from lbsim.host import EngineHost
-from lbsim.model.config import AddDest, AddService, DeleteDest, DestId, ServiceId
+from lbsim.model.config import AddDest, AddService, DeleteDest, DestId, EditDest, ServiceId
 from tests.playbook import Playbook
 
 
@@ -73,6 +74,58 @@ def test_an_address_that_is_not_one_hosts_is_refused(vip: str, bad: str, lane: L
     host.apply(AddService(service, "rr"))
     assert host.apply(AddDest(service, DestId(ip_address(bad), 80))) == "EINVAL"
     assert host.services()[0].dests == ()
+
+
+# The two services of a firewall mark. The same commands were given to 6.1.192 and 6.12.117, which answered the same.
+
+MARKED = {4: ServiceId.marked(1, 4), 6: ServiceId.marked(1, 6)}
+IN_TUNNEL = DestId(ip_address("10.0.0.11"), 0)
+
+
+def of_one_mark(lane: Lane) -> EngineHost:
+    host = EngineHost(lane=lane)
+    for service in MARKED.values():
+        assert host.apply(AddService(service, "rr")) == ""
+    assert host.apply(AddDest(MARKED[4], IN_TUNNEL, method="tunnel")) == ""
+    return host
+
+
+def weights(host: EngineHost) -> list[list[int]]:
+    return [[dest.weight for dest in row.dests] for row in host.listed()]
+
+
+def actives(host: EngineHost) -> list[list[int]]:
+    return [[dest.active for dest in row.dests] for row in host.listed()]
+
+
+def test_the_ipv4_and_the_ipv6_service_of_a_mark_have_destinations_of_their_own(lane: Lane) -> None:
+    host = of_one_mark(lane)
+    assert host.apply(EditDest(MARKED[6], IN_TUNNEL, weight=5, method="tunnel")) == "ENOENT"
+    assert host.apply(DeleteDest(MARKED[6], IN_TUNNEL)) == "ENOENT"
+    assert host.apply(AddDest(MARKED[6], IN_TUNNEL, method="tunnel")) == ""
+    assert host.apply(EditDest(MARKED[6], IN_TUNNEL, weight=5, method="tunnel")) == ""
+    assert weights(host) == [[1], [5]]
+    assert host.apply(DeleteDest(MARKED[6], IN_TUNNEL)) == ""
+    assert weights(host) == [[1], []]
+
+
+def test_of_two_removed_destinations_of_a_mark_the_last_one_comes_back_first_to_either_service(lane: Lane) -> None:
+    host = of_one_mark(lane)
+    host.tables.dests[1].total = host.tables.dests[1].active = 1  # what a connection makes of it
+
+    def change(*commands: tuple[type[AddDest | DeleteDest], int]) -> list[list[int]]:
+        for does, version in commands:
+            command = (DeleteDest if does is DeleteDest else partial(AddDest, method="tunnel"))(
+                MARKED[version], IN_TUNNEL
+            )
+            assert host.apply(command) == ""
+        return actives(host)
+
+    assert change((DeleteDest, 4), (AddDest, 6)) == [[], [1]]
+    assert change((AddDest, 4)) == [[0], [1]]
+    assert change((DeleteDest, 6), (DeleteDest, 4), (AddDest, 4)) == [[0], []]
+    assert change((DeleteDest, 4), (AddDest, 6)) == [[], [0]]
+    assert change((AddDest, 4)) == [[1], [0]]
 
 
 # The trash
