@@ -8,9 +8,9 @@ from __future__ import annotations
 from lbsim.engine.hashing import hash32
 from lbsim.engine.lanes import kernel
 from lbsim.engine.numbers import IPV4, IPV6
-from lbsim.engine.records import Tables
+from lbsim.engine.records import Packet, Tables
 
-__all__ = ["intern_address", "intern_addresses", "rehash_addresses", "set_address", "unicast"]
+__all__ = ["intern_address", "intern_addresses", "rehash_addresses", "set_address", "unicast", "wanted"]
 
 
 @kernel
@@ -125,3 +125,17 @@ def unicast(t: Tables, a: int) -> bool:
         return False
     unspecified = row.word0 == 0 and row.word1 == 0 and row.word2 == 0 and row.word3 == 0
     return not unspecified and row.word0 >> 24 != 0xFF and row.word0 >> 22 != 0xFE80 >> 6
+
+
+@kernel
+def wanted(p: Packet) -> int:
+    """Whose address a packet was sent to that is to be scheduled.
+
+    While an entry is opened for an ICMP error, the packet that it quotes stands in its place, on its way back. But that
+    one was sent to the client.
+
+    Source
+    ------
+    facts: schedulers.md sections 3.10 and 3.12 (checked live); ip_vs_core.c ip_vs_fill_iph_skb_icmp().
+    """
+    return p.src if p.quote != 0 else p.dst

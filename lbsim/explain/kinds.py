@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from lbsim.engine.address_cache import find_cached
+from lbsim.engine.addresses import wanted
 from lbsim.engine.hashing import hash32
 from lbsim.engine.integers import signed32
 from lbsim.engine.numbers import MH_PORT, SH_PORT
@@ -145,7 +146,7 @@ def _source_bucket(view: View, calls: Sequence[Call]) -> State:
 def _target_bucket(view: View, _: Sequence[Call]) -> State:
     bucket = dh.bucket_of(view.t, view.p)
     return {
-        "key": view.t.addresses[view.p.dst].fold,
+        "key": view.t.addresses[wanted(view.p)].fold,
         "bucket": bucket,
         "owner": view.dest(view.t.hash_buckets[view.service.buckets + bucket]),
     }
@@ -167,12 +168,12 @@ def _slot(view: View, calls: Sequence[Call]) -> State:
 
 
 def _cached_dest(view: View) -> State:
-    e = find_cached(view.t, view.s, view.p.dst)
+    e = find_cached(view.t, view.s, wanted(view.p))
     return {"cached": view.dest(view.t.cached[e].dest) if e else None}
 
 
 def _members(view: View) -> State:
-    e = find_cached(view.t, view.s, view.p.dst)
+    e = find_cached(view.t, view.s, wanted(view.p))
     found: list[str] = []
     m = view.t.cached[e].member if e else 0
     while m:
@@ -187,7 +188,7 @@ def _of_cache(view: View, calls: Sequence[Call]) -> State:
     first = {name: answers[0] if answers else None for name, answers in asked.items()}
     overtaxed, member, least = first["overtaxed"], first["least_member"], first["least_for_weight"]
     return _formula(view, calls) | {
-        "address": str(view.names.host.address(view.p.dst)),
+        "address": str(view.names.host.address(wanted(view.p))),
         "member": None if member is None else view.dest(member),
         "overtaxed": None if overtaxed is None else bool(overtaxed),
         "least": None if least is None else view.dest(least),

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbsim.engine.addresses import unicast
+from lbsim.engine.addresses import unicast, wanted
 from lbsim.engine.lanes import Lane, compiled_lane, interpreted_lane
+from lbsim.engine.records import Packet
 from lbsim.host import EngineHost
 from lbsim.model.config import Address
 from lbsim.model.trace import AddressTable
@@ -76,6 +77,12 @@ def test_the_fold_is_the_naive_one(address: IPv4Address | IPv6Address) -> None:
 def test_destinations_must_be_single_hosts(address: str, accepted: bool) -> None:
     host = EngineHost()
     assert unicast(host.tables, host.intern(ip_address(address))) is accepted
+
+
+# schedulers.md sections 3.10 and 3.12: the destination address of the packet, never swapped
+@pytest.mark.parametrize(("quote", "address"), [(0, 2), (1, 1)])
+def test_a_quoted_packet_on_its_way_back_was_sent_to_its_source(quote: int, address: int) -> None:
+    assert wanted(Packet(src=1, dst=2, quote=quote)) == address
 
 
 @given(address=st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)))

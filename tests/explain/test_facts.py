@@ -468,9 +468,10 @@ def test_an_icmp_error_about_a_clients_packet_goes_to_the_client() -> None:
     assert said(found, "leaves").endswith(f"to 203.0.113.1. The packet that it quotes has the end {VIP} now.")
 
 
-def test_an_icmp_error_may_open_a_connection() -> None:
+@pytest.mark.parametrize("scheduler", ["sh", "dh"])
+def test_an_icmp_error_may_open_a_connection(scheduler: str) -> None:
     """With schedule_icmp; what is hashed is the client of the quoted packet: 203.0.113.1 is 0xcb007101."""
-    host = host_with(config("sh", "10.0.0.11"))
+    host = host_with(config(scheduler, "10.0.0.11"))
     host.tables.director[0].schedule_icmp = 1
     quote = host.tables.quotes[1]
     quote.proto, quote.src, quote.sport = TCP, host.intern(ip_address("192.0.2.1")), 80

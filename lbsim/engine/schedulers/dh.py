@@ -2,11 +2,12 @@
 
 Kernel counterpart: ip_vs_dh.c (2**8 buckets, the build's default). Destinations fill the buckets in turn, one each;
 weights do not matter unless they are 0. Of an ordinary service every packet has the same destination address, the
-virtual one: dh is for services by firewall mark.
+virtual one: dh is for services by firewall mark. An ICMP error that opens a connection has the client's.
 """
 
 from __future__ import annotations
 
+from lbsim.engine.addresses import wanted
 from lbsim.engine.hashing import hash32
 from lbsim.engine.lanes import kernel
 from lbsim.engine.records import Packet, Tables
@@ -64,7 +65,7 @@ def bucket_of(t: Tables, p: Packet) -> int:
     ------
     facts: schedulers.md section 3.10; ip_vs_dh.c ip_vs_dh_hashkey(), 6.1 and 6.12.
     """
-    return hash32(t.addresses[p.dst].fold + 0, BITS)
+    return hash32(t.addresses[wanted(p)].fold + 0, BITS)
 
 
 @kernel

@@ -7,6 +7,7 @@ same destination address, the virtual one, so all go to one destination until it
 from __future__ import annotations
 
 from lbsim.engine.address_cache import close_cache, collect, find_cached, forget, new_cached, open_cache, overtaxed
+from lbsim.engine.addresses import wanted
 from lbsim.engine.lanes import kernel, seldom
 from lbsim.engine.records import Packet, Tables
 from lbsim.engine.schedulers.registry import register
@@ -55,7 +56,8 @@ def schedule(t: Tables, s: int, p: Packet) -> int:
     ------
     facts: schedulers.md section 3.12; ip_vs_lblc.c ip_vs_lblc_schedule(), 6.1 and 6.12.
     """
-    e = find_cached(t, s, p.dst)
+    addr = wanted(p)
+    e = find_cached(t, s, addr)
     if e != 0:
         t.cached[e].last_use = t.director[0].now
         d = t.cached[e].dest
@@ -63,7 +65,7 @@ def schedule(t: Tables, s: int, p: Packet) -> int:
             return d
     d = least_for_weight(t, s)
     if d != 0 and (e == 0 or t.cached[e].dest != d):
-        give(t, s, e, p.dst, d)
+        give(t, s, e, addr, d)
     return d
 
 

@@ -7,6 +7,7 @@ gets one more. A set that did not change for a day loses its most loaded member.
 from __future__ import annotations
 
 from lbsim.engine.address_cache import close_cache, collect, find_cached, new_cached, open_cache, overtaxed, release
+from lbsim.engine.addresses import wanted
 from lbsim.engine.integers import signed32
 from lbsim.engine.lanes import kernel, seldom
 from lbsim.engine.records import Packet, Tables
@@ -57,7 +58,8 @@ def schedule(t: Tables, s: int, p: Packet) -> int:
     ------
     facts: schedulers.md section 3.13; ip_vs_lblcr.c ip_vs_lblcr_schedule(), 6.1 and 6.12.
     """
-    e = find_cached(t, s, p.dst)
+    addr = wanted(p)
+    e = find_cached(t, s, addr)
     if e != 0:
         t.cached[e].last_use = t.director[0].now
         d = least_member(t, e)
@@ -67,7 +69,7 @@ def schedule(t: Tables, s: int, p: Packet) -> int:
     d = least_for_weight(t, s)
     if d != 0:
         if e == 0:
-            e = new_cached(t, s, p.dst)
+            e = new_cached(t, s, addr)
         if e != 0:
             insert(t, e, d)
     return d
