@@ -8,7 +8,7 @@ from __future__ import annotations
 from lbsim.engine.conntable import new_bypass, new_conn
 from lbsim.engine.forwarding import decide
 from lbsim.engine.lanes import kernel
-from lbsim.engine.numbers import CUT_HEADER, ONE_PACKET, RST, SCTP, SYN, TCP, UDP
+from lbsim.engine.numbers import CUT_HEADER, IPV4, ONE_PACKET, RST, SCTP, SYN, TCP, UDP
 from lbsim.engine.persistence import schedule_persistent
 from lbsim.engine.reasons import (
     DROP,
@@ -147,13 +147,18 @@ def leave(t: Tables, s: int, p: Packet, marks: int, v: Outcome) -> int:
     """What becomes of a packet whose service has no destination for it: a new entry that bypasses, or 0 with the
     verdict written.
 
+    An entry may bypass to an IPv4 address only if it is not the director's own. To one of IPv6 it may, but the packets
+    go nowhere.
+
     Source
     ------
-    facts: packet-path.md section 4.3; ip_vs_core.c ip_vs_leave(), 6.1 and 6.12.
+    facts: packet-path.md section 4.3, schedulers.md section 1.7 (IPv6: checked live); ip_vs_core.c ip_vs_leave(), 6.1
+    and 6.12.
     """
     service = t.services[s]
-    by_routing = t.addresses[p.dst].local == BY_ROUTING
-    if t.director[0].cache_bypass != 0 and service.fwmark != 0 and by_routing:
+    target = t.addresses[p.dst]
+    by_routing = target.local == BY_ROUTING
+    if t.director[0].cache_bypass != 0 and service.fwmark != 0 and (by_routing or target.family != IPV4):
         return new_bypass(t, p, marks)
     if service.port == FTP and p.dport != FTP:
         decide(v, LOCAL, FTP_NO_DEST, 0)

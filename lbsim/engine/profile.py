@@ -121,7 +121,7 @@ SYSCTLS: dict[str, Sysctl] = {
     "cache_bypass": Sysctl(
         0,
         "1: a service by firewall mark without a usable destination sends packets on to where their sender wanted "
-        "them, if only a routing rule brought them to the director",
+        "them, if only a routing rule brought them to the director (IPv6: those to its own addresses are dropped)",
         switch=True,
     ),
     "conn_reuse_mode": Sysctl(

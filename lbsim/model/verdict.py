@@ -145,7 +145,7 @@ REASONS: tuple[Reason, ...] = (
     Reason(
         code.WRONG_WAY, "wrong_way", Verdict.DROP,
         "From a client: the entry's destination is in 127.0.0.0/8 (or ::1) and over NAT, which cannot be reached "
-        "from outside.",
+        "from outside; or the entry has none (cache_bypass, IPv6) and the packet is for the director itself.",
         "ip_vs_xmit.c ip_vs_nat_xmit()",
     ),
     Reason(

@@ -8,6 +8,7 @@ import pytest
 
 from lbsim import Director
 from lbsim.config.marks import MarkRule, Marks, format_marks, read_marks
+from lbsim.engine.lanes import Lane
 from lbsim.errors import ConfigError
 from lbsim.model.config import AddDest, AddService, DestId, DirectorConfig, ServiceId
 from lbsim.packet.build import build_packet
@@ -140,6 +141,28 @@ def test_cache_bypass_sends_it_on() -> None:
     assert (row.virtual, row.destination, row.state) == ("198.51.100.7:80", "0.0.0.0:0", "SYN_RECV")
     director.advance(70)
     assert director.connections() == ()
+
+
+# 6.1.192 and 6.12.117 make the entry, whether the address is one of the director's or not; then nothing leaves.
+@pytest.mark.parametrize(
+    ("address", "reason", "entries"), [("2001:db8:1::10", "wrong_way", 1), ("192.168.1.10", "no_dest", 0)]
+)
+def test_over_ipv6_cache_bypass_makes_an_entry_to_the_directors_own_address(
+    address: str, reason: str, entries: int, lane: Lane
+) -> None:
+    version = ip_address(address).version
+    director = Director(
+        DirectorConfig((AddService(ServiceId.marked(1, version), "rr"),)),
+        sysctls={"cache_bypass": 1},
+        marks=MARK.replace("iptables", "iptables" if version == 4 else "ip6tables"),
+        own=[address],
+        lane=lane,
+    )
+    client = "203.0.113.1" if version == 4 else "2001:db8:9::1"
+    data = build_packet(src=client, dst=address, sport=40001, dport=80, flags=2)
+    assert [director.receive(data).reason for _ in range(2)] == [reason] * 2
+    found = [(row.virtual, row.destination, row.state) for row in director.connections()]
+    assert found == [("[2001:db8:1::10]:80", "[::]:0", "SYN_RECV")] * entries
 
 
 def test_marks_are_written_as_lines_that_make_the_same_marks() -> None:
