@@ -12,6 +12,8 @@ from lbsim.engine.records import Packet, Tables
 
 __all__ = ["intern_address", "intern_addresses", "rehash_addresses", "set_address", "unicast", "wanted"]
 
+OWN = 1  # AddressRow.local of an address of the director
+
 
 @kernel
 def set_address(t: Tables, a: int, family: int, word0: int, word1: int, word2: int, word3: int) -> None:
@@ -110,21 +112,25 @@ def rehash_addresses(t: Tables) -> None:
 def unicast(t: Tables, a: int) -> bool:
     """Whether the kernel accepts the address as that of a new destination.
 
-    Refused are 0.0.0.0, 255.255.255.255 and 224.0.0.0/4; for IPv6 ::, multicast, IPv4-mapped and link-local ones.
-    Broadcast addresses of the director's own networks are not known here and pass.
+    Refused are 0.0.0.0, 255.255.255.255 and 224.0.0.0/4; for IPv6 multicast, and unless they are the director's own ::,
+    IPv4-mapped and link-local ones. Broadcast addresses of the director's own networks are not known here and pass.
 
     Source
     ------
-    facts: schedulers.md section 6.2; ip_vs_ctl.c ip_vs_new_dest(), 6.1 and 6.12.
+    facts: schedulers.md section 6.2 (checked live); ip_vs_ctl.c ip_vs_new_dest(), 6.1 and 6.12.
     """
     row = t.addresses[a]
     if row.family == IPV4:
         return row.word3 != 0 and row.word3 != 0xFFFFFFFF and row.word3 >> 28 != 0xE
     assert row.family == IPV6
+    if row.word0 >> 24 == 0xFF:
+        return False
+    if row.local == OWN:
+        return True
     if row.word0 == 0 and row.word1 == 0 and row.word2 == 0xFFFF:
         return False
     unspecified = row.word0 == 0 and row.word1 == 0 and row.word2 == 0 and row.word3 == 0
-    return not unspecified and row.word0 >> 24 != 0xFF and row.word0 >> 22 != 0xFE80 >> 6
+    return not unspecified and row.word0 >> 22 != 0xFE80 >> 6
 
 
 @kernel

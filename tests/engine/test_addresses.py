@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lbsim import Director
 from lbsim.engine.addresses import unicast, wanted
 from lbsim.engine.lanes import Lane, compiled_lane, interpreted_lane
 from lbsim.engine.records import Packet
@@ -77,6 +78,36 @@ def test_the_fold_is_the_naive_one(address: IPv4Address | IPv6Address) -> None:
 def test_destinations_must_be_single_hosts(address: str, accepted: bool) -> None:
     host = EngineHost()
     assert unicast(host.tables, host.intern(ip_address(address))) is accepted
+
+
+# With ip -6 route add local ::/0 dev lo, 6.1.192 and 6.12.117 answered so; with the route in a table that only marked
+# packets are looked up in (local == 2), they refused fe80::2.
+@pytest.mark.parametrize(
+    ("address", "local", "accepted"),
+    [
+        ("fe80::2", 1, True),
+        ("fe80::2", 2, False),
+        ("::", 1, True),
+        ("::ffff:1.2.3.4", 1, True),
+        ("ff02::1", 1, False),
+        ("ff0e::1", 1, False),
+        ("224.0.0.1", 1, False),
+    ],
+)
+def test_an_ipv6_destination_may_be_any_address_of_the_directors(
+    address: str, local: int, accepted: bool, lane: Lane
+) -> None:
+    host = EngineHost(lane=lane)
+    a = host.intern(ip_address(address))
+    host.tables.addresses[a].local = local
+    assert lane.function(unicast)(host.tables, a) == accepted
+
+
+def test_a_link_local_address_is_a_destination_if_it_is_the_directors(lane: Lane) -> None:
+    # 6.1.192 and 6.12.117, with fe80::1 on an interface
+    director = Director("ipvsadm -A -t [2001:db8:1::10]:80 -s rr", own=["2001:db8:1::1", "fe80::1"], lane=lane)
+    answers = [director.run(f"ipvsadm -a -t [2001:db8:1::10]:80 -r [fe80::{n}]:80 -m").status for n in (1, 2)]
+    assert answers == [0, 255]
 
 
 # schedulers.md sections 3.10 and 3.12: the destination address of the packet, never swapped
