@@ -58,6 +58,7 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "CommandAnswer", "Departure", "Director", "RateStats", "Stats"]
 
 FRAGMENT_KEPT = reason_of(reasons.FRAGMENT_KEPT).name
+_FILES = ("ip_vs", "ip_vs_conn", "ip_vs_conn_sync", "ip_vs_stats", "ip_vs_stats_percpu")  # of /proc/net
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +247,8 @@ class Director:
         return answer.output
 
     def proc(self, name: str, at: float | None = None) -> str:
-        """What a file in /proc/net holds: "ip_vs", "ip_vs_conn" or "ip_vs_stats".
+        """What a file in /proc/net holds: "ip_vs", "ip_vs_conn", "ip_vs_conn_sync", "ip_vs_stats", or of one processor
+        "ip_vs_stats_percpu".
 
         Raises
         ------
@@ -258,9 +260,13 @@ class Director:
                 return listing.proc_services(self._host.listed(), self._host.profile.hz)
             case "ip_vs_conn":
                 return listing.proc_conns(self._host.connections())
+            case "ip_vs_conn_sync":
+                return listing.proc_conns_sync(self._host.connections())
             case "ip_vs_stats":
                 return listing.proc_stats(*self._host.total())
-        raise ConfigError(expected_one_of(name, ("ip_vs", "ip_vs_conn", "ip_vs_stats"), "file of /proc/net"))
+            case "ip_vs_stats_percpu":
+                return listing.proc_stats_percpu(self._host.counted(), *self._host.total())
+        raise ConfigError(expected_one_of(name, _FILES, "file of /proc/net"))
 
     def advance(self, to: float | None = None) -> None:
         """Let time pass until ``to`` (seconds); timers that are due fire.

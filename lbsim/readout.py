@@ -162,10 +162,13 @@ class Readout:
 
     def total_counters(self) -> Counters:
         """Likewise of all services together, those that are gone included."""
+        return _less(self.counted(), _zero_point(self.tables.copies[estimator.TOTAL]))
+
+    def counted(self) -> Counters:
+        """What all services together, those that are gone included, have counted; nothing zeroes that."""
         t = self.tables
         rows = [_counters(t.services[s]) for s in range(1, t.director[0].services_used + 1)]
-        sums = Counters(*(sum(getattr(row, name) for row in rows) for name in Counters.__slots__))
-        return _less(sums, _zero_point(t.copies[estimator.TOTAL]))
+        return Counters(*(sum(getattr(row, name) for row in rows) for name in Counters.__slots__))
 
     def listed(self) -> tuple[ListedService, ...]:
         """The services as listings have them, in a kernel's order: by address before by mark, newest destination first.

@@ -352,8 +352,24 @@ def test_a_listing_without_rows_needs_no_names() -> None:
 def test_the_files_of_proc_are_known_by_name() -> None:
     director = Director(CONFIG)
     assert director.proc("ip_vs_conn", at=1).startswith("Pro FromIP ")
-    with pytest.raises(ConfigError, match="expected one of: ip_vs, ip_vs_conn, ip_vs_stats"):
+    assert director.proc("ip_vs_conn_sync", at=1).endswith("State       Origin Expires\n")
+    names = "ip_vs, ip_vs_conn, ip_vs_conn_sync, ip_vs_stats, ip_vs_stats_percpu"
+    with pytest.raises(ConfigError, match=f"expected one of: {names}"):
         director.proc("ip_vs_app")
+
+
+def test_a_processors_counters_are_those_of_the_moment_and_are_never_zeroed() -> None:
+    # The same steps on 6.1.192 and 6.12.117
+    director = Director(CONFIG)
+    director.receive(request(), at=1)
+    seen = []
+    for at, command in ((1.1, ""), (8, ""), (9, "ipvsadm -Z"), (10, "ipvsadm -C")):
+        if command:
+            director.run(command, at)
+        own, total = director.proc("ip_vs_stats_percpu", at).splitlines()[2:4]
+        seen.append((own.split()[:3], total.split()[:3]))
+    assert [own for own, _ in seen] == [["0", "1", "1"]] * 4
+    assert [total for _, total in seen] == [["~", "0", "0"], ["~", "1", "1"], ["~", "0", "0"], ["~", "0", "0"]]
 
 
 def test_zeroing_lets_what_is_shown_begin_anew() -> None:

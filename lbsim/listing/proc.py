@@ -1,7 +1,7 @@
-"""/proc/net/ip_vs, ip_vs_conn and ip_vs_stats: numbers in hexadecimal, timeouts in ticks.
+"""/proc/net/ip_vs, ip_vs_conn, ip_vs_stats and their like: numbers in hexadecimal, timeouts in ticks.
 
-Source: facts: packet-path.md section 19; ip_vs_ctl.c ip_vs_info_seq_show(), ip_vs_stats_show(); ip_vs_conn.c
-ip_vs_conn_seq_show(); 6.1 and 6.12.
+Source: facts: packet-path.md section 19; ip_vs_ctl.c ip_vs_info_seq_show(), ip_vs_stats_show(),
+ip_vs_stats_percpu_show(); ip_vs_conn.c ip_vs_conn_seq_show(), ip_vs_conn_sync_seq_show(); 6.1 and 6.12.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from lbsim.model.config import Address, parse_endpoint
 from lbsim.model.listing import ListedDest, ListedService, Rates
 from lbsim.model.result import ConnRow, Counters
 
-__all__ = ["proc_conns", "proc_services", "proc_stats"]
+__all__ = ["proc_conns", "proc_conns_sync", "proc_services", "proc_stats", "proc_stats_percpu"]
 
 
 def proc_services(services: Iterable[ListedService], hz: int) -> str:
@@ -61,13 +61,20 @@ def _address(address: Address) -> str:
 def proc_conns(rows: Iterable[ConnRow]) -> str:
     """/proc/net/ip_vs_conn, the entries in the order given; the kernel's own is that of a random hash."""
     head = "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData"
-    return "".join(f"{line}\n" for line in (head, *map(_conn, rows)))
+    return "".join(f"{line}\n" for line in (head, *(f"{_conn(row)} {row.expires:>7}" for row in rows)))
+
+
+def proc_conns_sync(rows: Iterable[ConnRow]) -> str:
+    """/proc/net/ip_vs_conn_sync: likewise, and where entries come from. No other director tells this one of its own."""
+    head = "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Origin Expires"
+    return "".join(f"{line}\n" for line in (head, *(f"{_conn(row)} LOCAL  {row.expires:>7}" for row in rows)))
 
 
 def _conn(row: ConnRow) -> str:
+    """What both files say of an entry."""
     ends = [parse_endpoint(end) for end in (row.client, row.virtual, row.destination)]
     text = " ".join(f"{_address(address)} {port:04X}" for address, port in ends)
-    return f"{row.protocol:<3} {text} {row.state:<11} {row.expires:>7}"
+    return f"{row.protocol:<3} {text} {row.state:<11}"
 
 
 def proc_stats(total: Counters, rates: Rates) -> str:
@@ -79,6 +86,26 @@ def proc_stats(total: Counters, rates: Rates) -> str:
         "",
         " Conns/s   Pkts/s   Pkts/s          Bytes/s          Bytes/s",
         _five(rates),
+    )
+    return "".join(f"{line}\n" for line in lines)
+
+
+def proc_stats_percpu(counted: Counters, total: Counters, rates: Rates) -> str:
+    """/proc/net/ip_vs_stats_percpu of a machine with one processor.
+
+    Parameters
+    ----------
+    counted : what the processor has counted up to now; nothing ever zeroes that.
+    total, rates : as of :func:`proc_stats`.
+    """
+    lines = (
+        "       Total Incoming Outgoing         Incoming         Outgoing",
+        "CPU    Conns  Packets  Packets            Bytes            Bytes",
+        f"  0 {_five(counted)}",
+        f"  ~ {_five(total)}",
+        "",
+        "     Conns/s   Pkts/s   Pkts/s          Bytes/s          Bytes/s",
+        f"    {_five(rates)}",
     )
     return "".join(f"{line}\n" for line in lines)
 

@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
-from lbsim.listing import proc_conns, proc_services, proc_stats
+from lbsim.listing import proc_conns, proc_conns_sync, proc_services, proc_stats, proc_stats_percpu
 from lbsim.model.config import DestId, Persistence, ServiceId, format_endpoint
 from lbsim.model.listing import ListedDest, ListedService, Rates
 from lbsim.model.result import ConnRow, Counters
@@ -60,3 +60,24 @@ def test_services_are_printed_as_by_the_real_kernel() -> None:
 def test_totals_are_printed_as_by_the_real_kernel(run: Run) -> None:
     total, rates = ([int(word, 16) for word in run.out[at].split()] for at in (2, 5))
     assert proc_stats(Counters(*total), Rates(*rates)).splitlines() == run.out
+
+
+@pytest.mark.parametrize("run", of("traffic", "ip_vs_conn_sync"))
+def test_entries_with_their_origin_are_printed_as_by_the_real_kernel(run: Run) -> None:
+    assert len(run.out) > 1
+    rows = [entry(line.replace(" LOCAL ", " ")) for line in run.out[1:]]
+    assert proc_conns_sync(rows).splitlines() == run.out
+
+
+def test_the_counters_of_a_processor_are_printed_as_by_the_real_kernel() -> None:
+    # 6.1.192, one processor: seven seconds after two packets
+    seen = Counters(2, 2, 0, 0x5B, 0)
+    assert proc_stats_percpu(seen, seen, Rates(0, 0, 0, 5, 0)).splitlines() == [
+        "       Total Incoming Outgoing         Incoming         Outgoing",
+        "CPU    Conns  Packets  Packets            Bytes            Bytes",
+        "  0        2        2        0               5B                0",
+        "  ~        2        2        0               5B                0",
+        "",
+        "     Conns/s   Pkts/s   Pkts/s          Bytes/s          Bytes/s",
+        "           0        0        0                5                0",
+    ]
