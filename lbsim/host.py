@@ -33,7 +33,7 @@ from lbsim.engine.blocks import Found, Given
 from lbsim.engine.estimator import AT_ONCE, NEVER, PERIODIC, start_copies
 from lbsim.engine.lanes import Lane, interpreted_lane, replaced
 from lbsim.engine.numbers import TCP
-from lbsim.engine.profile import PROFILES, SWITCHES, SYSCTLS, Profile, refused_value
+from lbsim.engine.profile import PROFILES, SWITCHES, SYSCTLS, TAKEN, Profile, refused_value
 from lbsim.engine.records import (
     AddressRow,
     CachedAddress,
@@ -140,7 +140,7 @@ def sysctl_values(given: Mapping[str, int] | None) -> dict[str, int]:
     for name, value in (given or {}).items():
         short = name.replace("/", ".").removeprefix("net.ipv4.vs.")
         if short not in SYSCTLS:
-            raise ConfigError(expected_one_of(short, list(SYSCTLS), "or not modelled sysctl net.ipv4.vs."))
+            raise ConfigError(expected_one_of(short, TAKEN, "or not modelled sysctl net.ipv4.vs."))
         if refused_value(short, value):
             raise ConfigError(refused_value(short, value))
         if short in values:

@@ -15,6 +15,7 @@ __all__ = [
     "PROFILES",
     "SWITCHES",
     "SYSCTLS",
+    "TAKEN",
     "Profile",
     "Switch",
     "Sysctl",
@@ -98,9 +99,10 @@ PROFILES: dict[str, Profile] = {
 class Sysctl:
     """A tunable below net.ipv4.vs.
 
-    ``default`` is the kernel's. ``kernel`` are the least and the greatest value that it takes, ``modelled`` those that
-    lbsim knows; None: any. ``switch`` says whether it is a field of the engine's director of the same name; all others
-    change nothing here, and ``effect`` says why.
+    ``default`` is the kernel's. ``kernel`` are the least and the greatest value
+    that it takes, ``modelled`` those that lbsim knows; None: any. ``switch`` says whether it is a field of the engine's
+    director of the same name; all others change nothing here, and ``effect`` says why. ``refused`` says that
+    lbsim takes no value at all.
     """
 
     default: int
@@ -108,6 +110,7 @@ class Sysctl:
     kernel: tuple[int, int] | None = None
     modelled: tuple[int, int] | None = None
     switch: bool = False
+    refused: bool = False
 
 
 _MEMORY = "1 and 2 are on only when memory runs short, which it never does here (2 then reads back as 1)"
@@ -131,6 +134,7 @@ SYSCTLS: dict[str, Sysctl] = {
         switch=True,
     ),
     "conntrack": Sysctl(0, "0: entries take no part in connection tracking. 1 is not modelled", modelled=(0, 0)),
+    "debug_level": Sysctl(0, "the kernel of Debian does not have it (CONFIG_IP_VS_DEBUG)", refused=True),
     "drop_entry": Sysctl(0, f"{_MEMORY}. 3 drops entries at random and is not modelled", (0, 3), (0, 2)),
     "drop_packet": Sysctl(
         0,
@@ -138,6 +142,12 @@ SYSCTLS: dict[str, Sysctl] = {
         f"{_MEMORY}",
         (0, 3),
         switch=True,
+    ),
+    "est_cpulist": Sysctl(
+        0, "a list of processors, and there is one; kernels before 6.2 do not have the tunable", refused=True
+    ),
+    "est_nice": Sysctl(
+        0, "none: counters are copied in time, whatever else runs. Kernels before 6.2 do not have it", (-20, 19)
     ),
     "expire_nodest_conn": Sysctl(
         0,
@@ -167,10 +177,14 @@ SYSCTLS: dict[str, Sysctl] = {
     "sync_ports": Sysctl(1, _SYNC),
     "sync_qlen_max": Sysctl(0, f"{_SYNC}; the kernel's default depends on the memory"),
     "sync_refresh_period": Sysctl(0, _SYNC),
-    "sync_retries": Sysctl(0, _SYNC),
+    "sync_retries": Sysctl(0, _SYNC, (0, 3)),
     "sync_sock_size": Sysctl(0, _SYNC),
-    "sync_version": Sysctl(1, _SYNC),
+    "sync_threshold": Sysctl(3, f"{_SYNC}; this is the first of its two numbers, the second stays 50", (0, 49)),
+    "sync_version": Sysctl(1, _SYNC, (0, 1)),
 }
+
+#: The names of those that lbsim takes.
+TAKEN: tuple[str, ...] = tuple(name for name, known in SYSCTLS.items() if not known.refused)
 
 
 def refused_value(name: str, value: int) -> str:
@@ -178,9 +192,12 @@ def refused_value(name: str, value: int) -> str:
 
     Source
     ------
-    facts: packet-path.md section 20; ip_vs_ctl.c proc_do_defense_mode().
+    facts: packet-path.md section 20 (sync_*, est_nice: checked live); ip_vs_ctl.c proc_do_defense_mode(),
+    proc_do_sync_threshold().
     """
     known = SYSCTLS[name]
+    if known.refused:
+        return f"net.ipv4.vs.{name} is not modelled: {known.effect}"
     if known.kernel and not known.kernel[0] <= value <= known.kernel[1]:
         return f"the kernel refuses net.ipv4.vs.{name}={value} (EINVAL): expected {_range(known.kernel)}"
     if known.modelled and not known.modelled[0] <= value <= known.modelled[1]:
@@ -202,13 +219,14 @@ def sysctls_page() -> str:
     rows = []
     for name, known in SYSCTLS.items():
         taken = known.modelled or known.kernel
-        rows.append(f"| `{name}` | {known.default} | {_range(taken) if taken else 'any'} | {known.effect} |")
+        values = _range(taken) if taken else "any"
+        said = f"| none | not modelled: {known.effect} |" if known.refused else f"| {values} | {known.effect} |"
+        rows.append(f"| `{name}` | {'' if known.refused else known.default} {said}")
     lines = [
         "# Tunables",
         "",
-        "What lbsim makes of the kernel's tunables `net.ipv4.vs.*`. Another value than those listed is refused; so are",
-        "other names: `sync_threshold` (two numbers, no effect), `est_cpulist`, `est_nice` (6.12, no effect),",
-        "`debug_level` (not in Debian's kernels). This page is generated from `lbsim.engine.profile`.",
+        "What lbsim makes of the kernel's tunables `net.ipv4.vs.*`. Another value than those listed is refused, and so",
+        "are other names. This page is generated from `lbsim.engine.profile`.",
         "",
         "| name | default | values | effect |",
         "| --- | --- | --- | --- |",

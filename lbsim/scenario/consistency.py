@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from lbsim.config.marks import Marks
 from lbsim.engine.numbers import SCTP, TCP, UDP
-from lbsim.engine.profile import PROFILES, SYSCTLS, refused_value
+from lbsim.engine.profile import PROFILES, SYSCTLS, TAKEN, refused_value
 from lbsim.errors import expected_one_of
 from lbsim.model.config import DestId, ServiceId, parse_endpoint
 from lbsim.model.scenario import (
@@ -67,7 +67,7 @@ def _kernel(scenario: Scenario) -> _Finds:
         name = sysctl_name(written)
         path = ("sysctls", written)
         if name not in SYSCTLS:
-            yield path, expected_one_of(name, tuple(SYSCTLS), "sysctl")
+            yield path, expected_one_of(name, TAKEN, "sysctl")
         elif name in seen:
             yield path, f"sysctl {name!r} a second time"
         elif value not in _INT_RANGE:

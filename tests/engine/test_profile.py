@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from lbsim import Director as Live
 from lbsim.engine.profile import PROFILES, SWITCHES, SYSCTLS, Profile, profiles_text, refused_value
 from lbsim.engine.records import Director
+from lbsim.errors import ConfigError
 from lbsim.host import EngineHost
 
 
@@ -23,7 +25,8 @@ def test_tunables_have_the_kernels_defaults() -> None:
     others = {name: known.default for name, known in SYSCTLS.items() if known.default}
     assert others == {
         "am_droprate": 10, "amemthresh": 1024, "conn_reuse_mode": 1, "pmtu_disc": 1, "run_estimation": 1,
-        "lblc_expiration": 86400, "lblcr_expiration": 86400, "snat_reroute": 1, "sync_ports": 1, "sync_version": 1,
+        "lblc_expiration": 86400, "lblcr_expiration": 86400, "snat_reroute": 1, "sync_ports": 1, "sync_threshold": 3,
+        "sync_version": 1,
     }  # fmt: skip
 
 
@@ -36,6 +39,42 @@ def test_a_switch_is_a_field_of_the_engine_with_the_same_default(name: str) -> N
 @pytest.mark.parametrize("value", [-1, 4])
 def test_a_value_that_the_kernel_refuses_is_refused(name: str, value: int) -> None:
     assert refused_value(name, value) == f"the kernel refuses net.ipv4.vs.{name}={value} (EINVAL): expected 0 to 3"
+
+
+# What 6.1.192 and 6.12.117 took and refused (est_nice: 6.12.117)
+@pytest.mark.parametrize(
+    ("name", "least", "greatest"),
+    [("sync_threshold", 0, 49), ("sync_version", 0, 1), ("sync_retries", 0, 3), ("est_nice", -20, 19)],
+)
+def test_values_without_effect_are_taken_and_refused_as_by_the_kernel(name: str, least: int, greatest: int) -> None:
+    says = f"(EINVAL): expected {least} to {greatest}"
+    assert [refused_value(name, value) for value in (least, greatest)] == ["", ""]
+    for value in (least - 1, greatest + 1):
+        assert refused_value(name, value) == f"the kernel refuses net.ipv4.vs.{name}={value} {says}"
+
+
+def test_every_tunable_of_the_facts_is_in_the_table() -> None:
+    # facts, packet-path.md section 20
+    assert " ".join(sorted(SYSCTLS)) == (
+        "am_droprate amemthresh backup_only cache_bypass conn_reuse_mode conntrack debug_level drop_entry drop_packet "
+        "est_cpulist est_nice expire_nodest_conn expire_quiescent_template ignore_tunneled lblc_expiration "
+        "lblcr_expiration nat_icmp_send pmtu_disc run_estimation schedule_icmp secure_tcp sloppy_sctp sloppy_tcp "
+        "snat_reroute sync_persist_mode sync_ports sync_qlen_max sync_refresh_period sync_retries sync_sock_size "
+        "sync_threshold sync_version"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("est_cpulist", "a list of processors, and there is one; kernels before 6.2 do not have the tunable"),
+        ("debug_level", "the kernel of Debian does not have it (CONFIG_IP_VS_DEBUG)"),
+    ],
+)
+def test_a_tunable_that_is_not_modelled_says_why(name: str, why: str) -> None:
+    assert refused_value(name, 0) == f"net.ipv4.vs.{name} is not modelled: {why}"
+    with pytest.raises(ConfigError, match=f"{name} is not modelled"):
+        Live(sysctls={name: 0})
 
 
 @pytest.mark.parametrize(("name", "value", "known"), [("drop_entry", 3, "0 to 2"), ("conntrack", 1, "0")])

@@ -32,6 +32,7 @@ SECOND_SERVICE = "  ipvsadm -A -u 192.168.1.10:53 -s rr\n"
          "unknown sysctl 'conn_reuse_mod', did you mean 'conn_reuse_mode'?"),
         ("{conn_reuse_mode: 1}", "{conn_reuse_mode: 1, net.ipv4.vs.conn_reuse_mode: 0}",
          "sysctl 'conn_reuse_mode' a second time"),
+        ("{conn_reuse_mode: 1}", "{est_cpulist: 0}", "net.ipv4.vs.est_cpulist is not modelled: a list of processors"),
         ("{conn_reuse_mode: 1}", "{conn_reuse_mode: 2147483648}", "expected a 32-bit number"),
         ("count: 6", "rows: [TCP * * *]", "'TCP * * *' has 4 words; expected PROTOCOL CLIENT VIRTUAL"),
         ("count: 6", "rows: [ESP * * * *]", "unknown protocol 'ESP'; expected TCP, UDP, SCTP, IP (of"),
