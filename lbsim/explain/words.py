@@ -18,6 +18,10 @@ __all__ = ["lines", "sections"]
 LABEL = 11  # columns
 SHOWN_COMMANDS = 5
 BY_TEMPLATE = "From a client: no entry matched, a service did, its template had a destination and an entry was made."
+ONE_SIDED = (
+    "The director has seen no answer of this connection (with direct routing and tunnels they go straight to the "
+    "client), so it looks the next state up in the table for connections of which only the client's side is seen."
+)
 NO_DEST = ("no_dest", "no_dest_untold", "ftp_no_dest")
 
 
@@ -202,15 +206,18 @@ def _state(e: Explanation) -> list[str]:
         return []
     whose = "the client" if e.packet.direction == "in" else "the real server"
     event = f"{_event(e.packet.flags, step.event)} from {whose}" if step.event else f"A packet from {whose}"
-    sided = ", as long as no answer was seen" if step.table == "in only" else ""
     moved = (
         f"moves the entry from {step.before} to {step.after}"
         if step.before != step.after
         else f"leaves it in {step.after}"
     )
-    told = [f"{event[0].upper()}{event[1:]} {moved}{sided}."]
+    told = [f"{event[0].upper()}{event[1:]} {moved}."]
     if step.active != step.active_before:
         told.append(f"It counts as {'active' if step.active else 'inactive'} at its destination now.")
+    if step.table == "in only":
+        told.append(ONE_SIDED)
+    elif e.before and e.before.one_sided and e.after and not e.after.one_sided:
+        told.append("It is the first answer that the director sees: from now on it follows both sides.")
     return told
 
 
