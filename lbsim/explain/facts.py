@@ -186,7 +186,7 @@ def _how(seen: Observed, fwmark: int, port: int) -> str:
         return "entry"
     if fwmark:
         return "mark"
-    if port == seen.packet.dport:
+    if port == seen.service_port:
         return "exact"
     return "port 0" if port == 0 else "ftp"
 

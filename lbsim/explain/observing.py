@@ -89,6 +89,7 @@ class Observed:
     dests, services : copies of all rows as they were before.
     found : row of the entry that was found, and a copy of it as it was; 0 and None if there was none.
     made : row of the entry that was made.
+    service_port : the port with which a service was looked for; of an ICMP error that of the quoted packet's sender.
     last : copies of entries that went while the packet was received.
     armed : rows whose timers were set.
     """
@@ -105,6 +106,7 @@ class Observed:
     armed: set[int] = field(default_factory=set)
     service: int = 0
     looked_for_service: bool = False
+    service_port: int = 0
     given_up: Conn | None = None
     by_state: bool = False
     template: int = 0
@@ -210,6 +212,7 @@ class _Watcher:
 
     def _return_find_service(self, local: dict[str, Any], s: int) -> None:
         self.seen.service, self.seen.looked_for_service = s, True
+        self.seen.service_port = local["port"]
 
     def _return_find_template(self, local: dict[str, Any], ct: int) -> None:
         self.seen.template_key = local["proto"], local["net"], local["vaddr"], local["vport"]

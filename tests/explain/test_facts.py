@@ -483,6 +483,8 @@ def test_an_icmp_error_may_open_a_connection(scheduler: str) -> None:
     error = packet(host, "198.51.100.7", "192.0.2.1", proto=1, sport=0, dport=0, tcp_flags=0, shape=ICMP_ERROR, quote=1)
     found = look_at(host, 0, 0, [error], [Outcome()])
     assert (found.entry, found.reason, found.dest) == ("made", "icmp_to_dest", A)
+    assert found.service is not None
+    assert found.service.how == "exact", "the quoted packet has the service's port, the error has none"
     assert found.decision is not None
     assert found.decision.value("key") == 0xCB007101
     assert found.timer is not None
