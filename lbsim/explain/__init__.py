@@ -5,9 +5,10 @@
 * ``decisions``   a scheduler's decision
 * ``observing``   what the engine does with one packet, seen while it does it
 * ``names``       rows as the words of results
+* ``icmp_names``  what ICMP errors are called
 * ``facts``       what was seen -> ``model.explanation.Explanation``
 * ``explaining``  a config and a trace -> explanations
-* ``words``, ``scheduler_words``   an explanation as sentences
+* ``words``, ``scheduler_words``, ``way_words``   an explanation as sentences
 """
 
 from lbsim.explain.explaining import Selection, TheFlow, ThePacket, explain, explained

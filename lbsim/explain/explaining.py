@@ -71,7 +71,9 @@ class ThePacket:
 
 
 class TheFlow:
-    """All packets of a flow in both directions, or with ``at`` (ns) the first of them at or after that time."""
+    """All packets of a flow in both directions and the ICMP errors about them, or with ``at`` (ns) the first of them at
+    or after that time.
+    """
 
     def __init__(self, name: FlowName, at: int | None = None) -> None:
         self.name, self.at = name, at
@@ -155,6 +157,7 @@ class _Explaining:
         self._timeline = sorted(timeline, key=lambda timed: timed.at)
         self._commands: list[Command] = []
         self._numbers: list[int] = []
+        self._kinds: dict[int, tuple[int, int]] = {}  # number of an ICMP error -> its type and code
 
     def blocks(self, trace: Trace | Iterable[Trace]) -> Iterator[Trace]:
         """The trace in blocks, up to the last packet that is wanted."""
@@ -162,11 +165,18 @@ class _Explaining:
         for block in trace.blocks(TRACE_BLOCK) if isinstance(trace, Trace) else trace:
             places = self._wanted.places(block, first)
             self._numbers += [first + place for place in places]
+            self._note_kinds(block, first, set(places))
             if self._wanted.complete():
                 yield block.part(0, places[-1] + 1)
                 return
             yield block
             first += len(block)
+
+    def _note_kinds(self, block: Trace, first: int, places: set[int]) -> None:
+        columns = (block.quotes[name].tolist() for name in ("row", "kind", "code"))
+        for row, kind, code in zip(*columns, strict=True):
+            if row in places:
+                self._kinds[first + row] = kind, code
 
     def next_packet(self, number: int) -> int | None:
         at = bisect_left(self._numbers, number)
@@ -180,7 +190,7 @@ class _Explaining:
         self._commands.append(Command(timed.at, command.text or str(command), error))
 
     def receive(self, host: EngineHost, number: int, time: int, packets: list[Packet], outcomes: list[Outcome]) -> None:
-        found = look_at(host, number, time, packets, outcomes, self._commands)
+        found = look_at(host, number, time, packets, outcomes, self._commands, self._kinds.get(number))
         self.told += 1
         self._tell(found)
 
@@ -192,6 +202,7 @@ def look_at(
     packets: list[Packet],
     outcomes: list[Outcome],
     commands: Sequence[Command] = (),
+    kind: tuple[int, int] | None = None,
 ) -> Explanation:
     """Let an interpreted host receive the first packet, and explain it.
 
@@ -201,4 +212,4 @@ def look_at(
     host.room_for(1)
     names = Names(host)
     seen = observe(host.tables, packets[0], names, lambda: host.receive_block(packets, outcomes, 1))
-    return explanation_of(seen, outcomes[0], names, number=number, time=time, commands=commands)
+    return explanation_of(seen, outcomes[0], names, number=number, time=time, commands=commands, kind=kind)

@@ -10,6 +10,7 @@ from lbsim.engine.numbers import CONTROLS, DROUTE, ICMP_ERROR, IN, INACTIVE, NO_
 from lbsim.engine.records import Conn, Dest, Outcome, Packet, Tables
 from lbsim.engine.sctp_chunks import EVENTS
 from lbsim.engine.timers import fire_tick
+from lbsim.explain.icmp_names import kind_name
 from lbsim.explain.names import METHODS, TUNNELS
 from lbsim.model.explanation import (
     Command,
@@ -18,6 +19,8 @@ from lbsim.model.explanation import (
     Explained,
     Explanation,
     HeaderChange,
+    IcmpError,
+    Quoted,
     ServiceMatch,
     Template,
     Timer,
@@ -45,14 +48,24 @@ _OF_DEST = _OF_SERVICE | {"total": "total", "active": "active", "persist": "pers
 
 
 def explanation_of(
-    seen: Observed, v: Outcome, names: Names, *, number: int, time: int, commands: Sequence[Command]
+    seen: Observed,
+    v: Outcome,
+    names: Names,
+    *,
+    number: int,
+    time: int,
+    commands: Sequence[Command],
+    kind: tuple[int, int] | None = None,
 ) -> Explanation:
-    """The explanation of the packet that was seen, whose outcome is ``v``."""
+    """The explanation of the packet that was seen, whose outcome is ``v``.
+
+    ``kind`` : type and code of an ICMP error, if they are known: the engine does not need them.
+    """
     t, p = names.tables, seen.packet
     reason = reason_of(v.reason)
     c = seen.made or seen.found
     return Explanation(
-        packet=_packet(p, names, number, time),
+        packet=_packet(p, names, number, time, kind),
         verdict=Verdict(v.verdict).name,
         reason=reason.name,
         when=reason.when,
@@ -73,8 +86,9 @@ def explanation_of(
     )
 
 
-def _packet(p: Packet, names: Names, number: int, time: int) -> Explained:
+def _packet(p: Packet, names: Names, number: int, time: int, kind: tuple[int, int] | None) -> Explained:
     known = p.shape != ICMP_ERROR
+    version = int(names.tables.addresses[p.dst].family)
     return Explained(
         number=number,
         time=time,
@@ -87,6 +101,19 @@ def _packet(p: Packet, names: Names, number: int, time: int) -> Explained:
         length=p.length,
         ttl=p.ttl,
         mark=p.mark,
+        version=version,
+        icmp=None if known else _icmp(p, names, version, kind),
+    )
+
+
+def _icmp(p: Packet, names: Names, version: int, kind: tuple[int, int] | None) -> IcmpError:
+    q = names.tables.quotes[p.quote]
+    quoted = Quoted(names.protocol(q.proto), names.quoted(q, q.src, q.sport), names.quoted(q, q.dst, q.dport))
+    return IcmpError(
+        type=kind[0] if kind else None,
+        code=kind[1] if kind else None,
+        name=kind_name(version, *kind) if kind else "",
+        quoted=quoted if p.quote else None,
     )
 
 

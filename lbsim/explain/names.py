@@ -10,18 +10,20 @@ from lbsim.engine.numbers import (
     BYPASS,
     DROUTE,
     ESP,
+    FRAGMENT,
     GRE,
     GUE,
     ICMP_ERROR,
     IPIP,
     LOCAL_NODE,
     MASQ,
+    NO_PORTS,
     SCTP,
     TCP,
     TUNNEL,
     UDP,
 )
-from lbsim.engine.records import Packet, Tables
+from lbsim.engine.records import Packet, Quote, Tables
 from lbsim.engine.sctp_chunks import EVENTS
 from lbsim.engine_words import PROTOCOL_NAMES, STATES, state_index
 from lbsim.host import SECOND
@@ -56,6 +58,12 @@ class Names:
     def place(self, p: Packet, address: int, port: int) -> str:
         """An end of a packet; of a protocol without ports its address alone."""
         if p.shape != ICMP_ERROR and p.proto in (TCP, UDP, SCTP):
+            return self.end(address, port)
+        return str(self.host.address(address)) if address > 0 else "?"
+
+    def quoted(self, q: Quote, address: int, port: int) -> str:
+        """An end of a packet that an ICMP error quotes, likewise."""
+        if q.proto in (TCP, UDP, SCTP) and q.shape not in (NO_PORTS, FRAGMENT):
             return self.end(address, port)
         return str(self.host.address(address)) if address > 0 else "?"
 

@@ -6,6 +6,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from lbsim.explain.scheduler_words import candidate_lines, sentences
+from lbsim.explain.way_words import icmp_name, quoting
 from lbsim.model.wording import and_more, counted, seconds
 
 if TYPE_CHECKING:
@@ -41,8 +42,10 @@ def headline(explanation: Explanation) -> str:
     flags = f" {p.flags}" if p.flags and p.flags != "none" else " without flags" if p.flags else ""
     mark = f", mark {p.mark}" if p.mark else ""
     whose = "a client" if p.direction == "in" else "a real server"
+    if p.icmp is not None:  # routers send errors, too
+        whose = "the clients' side" if p.direction == "in" else "the real servers' side"
     return (
-        f"packet {p.number} at {seconds(p.time)}, tick {p.tick}: {p.protocol} {p.src} > {p.dst}{flags}, "
+        f"packet {p.number} at {seconds(p.time)}, tick {p.tick}: {icmp_name(p)} {p.src} > {p.dst}{flags}, "
         f"{counted(p.length, 'byte')}{mark}, from {whose}"
     )
 
@@ -53,6 +56,7 @@ def sections(explanation: Explanation) -> list[tuple[str, list[str], list[str]]]
     decision = e.decision
     parts: list[tuple[str, list[str], list[str]]] = [
         ("verdict", _verdict(e), []),
+        ("quotes", quoting(e), []),
         ("commands", _commands(e), []),
         ("entry", _entry(e), []),
         ("service", _service(e), []),
@@ -87,12 +91,13 @@ def _commands(e: Explanation) -> list[str]:
 
 def _entry(e: Explanation) -> list[str]:
     told = [_given_up(e.given_up, e.given_up_why)] if e.given_up else []
+    whose = "the packet" if e.packet.icmp is None else "the connection of the quoted packet"
     match e.entry:
         case "found":
             assert e.before is not None
             return [
                 *told,
-                f"The connection table has an entry for the packet: {_row(e.before)}.",
+                f"The connection table has an entry for {whose}: {_row(e.before)}.",
                 *_followed(e, e.before),
             ]
         case "made":
@@ -100,7 +105,7 @@ def _entry(e: Explanation) -> list[str]:
         case "bypass":
             return [*told, "No entry matches. A new one is made that has no destination: the packet goes on as it is."]
         case "none" if not told:
-            return ["The connection table has no entry for the packet."]
+            return [f"The connection table has no entry for {whose}."]
     return told
 
 
@@ -152,6 +157,8 @@ def _service(e: Explanation) -> list[str]:
     if service is None:
         return []
     name = f"{service.service} ({' '.join([service.scheduler, *service.flags])})"
+    quoted = e.packet.icmp.quoted if e.packet.icmp and service.how != "entry" else None
+    back = "With schedule_icmp the error counts as a packet {} > {}, the quoted one on its way back."
     told = {
         "entry": f"The entry's destination belongs to {name}; no service is looked for.",
         "mark": f"{name} matches by the packet's firewall mark {e.packet.mark}.",
@@ -164,7 +171,7 @@ def _service(e: Explanation) -> list[str]:
         extra.append(f"It is persistent, its templates live {service.persistence} s.")
     if service.one_packet and e.packet.protocol == "udp":
         extra.append("It schedules each UDP packet anew.")
-    return [told, *extra]
+    return [*([back.format(quoted.dst, quoted.src)] if quoted else []), told, *extra]
 
 
 def _template(template: Template) -> list[str]:

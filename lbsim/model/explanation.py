@@ -18,7 +18,9 @@ __all__ = [
     "Explained",
     "Explanation",
     "HeaderChange",
+    "IcmpError",
     "Input",
+    "Quoted",
     "ServiceMatch",
     "StateChange",
     "Template",
@@ -30,6 +32,32 @@ Value: TypeAlias = "int | str | bool | tuple[str, ...] | tuple[int, ...] | None"
 
 
 @dataclass(frozen=True, slots=True)
+class Quoted:
+    """The packet that an ICMP error is about: its ends as they were on its way, without ports if it has none."""
+
+    protocol: str
+    src: str
+    dst: str
+
+
+@dataclass(frozen=True, slots=True)
+class IcmpError:
+    """What an ICMP error says.
+
+    Attributes
+    ----------
+    type, code : of the message; None if they are not known.
+    name : what they are called, ``""`` likewise.
+    quoted : None if it cannot be read. Of an error about a tunnel's packet, the packet inside.
+    """
+
+    type: int | None
+    code: int | None
+    name: str
+    quoted: Quoted | None
+
+
+@dataclass(frozen=True, slots=True)
 class Explained:
     """The packet that is explained.
 
@@ -37,7 +65,9 @@ class Explained:
     ----------
     number : of the trace's packets, counted from 0 as in results and comparisons.
     direction : ``in`` from a client, ``out`` from a real server.
-    flags : of TCP ``SYN+ACK``, of SCTP the event; ``icmp error``; ``""`` of others, or ``none`` of TCP without flags.
+    flags : of TCP ``SYN+ACK`` or ``none``, of SCTP the event, else ``""``.
+    version : of IP, 4 or 6.
+    icmp : what it says if it is an ICMP error.
     """
 
     number: int
@@ -51,6 +81,8 @@ class Explained:
     length: int
     ttl: int
     mark: int
+    version: int
+    icmp: IcmpError | None
 
 
 @dataclass(frozen=True, slots=True)
