@@ -6,19 +6,19 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from lbsim.engine import tcp
-from lbsim.engine.numbers import CONTROLS, DROUTE, ICMP_ERROR, IN, INACTIVE, NO_OUTPUT, ONE_PACKET, TCP, TUNNEL
+from lbsim.engine.numbers import CONTROLS, ICMP_ERROR, IN, INACTIVE, NO_OUTPUT, ONE_PACKET, TCP
 from lbsim.engine.records import Conn, Dest, Outcome, Packet, Tables
 from lbsim.engine.sctp_chunks import EVENTS
 from lbsim.engine.timers import fire_tick
+from lbsim.explain.headers import header_of
 from lbsim.explain.icmp_names import kind_name
-from lbsim.explain.names import METHODS, TUNNELS
+from lbsim.explain.names import METHODS
 from lbsim.model.explanation import (
     Command,
     CounterChange,
     Entry,
     Explained,
     Explanation,
-    HeaderChange,
     IcmpError,
     Quoted,
     ServiceMatch,
@@ -80,7 +80,7 @@ def explanation_of(
         decision=seen.decision,
         transition=_transition(seen, names),
         timer=_timer(t.conns[c], names) if c in seen.armed else None,
-        header=_header(seen, v, names),
+        header=header_of(p, v, names),
         counters=tuple(_counters(seen, names)),
         commands=tuple(commands),
     )
@@ -235,31 +235,7 @@ def _template(seen: Observed, names: Names) -> Template | None:
     )
 
 
-# What leaves, and what moved
-
-
-def _header(seen: Observed, v: Outcome, names: Names) -> HeaderChange | None:
-    if v.new_dst <= 0 or v.verdict not in (Verdict.FORWARD, Verdict.LOCAL):
-        return None
-    p, d = seen.packet, names.tables.dests[v.dest]
-    as_it_is = v.method in (DROUTE, TUNNEL) and p.direction == IN
-    return HeaderChange(
-        method=METHODS[v.method],
-        old=(names.place(p, p.src, p.sport), names.place(p, p.dst, p.dport)),
-        new=(names.place(p, v.new_src, v.new_sport), names.place(p, v.new_dst, v.new_dport)),
-        quoted=_quoted(p, v, names),
-        via=str(names.host.address(d.addr)) if as_it_is and v.dest else "",
-        tunnel=TUNNELS[d.tun_type] if v.method == TUNNEL and p.direction == IN else "",
-    )
-
-
-def _quoted(p: Packet, v: Outcome, names: Names) -> str:
-    """The end that is another one in the packet that an ICMP error quotes: the one whose port is not 0."""
-    if p.shape != ICMP_ERROR or reason_of(v.reason).name == "tunnel_error":  # which has an MTU there
-        return ""
-    if v.new_sport:
-        return names.end(v.new_src, v.new_sport)
-    return names.end(v.new_dst, v.new_dport) if v.new_dport else ""
+# What moved
 
 
 def _counters(seen: Observed, names: Names) -> Iterator[CounterChange]:

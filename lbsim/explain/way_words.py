@@ -1,13 +1,29 @@
-"""Sentences about a packet's way: what it quotes."""
+"""Sentences about a packet's way: what it quotes, how it leaves."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from lbsim.model.explanation import Explained, Explanation
+from lbsim.model.wording import counted
 
-__all__ = ["icmp_name", "quoting"]
+if TYPE_CHECKING:
+    from lbsim.model.explanation import Explained, Explanation, HeaderChange
+
+__all__ = ["icmp_name", "leaving", "quoting"]
+
+_SUMS = {
+    "ip": "IP",
+    "quoted ip": "the quoted packet's IP",
+    "tcp": "TCP",
+    "udp": "UDP",
+    "sctp": "SCTP",
+    "icmp": "ICMP",
+}
+
+
+def _hops(p: Explained) -> str:
+    """What the field is called that every router counts down."""
+    return "TTL" if p.version == 4 else "hop limit"
 
 
 # ICMP errors
@@ -28,3 +44,62 @@ def quoting(e: Explanation) -> list[str]:
     if quoted is None:
         return ["Which packet the error is about cannot be read."]
     return [f"The error is about a packet that was sent before: {quoted.protocol} {quoted.src} > {quoted.dst}."]
+
+
+# How it leaves
+
+
+def leaving(e: Explanation, header: HeaderChange) -> list[str]:
+    """Who gets it, and what is another one in its headers."""
+    if e.reason == "tunnel_error":
+        return _passed_on(e, header)
+    (src, dst), (new_src, new_dst) = header.old, header.new
+    ends = f"{src} > {dst}"
+    whole = ends if header.old == header.new else f"{ends} becomes {new_src} > {new_dst}"
+    it = "It" if e.packet.icmp is None else "The error"
+    if e.verdict == "LOCAL":
+        given = f"{whole}; {_changed(e, header)}" if header.checksums else "as it is"
+        return [f"A socket of the director gets it: {given}."]
+    if header.tunnel:
+        return [
+            f"{it} goes inside a packet to {header.via} ({header.tunnel} tunnel), with the ends that it has: {ends}.",
+            f"{_capital(_changed(e, header))}; nothing else inside changes.",
+            f"The headers in front take {counted(header.overhead, 'byte')}: they are from the director's own address "
+            f"that its routing takes for {header.via}, and begin with the same {_hops(e.packet)}.",
+        ]
+    if header.via:
+        return [
+            f"{it} goes to {header.via} (direct routing) with the ends that it has: {ends}.",
+            f"{_capital(_changed(e, header))}; nothing else changes.",
+        ]
+    changed = f"{_capital(_changed(e, header))}."
+    if e.packet.icmp is not None and header.quoted:
+        return [
+            f"The error goes from {new_src} to {new_dst}.",
+            f"The packet that it quotes has the end {header.quoted} now.",
+            f"{changed} The checksum of what the quoted packet carries stays.",
+        ]
+    if header.old == header.new:
+        return [f"{it} goes on with the ends that it has: {ends}.", changed]
+    unsummed = "A UDP checksum of 0 does not stay so: it is computed."
+    return [f"{whole}.", changed, *([unsummed] if "udp" in header.checksums else [])]
+
+
+def _passed_on(e: Explanation, header: HeaderChange) -> list[str]:
+    made = "The director makes an error of the same kind about the packet inside the tunnel's"
+    return [f"{made}, and sends it from {header.new[0]} to {header.new[1]}."]
+
+
+def _changed(e: Explanation, header: HeaderChange) -> str:
+    """TTL and checksums."""
+    before, after = header.ttl
+    hops = f"the {_hops(e.packet)} stays {before}" if before == after else f"{_hops(e.packet)} {before} becomes {after}"
+    if not header.checksums:
+        return f"{hops}, no checksum changes" if header.old != header.new else hops
+    sums = [_SUMS[name] for name in header.checksums]
+    listed = " and ".join([", ".join(sums[:-1])] * (len(sums) > 1) + sums[-1:])
+    return f"{hops}, and the checksum{'s' * (len(sums) > 1)} of {listed} follow{'s' * (len(sums) == 1)}"
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]

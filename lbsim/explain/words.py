@@ -6,7 +6,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from lbsim.explain.scheduler_words import candidate_lines, sentences
-from lbsim.explain.way_words import icmp_name, quoting
+from lbsim.explain.way_words import icmp_name, leaving, quoting
 from lbsim.model.wording import and_more, counted, seconds
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def sections(explanation: Explanation) -> list[tuple[str, list[str], list[str]]]
         ("scheduler", _scheduler(e), candidate_lines(decision) if decision and decision.candidates else []),
         ("state", _state(e), []),
         ("timer", _timer(e), []),
-        ("leaves", _leaves(e), []),
+        ("leaves", leaving(e, e.header) if e.header else [], []),
         ("counters", list(_counters(e)), []),
     ]
     return [part for part in parts if part[1]]
@@ -248,26 +248,6 @@ def _timer_words(whose: str, timer: Timer) -> str:
         f"{whose} is set to {timer.seconds:g} s ({counted(timer.timeout, 'tick')}), to tick {timer.asked}; "
         f"the timer wheel fires it {counted(late, 'tick')} later, {at}, if no packet sets it anew."
     )
-
-
-def _leaves(e: Explanation) -> list[str]:
-    header = e.header
-    if header is None:
-        return []
-    (src, dst), (new_src, new_dst) = header.old, header.new
-    if e.packet.protocol == "icmp":
-        quoted = f" The packet that it quotes has the end {header.quoted} now." if header.quoted else ""
-        return [f"The error goes from {new_src} to {new_dst}.{quoted}"]
-    if e.verdict == "LOCAL":
-        changed = "as it is" if header.old == header.new else f"{src} > {dst} becomes {new_src} > {new_dst}"
-        return [f"A socket of the director gets it: {changed}."]
-    if header.tunnel:
-        return [f"It goes as it is, inside a packet to {header.via} ({header.tunnel} tunnel): {src} > {dst}."]
-    if header.via:
-        return [f"It goes as it is to {header.via} (direct routing): {src} > {dst}."]
-    if header.old == header.new:
-        return [f"It goes on with the ends that it has: {src} > {dst}."]
-    return [f"{src} > {dst} becomes {new_src} > {new_dst}."]
 
 
 def _counters(e: Explanation) -> Iterator[str]:

@@ -253,6 +253,10 @@ class HeaderChange:
     quoted : of an ICMP error, the end of the packet that it quotes which is written anew; else "".
     via : to whom it goes as it is (droute), or inside a tunnel; else "".
     tunnel : ipip, gue, gre, or "".
+    ttl : before and behind the director; likewise the hop limit.
+    checksums : those that have another value then: ip, tcp, udp, sctp, icmp, and quoted ip of the packet that an ICMP
+        error quotes.
+    overhead : bytes that the tunnel puts in front.
     """
 
     method: str
@@ -261,6 +265,9 @@ class HeaderChange:
     quoted: str
     via: str
     tunnel: str
+    ttl: tuple[int, int]
+    checksums: tuple[str, ...]
+    overhead: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,10 @@ def test_a_real_servers_packet_gets_the_virtual_source() -> None:
     assert found.header is not None
     assert found.header.old == ("10.0.0.11:8080", CLIENT)
     assert found.header.new == (VIP, CLIENT)
-    assert said(found, "leaves") == f"10.0.0.11:8080 > {CLIENT} becomes {VIP} > {CLIENT}."
+    assert said(found, "leaves") == (
+        f"10.0.0.11:8080 > {CLIENT} becomes {VIP} > {CLIENT}. "
+        "TTL 64 becomes 63, and the checksums of IP and TCP follow."
+    )
     assert said(found, "state") == "SYN+ACK (counts as SYN) from the real server leaves it in SYN_RECV."
     assert moved(found, "10.0.0.11:8080") == {"out_packets": (0, 1), "out_bytes": (0, 40)}
     assert "no scheduler" not in said(found, "entry")
@@ -319,7 +322,7 @@ def test_an_icmp_error_about_a_connection() -> None:
     assert (found.entry, found.transition, found.timer) == ("found", None, None)
     assert (found.packet.src, found.packet.dst) == ("198.51.100.7", "192.0.2.1")
     words = "The error goes from 198.51.100.7 to 10.0.0.11. The packet that it quotes has the end 10.0.0.11:80 now."
-    assert said(found, "leaves") == words
+    assert said(found, "leaves").startswith(words)
     assert moved(found, A)["in_packets"] == (1, 2)
 
 
@@ -419,8 +422,8 @@ def test_a_full_destination_says_when_it_takes_connections_again() -> None:
 @pytest.mark.parametrize(
     ("options", "method", "tunnel", "words"),
     [
-        ("-g", "droute", "", "It goes as it is to 10.0.0.11 (direct routing)"),
-        ("-i", "tunnel", "ipip", "It goes as it is, inside a packet to 10.0.0.11 (ipip tunnel)"),
+        ("-g", "droute", "", "It goes to 10.0.0.11 (direct routing) with the ends that it has"),
+        ("-i", "tunnel", "ipip", "It goes inside a packet to 10.0.0.11 (ipip tunnel), with the ends that it has"),
     ],
 )
 def test_other_ways_than_nat_keep_the_header(options: str, method: str, tunnel: str, words: str) -> None:
@@ -449,7 +452,8 @@ def test_a_local_destination_gets_it_itself() -> None:
     assert (found.verdict, found.reason) == ("LOCAL", "local_dest")
     assert (
         said(found, "leaves")
-        == f"A socket of the director gets it: {CLIENT} > {VIP} becomes {CLIENT} > 192.0.2.1:8080."
+        == f"A socket of the director gets it: {CLIENT} > {VIP} becomes {CLIENT} > 192.0.2.1:8080; "
+        "the TTL stays 64, and the checksum of TCP follows."
     )
 
 
@@ -469,7 +473,7 @@ def test_an_icmp_error_about_a_clients_packet_goes_to_the_client() -> None:
     error.direction = OUT
     found = look_at(host, 1, 0, [error], [Outcome()])
     assert (found.reason, found.header and found.header.quoted) == ("icmp_to_client", VIP)
-    assert said(found, "leaves").endswith(f"to 203.0.113.1. The packet that it quotes has the end {VIP} now.")
+    assert f"to 203.0.113.1. The packet that it quotes has the end {VIP} now." in said(found, "leaves")
 
 
 @pytest.mark.parametrize("scheduler", ["sh", "dh"])
