@@ -34,6 +34,10 @@ class AddressBook(Readout):
     Parameters
     ----------
     profile : which kernel is imitated.
+
+    Attributes
+    ----------
+    router : what the director is as a router.
     """
 
     def __init__(self, profile: Profile) -> None:
@@ -44,7 +48,7 @@ class AddressBook(Readout):
         self._networks: list[tuple[Network, int]] = [(network, 1) for network in LOOPBACK]
         self._mtus: list[tuple[Network, int]] = []  # of routes, the most specific last
         self._reachable: list[Network] | None = None  # None: everything
-        self._router = RouterSettings()
+        self.router = RouterSettings()
         self._straight: tuple[Network, ...] = ()
         self._dest_ids: set[int] = set()
 
@@ -86,7 +90,7 @@ class AddressBook(Readout):
         for network, local in self._networks:
             for a in np.unique(found[addresses.inside(network)]).tolist():
                 self._make_local(a, local)
-        if self._mtus or self._reachable is not None or self._router.drops or self._straight:
+        if self._mtus or self._reachable is not None or self.router.drops or self._straight:
             for a in new[new > before].tolist():
                 self._look_at(a, self.address(a))
         return found
@@ -165,7 +169,7 @@ class AddressBook(Readout):
         """Note the rules and the policy of the chain FORWARD, which every packet passes that the director routes, and
         where it masquerades what it routes: towards the real servers by its second interface, else towards clients.
         """
-        self._router = router
+        self.router = router
         inward = INTERFACES[1]
         bits = {FROM_CLIENTS if name == inward else FROM_SERVERS for name in router.masquerade}
         self.tables.director[0].masquerades = sum(bits)
@@ -175,9 +179,9 @@ class AddressBook(Readout):
 
     def _filter(self, a: int, address: Address) -> None:
         """Note from where packets of an address are not forwarded."""
-        if self._router.drops and isinstance(address, IPv4Address):
+        if self.router.drops and isinstance(address, IPv4Address):
             sides = zip(INTERFACES, (FROM_CLIENTS, FROM_SERVERS), strict=True)
-            kept_back = [bit for name, bit in sides if self._router.target(name, address) == "DROP"]
+            kept_back = [bit for name, bit in sides if self.router.target(name, address) == "DROP"]
             self.tables.addresses[a].kept_back = sum(kept_back)
 
     def let_straight(self, networks: Iterable[Network]) -> None:

@@ -5,7 +5,7 @@
 * ``decisions``   a scheduler's decision
 * ``observing``   what the engine does with one packet, seen while it does it
 * ``names``       rows as the words of results
-* ``headers``     how it leaves
+* ``causes``, ``headers``   which case of its reason a packet is; how it leaves
 * ``icmp_names``  what ICMP errors are called
 * ``facts``       what was seen -> ``model.explanation.Explanation``
 * ``explaining``  a config and a trace -> explanations

@@ -10,6 +10,7 @@ from lbsim.engine.numbers import CONTROLS, ICMP_ERROR, IN, INACTIVE, NO_OUTPUT, 
 from lbsim.engine.records import Conn, Dest, Outcome, Packet, Tables
 from lbsim.engine.sctp_chunks import EVENTS
 from lbsim.engine.timers import fire_tick
+from lbsim.explain.causes import cause_of
 from lbsim.explain.headers import header_of
 from lbsim.explain.icmp_names import kind_name
 from lbsim.explain.names import METHODS
@@ -69,6 +70,7 @@ def explanation_of(
         verdict=Verdict(v.verdict).name,
         reason=reason.name,
         when=reason.when,
+        cause=cause_of(seen, v, names),
         dest=names.dest(v.dest),
         entry=_how_entry(seen),
         before=_entry(seen.entry, names, seen.dests) if seen.entry is not None else None,

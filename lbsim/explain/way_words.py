@@ -1,16 +1,19 @@
-"""Sentences about a packet's way: what it quotes, how it leaves."""
+"""Sentences about a packet's way: what it quotes, what stops it, how it leaves."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lbsim.model.config import INTERFACES
 from lbsim.model.wording import counted
 
 if TYPE_CHECKING:
-    from lbsim.model.explanation import Explained, Explanation, HeaderChange
+    from lbsim.model.explanation import Cause, Explained, Explanation, HeaderChange
 
-__all__ = ["icmp_name", "leaving", "quoting"]
+__all__ = ["cause_words", "icmp_name", "leaving", "own_error", "quoting"]
 
+ONE_ERROR = "No error is sent about an error."
+OWN_STACK = "The director's own stack gets the packet"
 _SUMS = {
     "ip": "IP",
     "quoted ip": "the quoted packet's IP",
@@ -44,6 +47,94 @@ def quoting(e: Explanation) -> list[str]:
     if quoted is None:
         return ["Which packet the error is about cannot be read."]
     return [f"The error is about a packet that was sent before: {quoted.protocol} {quoted.src} > {quoted.dst}."]
+
+
+# What stops a packet
+
+
+def cause_words(e: Explanation, cause: Cause) -> list[str]:
+    """Which of its cases the reason is, instead of all of them."""
+    match e.reason:
+        case "not_syn":
+            return _not_opening(e, cause)
+        case "ttl_exceeded":
+            told = f"The packet came with a {_hops(e.packet)} of {e.packet.ttl}, so no router may send it on."
+            return [told, _whose(e, cause), *_answered(cause)]
+        case "mtu_exceeded":
+            return [*_too_large(e, cause), _whose(e, cause), *_answered(cause)]
+    return _kept_back(e, cause)
+
+
+def _not_opening(e: Explanation, cause: Cause) -> list[str]:
+    why = {
+        "rst": "a RST opens no connection",
+        "no syn": "while sloppy_tcp is 0 only a SYN opens a connection: the packet is none",
+        "abort": "an ABORT opens no connection",
+        "no init": "while sloppy_sctp is 0 only an INIT opens a connection: the packet is none",
+    }[cause.case]
+    told = f"{'Its entry is given up' if e.given_up else 'No entry matches'}, and {why}."
+    if not cause.answer:
+        return [told, f"{OWN_STACK}, and answers nothing to a RST."]
+    if cause.answer == "RST":
+        return [told, f"{OWN_STACK}. It does not know the connection either, and answers with a RST."]
+    return [
+        told,
+        f"{OWN_STACK}. Without the module sctp it does not know the protocol, and answers with {cause.answer}.",
+    ]
+
+
+def _too_large(e: Explanation, cause: Cause) -> list[str]:
+    must = "and must not be sent in fragments" if e.packet.version == 4 else "and IPv6 routers make no fragments"
+    told = [
+        f"The packet has {counted(e.packet.length, 'byte')}, {must}.",
+        f"The route to {cause.target} has an MTU of {counted(cause.mtu or 0, 'byte')}",
+    ]
+    if cause.overhead:
+        told[1] += f", and the tunnel's headers take {cause.overhead} of them: {cause.limit:,} are left"
+    return [told[0], f"{told[1]}."]
+
+
+def _whose(e: Explanation, cause: Cause) -> str:
+    if cause.case == "router":
+        return "The director found that as a router, before IPVS saw the packet: nothing is counted, no entry changes."
+    if e.packet.icmp is not None:
+        return "IPVS found that on the way to the destination: the error was counted all the same."
+    return "IPVS found that on the way to the destination: the packet was counted and its entry updated all the same."
+
+
+def _answered(cause: Cause) -> list[str]:
+    if not cause.answer:
+        return [ONE_ERROR]
+    limit = f", which tells {counted(cause.limit, 'byte')} as what fits" if cause.limit is not None else ""
+    return [f"The director answers with {cause.answer}{limit}."]
+
+
+def _kept_back(e: Explanation, cause: Cause) -> list[str]:
+    side, interface = ("clients", INTERFACES[0]) if e.packet.direction == "in" else ("real servers", INTERFACES[1])
+    came = f"The packet comes in from the {side} ({interface}), and the director would have to forward it."
+    dropped = (
+        f"The first rule of the chain FORWARD that matches it drops it: {cause.rule}."
+        if cause.case == "rule"
+        else f"No rule of the chain FORWARD matches it, and the chain's policy drops it: {cause.rule}."
+    )
+    return [came, dropped, "That is before IPVS sees it: nothing is counted, no entry changes."]
+
+
+def own_error(e: Explanation) -> list[str]:
+    """Why an error that the director makes itself is counted as an answer."""
+    if not any(one.counter == "out_packets" for one in e.counters):
+        return []
+    if e.verdict == "REJECT":
+        return [
+            "What is counted as out is the director's own error to the client: with direct routing and tunnels IPVS "
+            "takes it for an answer of the entry."
+        ]
+    if e.reason == "tunnel_error":
+        return [
+            "What is counted as out is the same error twice: as the packet that is passed on, and as one that the "
+            "director sends."
+        ]
+    return []
 
 
 # How it leaves

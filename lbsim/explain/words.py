@@ -6,7 +6,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from lbsim.explain.scheduler_words import candidate_lines, sentences
-from lbsim.explain.way_words import icmp_name, leaving, quoting
+from lbsim.explain.way_words import cause_words, icmp_name, leaving, own_error, quoting
 from lbsim.model.wording import and_more, counted, seconds
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def sections(explanation: Explanation) -> list[tuple[str, list[str], list[str]]]
         ("state", _state(e), []),
         ("timer", _timer(e), []),
         ("leaves", leaving(e, e.header) if e.header else [], []),
-        ("counters", list(_counters(e)), []),
+        ("counters", [*_counters(e), *own_error(e)], []),
     ]
     return [part for part in parts if part[1]]
 
@@ -73,7 +73,7 @@ def sections(explanation: Explanation) -> list[tuple[str, list[str], list[str]]]
 def _verdict(e: Explanation) -> list[str]:
     to = f", destination {e.dest}" if e.dest else ""
     when = BY_TEMPLATE if e.reason == "new" and e.template and e.template.how == "found" else e.when
-    return [f"{e.verdict}, reason {e.reason}{to}.", when]
+    return [f"{e.verdict}, reason {e.reason}{to}.", *(cause_words(e, e.cause) if e.cause else [when])]
 
 
 def _commands(e: Explanation) -> list[str]:

@@ -325,10 +325,15 @@ class RouterSettings:
 
     def target(self, in_interface: str, source: IPv4Address) -> str:
         """What becomes of a packet from ``source`` that is to be forwarded: ``ACCEPT`` or ``DROP``."""
+        rule = self.rule_for(in_interface, source)
+        return rule.target if rule else dict(self.policies).get("FORWARD", "ACCEPT")
+
+    def rule_for(self, in_interface: str, source: IPv4Address) -> ForwardRule | None:
+        """The first rule that concerns a packet from ``source`` that is to be forwarded; None: the policy decides."""
         for rule in self.forward:
             if rule.in_interface in ("", in_interface) and source in IPv4Network(rule.source or "0.0.0.0/0"):
-                return rule.target
-        return dict(self.policies).get("FORWARD", "ACCEPT")
+                return rule
+        return None
 
     @property
     def drops(self) -> bool:

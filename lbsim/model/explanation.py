@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 __all__ = [
     "Candidate",
+    "Cause",
     "Command",
     "CounterChange",
     "Decision",
@@ -291,12 +292,36 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
+class Cause:
+    """Of a reason that has several cases or a limit, what holds of this packet.
+
+    Attributes
+    ----------
+    case : of not_syn ``rst``, ``no syn``, ``abort`` or ``no init``; of ttl_exceeded and mtu_exceeded ``ipvs`` or
+        ``router``, whoever looked; of forward_dropped ``rule`` or ``policy``.
+    target : mtu_exceeded: whose route is too narrow.
+    mtu, overhead, limit : likewise: of that route, of the tunnel's headers, and what they leave for the packet.
+    rule : forward_dropped: the line that drops the packet.
+    answer : what the director sends to the sender; ``""``: nothing.
+    """
+
+    case: str
+    target: str = ""
+    mtu: int | None = None
+    overhead: int = 0
+    limit: int | None = None
+    rule: str = ""
+    answer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """Why one packet got its verdict.
 
     Attributes
     ----------
     when : the exact condition of ``reason``.
+    cause : which of its cases it is; None of a reason that has only one.
     dest : the destination concerned.
     entry : ``found``, ``made``, ``bypass`` (made without destination), ``none``; ``""`` if nobody looked for one.
     before, after : the entry; before is None of a new one, after is None if it is gone.
@@ -307,6 +332,7 @@ class Explanation:
     verdict: str
     reason: str
     when: str
+    cause: Cause | None
     dest: str | None
     entry: str
     before: Entry | None

@@ -130,7 +130,7 @@ def test_an_error_may_be_for_a_socket_of_the_director() -> None:
 
 
 def test_an_error_about_a_tunnels_packet_is_made_anew() -> None:
-    """packet-path.md section 14: the new one has a TTL of 64."""
+    """packet-path.md section 14: the new one has a TTL of 64, and is counted twice."""
     host = host_with(config("rr", "10.0.0.11 -i"))
     look_at(host, 0, 0, [packet(host, "203.0.113.1", "192.0.2.1")], [Outcome()])
     own = host.intern(ip_address("192.0.2.254"))
@@ -146,3 +146,4 @@ def test_an_error_about_a_tunnels_packet_is_made_anew() -> None:
     assert (found.reason, header(found).ttl, header(found).checksums) == ("tunnel_error", (9, 64), ())
     words = "The director makes an error of the same kind about the packet inside the tunnel's, and sends it from "
     assert said(found, "leaves") == f"{words}192.0.2.1 to 203.0.113.1."
+    assert "What is counted as out is the same error twice" in said(found, "counters")
