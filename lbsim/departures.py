@@ -19,7 +19,7 @@ from lbsim.model.config import Address
 from lbsim.model.verdict import Rewrite, Verdict
 from lbsim.packet import answers, checksum
 from lbsim.packet.fragments import Datagram, split, split_again
-from lbsim.packet.headers import Headers
+from lbsim.packet.headers import Headers, word
 from lbsim.packet.headers import parse as parse_headers
 from lbsim.packet.quoted import Quoted, quoted
 from lbsim.packet.rewrite import rewrite
@@ -60,11 +60,16 @@ class Arrived(NamedTuple):
 
 
 def valid_headers(data: bytes) -> Headers | None:
-    """The packet's headers, or None where the kernel's IP layer drops it."""
+    """The packet's headers, or None where the kernel's IP layer drops it.
+
+    A length of 0 is only seen in captures, where the sender's network card writes it.
+
+    Source: as observed, 6.1 and 6.12 (ip_input.c ip_rcv_core()).
+    """
     headers = parse_headers(data)
     if headers is None or headers.length > len(data):
         return None
-    if headers.version == IPV4 and checksum.full(data[: (data[0] & 15) * 4]) != 0:
+    if headers.version == IPV4 and (word(data, 2) == 0 or checksum.full(data[: (data[0] & 15) * 4]) != 0):
         return None
     return headers
 
