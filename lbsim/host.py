@@ -415,12 +415,12 @@ class EngineHost(AddressBook):
             addresses = AddressTable()
             addresses.extend_columns(family=quotes["family"], words=quotes[name])
             ends[name] = self.intern_all(addresses).tolist()
-        columns = {name: quotes[name].tolist() for name in ("proto", "sport", "dport", "shape")} | ends
+        columns = {name: quotes[name].tolist() for name in ("proto", "sport", "dport", "shape", "wrong")} | ends
         for i in range(len(quotes)):
             row = rows[i + 1]
             for name, values in columns.items():
                 setattr(row, name, values[i])
-            row.outer = row.wrong = 0
+            row.outer = 0
 
     def has_tunnel(self, address: bytes, kind: int, port: int) -> bool:
         """Whether a destination with this address has such a tunnel."""

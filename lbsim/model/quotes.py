@@ -25,6 +25,7 @@ QUOTE_TYPES: Mapping[str, str] = {
     "dst": "4u4",
     "dport": "i4",
     "shape": "i1",
+    "wrong": "i1",  # 1: the checksum of the ICMP message is wrong, as far as all of it was captured
 }
 
 Column = np.ndarray[Any, Any]

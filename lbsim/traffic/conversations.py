@@ -35,7 +35,7 @@ from lbsim.traffic.numbering import (
     prefetch_flow,
     room,
 )
-from lbsim.traffic.quoting import Notes, fresh_notes, grown_notes, note_quote, notes_room, quotes_of
+from lbsim.traffic.quoting import Notes, fresh_notes, grown_notes, note_quote, notes_room, quotes_of, wrong_icmp
 from lbsim.traffic.reassembly import Reassembly
 from lbsim.traffic.service_ends import (
     LEFT_OUT,
@@ -243,7 +243,8 @@ def find_rows(raw: Bytes, frames: Frames, count: int, book: Book, known: Known, 
             port = sport if number > 0 else dport
             prefetch_flow(clients[row - first_row], port, to.pair, dport if number > 0 else sport, known)
         if shape == ICMP_ERROR:
-            note_quote(raw, at + l4, at + captured, version, row, book, notes)
+            wrong = captured >= length and wrong_icmp(raw, at, at + l4, at + captured, version)
+            note_quote(raw, at + l4, at + captured, version, row, wrong, book, notes)
         row += 1
     return row - first_row
 

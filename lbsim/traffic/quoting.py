@@ -7,12 +7,14 @@ from typing import NamedTuple
 import numpy as np
 
 from lbsim.engine.lanes import Lane, kernel
+from lbsim.engine.numbers import IPV4
 from lbsim.model.quotes import QUOTE_TYPES, Quotes
-from lbsim.packet.headers import Bytes, double_word, header_fields
+from lbsim.packet.checksum import check_of, sum_of_addresses, sum_of_words
+from lbsim.packet.headers import ICMPV6, Bytes, double_word, header_fields
 from lbsim.traffic.lane_columns import zeros
 from lbsim.traffic.service_ends import SAME_PORT, Book, end_at
 
-__all__ = ["Notes", "fresh_notes", "grown_notes", "note_quote", "notes_room", "quotes_of"]
+__all__ = ["Notes", "fresh_notes", "grown_notes", "note_quote", "notes_room", "quotes_of", "wrong_icmp"]
 
 ICMP_HEADER = 8  # bytes, in front of what is quoted
 FEWEST = 512
@@ -30,13 +32,15 @@ class Notes(NamedTuple):
     sport: list[int]
     dport: list[int]
     shape: list[int]
+    wrong: list[int]
     words: list[int]
 
 
 def fresh_notes(lane: Lane) -> Notes:
     """No quotes yet."""
-    row, kind, code, family, proto, sport, dport, shape = (zeros(lane, FEWEST) for _ in range(8))
-    return Notes(zeros(lane, 1), row, kind, code, family, proto, sport, dport, shape, zeros(lane, 8 * FEWEST))
+    row, kind, code, family, proto, sport, dport, shape, wrong = (zeros(lane, FEWEST) for _ in range(9))
+    words = zeros(lane, 8 * FEWEST)
+    return Notes(zeros(lane, 1), row, kind, code, family, proto, sport, dport, shape, wrong, words)
 
 
 def grown_notes(lane: Lane, notes: Notes) -> Notes:
@@ -63,7 +67,16 @@ def quotes_of(notes: Notes) -> Quotes:
 
 
 @kernel
-def note_quote(raw: Bytes, at: int, end: int, family: int, row: int, book: Book, notes: Notes) -> None:
+def wrong_icmp(raw: Bytes, begin: int, at: int, end: int, family: int) -> bool:
+    """Whether the checksum of the ICMP message in ``raw[at:end]``, of the packet at ``begin``, is wrong."""
+    total = sum_of_words(raw, at, end)
+    if family != IPV4:
+        total += sum_of_addresses(raw, begin, family) + ICMPV6 + (end - at)
+    return check_of(total) != 0
+
+
+@kernel
+def note_quote(raw: Bytes, at: int, end: int, family: int, row: int, wrong: bool, book: Book, notes: Notes) -> None:
     """Note the packet that the ICMP message in ``raw[at:end]``, of packet ``row``, quotes, if it can be read.
 
     Ends of services are written down as the virtual ones that they stand for.
@@ -84,6 +97,7 @@ def note_quote(raw: Bytes, at: int, end: int, family: int, row: int, book: Book,
     notes.family[place] = version
     notes.proto[place] = proto
     notes.shape[place] = shape
+    notes.wrong[place] = 1 if wrong else 0
     notes.sport[place] = _virtual_port(sender, sport, book)
     notes.dport[place] = _virtual_port(receiver, dport, book)
     _put_words(raw, src_at, version, sender, book, notes.words, 8 * place)

@@ -11,6 +11,7 @@ import pytest
 from lbsim.engine.lanes import Lane
 from lbsim.engine.numbers import CUT_HEADER, FRAGMENT, NO_PORTS, WHOLE
 from lbsim.model.trace import Trace
+from lbsim.packet.checksum import full
 from tests.traffic.captures import (
     ANSWER,
     CLIENT,
@@ -132,6 +133,35 @@ def test_an_error_cut_by_the_snapshot_length_quotes_what_is_there(read):
     frame = error(ANSWER)
     assert quotes(read(pcap_file(Record(frame, kept=14 + 20 + 8 + 24)))) == [LINE]
     assert quotes(read(pcap_file(Record(frame, kept=14 + 20 + 8 + 19)))) == []
+
+
+def checked(frame: bytes, wrong: int = 0) -> bytes:
+    """An error with its checksum, or one that is off by so much."""
+    if frame[14] >> 4 == 4:
+        message, ends = frame[34:], b""
+    else:
+        message = frame[54:]
+        ends = frame[22:54] + len(message).to_bytes(4, "big") + bytes([0, 0, 0, 58])
+    check = full(ends + message) ^ wrong
+    at = len(frame) - len(message) + 2
+    return frame[:at] + check.to_bytes(2, "big") + frame[at + 2 :]
+
+
+@pytest.mark.parametrize("frame", [error(ANSWER[:28]), error(ANSWER + b"odd")])
+def test_whether_the_checksum_of_an_error_is_wrong(read, frame):
+    frames = [checked(frame), checked(frame, 0x5500), checked(frame) + bytes(7)]
+    assert read(pcap_file(*frames)).quotes["wrong"].tolist() == [0, 1, 0]
+
+
+def test_an_icmpv6_checksum_covers_the_addresses(read):
+    frame = error_v6(ip(udp(53, 4000), "2001:db8::10", "2001:db8::1", proto=17))
+    trace = read(pcap_file(checked(frame), checked(frame, 1)), "udp [2001:db8::10]:53")
+    assert trace.quotes["wrong"].tolist() == [0, 1]
+
+
+def test_of_an_error_that_was_captured_only_in_part_the_checksum_is_not_known(read):
+    frame = checked(error(ANSWER), 1)
+    assert read(pcap_file(Record(frame, kept=len(frame) - 1))).quotes["wrong"].tolist() == [0]
 
 
 def test_errors_that_are_left_out_quote_nothing(read):
