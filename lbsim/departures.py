@@ -29,6 +29,8 @@ __all__ = ["CLIENTS", "Arrived", "Departure", "Departures", "may_split", "note",
 
 CLIENTS = "clients"
 
+_WITHOUT_ANSWER = (reasons.ICMP_UNRELATED, reasons.FRAGMENT_KEPT, reasons.NOT_UNICAST)
+
 
 @dataclass(frozen=True, slots=True)
 class Departure:
@@ -123,7 +125,7 @@ class Departures:
                 return _one(arrived.via, self._rejection(arrived, v))
             case Verdict.LOCAL if v.reason == reasons.LOCAL_DEST:
                 return self._of_local_socket(arrived, v)
-            case Verdict.LOCAL if v.reason not in (reasons.ICMP_UNRELATED, reasons.FRAGMENT_KEPT):
+            case Verdict.LOCAL if v.reason not in _WITHOUT_ANSWER:
                 return _one(arrived.via, _own_stack(arrived.data, arrived.headers))
             case Verdict.ROUTE:
                 return self._routed(arrived)
@@ -207,6 +209,8 @@ class Departures:
         if source is None:
             return None
         inward = arrived.direction == IN and self._local(headers.dst) == 1
+        if v.reason == reasons.BAD_OPTION:
+            return answers.bad_option(data, source=source)
         if v.reason == reasons.SERVER_REFUSED:  # what is forwarded has its new TTL by then
             return answers.port_unreachable(data if inward else rewrite(data, Rewrite()), source=source)
         if v.reason == reasons.NO_ROUTE:

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +28,7 @@ from lbsim.config.marks import Marks, read_marks
 from lbsim.departures import CLIENTS, Arrived, Departure, Departures, may_split, note, valid_headers
 from lbsim.engine import reasons
 from lbsim.engine.lanes import Lane
-from lbsim.engine.numbers import BAD_IP_HEADER, FRAGMENT, ICMP_ERROR, IN, IPV4, MARTIAN, OUT
+from lbsim.engine.numbers import BAD_IP_HEADER, FRAGMENT, ICMP_ERROR, IN, IPV4, OUT
 from lbsim.engine.records import Outcome, Packet
 from lbsim.errors import CommandRefused, ConfigError, LbsimError, expected_one_of
 from lbsim.host import SECOND, EngineHost, profile_named
@@ -182,7 +181,7 @@ class Director:
         reachable = None if networks is None else [ip_network(name) for name in networks]
         self._host.route(mtus, reachable)
         self._host.be_router(parsed.router)
-        self._accept_local = accept_local
+        self._host.tables.director[0].accept_local = int(accept_local)
         self._fragments = Fragments()
         self._departures = Departures(self._host, self._own)
         self._packets = self._host.lane.table(Packet, 1)
@@ -394,12 +393,6 @@ class Director:
     def _local(self, address: bytes) -> int:
         return int(self._host.tables.addresses[self._host.intern_packed(address)].local)
 
-    def _is_martian(self, headers: Headers) -> bool:
-        """Whether nobody outside can have sent the packet."""
-        if _never_a_source(headers.src):
-            return True
-        return headers.version == IPV4 and not self._accept_local and self._local(headers.src) == 1
-
     def _noted(self, data: bytes, headers: Headers, via: str, came: Datagram | None) -> Arrived:
         """Write the engine's row for the packet."""
         p = self._packets[0]
@@ -409,9 +402,7 @@ class Director:
             self._mark(p, headers)
         p.may_split = int(may_split(data) or (came is not None and (direction == OUT or headers.version != IPV4)))
         quote = None
-        if headers.shape != FRAGMENT and self._is_martian(headers):
-            p.shape = MARTIAN
-        elif headers.shape == ICMP_ERROR:
+        if headers.shape == ICMP_ERROR:
             quote = quoted(data, headers, self._host.has_tunnel)
             p.quote = self._host.note_quote(quote) if quote else 0
         return Arrived(data, headers, via, direction, quote, came)
@@ -427,13 +418,6 @@ class Director:
             return None
         dest = self._host.tables.dests[d]
         return self._host.endpoint(dest.addr, dest.port)
-
-
-@lru_cache(maxsize=4096)
-def _never_a_source(address: bytes) -> bool:
-    """Whether no host sends packets from this address."""
-    source = ip_address(address)
-    return source.is_loopback or source.is_multicast
 
 
 def _need_numbers(given: bool) -> None:

@@ -79,6 +79,8 @@ BEHAVIOURS = (
     Behaviour("FORWARD's policy and rules", "tests/test_forward_rules.py::test_what_forward_lets_pass", "operations/firewall-forgotten", ("forward-rules",)),
     Behaviour("MTUs", "tests/test_path_mtu.py::test_each_packet_is_decided_as_by_a_live_director", "tunnel/too-large", ("narrow-routes",)),
     Behaviour("fragments", "tests/traffic/test_reassembly.py::test_captured_fragments_are_put_together_as_a_director_does_it", "udp/fragments"),
+    Behaviour("addresses that the IP layer refuses", f"{ENGINE}/test_ip_layer.py::test_a_martian_neither_makes_an_entry_nor_is_routed"),
+    Behaviour("IPv4 options", "tests/packet/test_options.py::test_where_options_are_wrong"),
     Behaviour("ICMP errors", "tests/test_departing_errors.py::test_an_error_of_the_client_goes_to_the_server_with_its_ends", "udp/errors", ("icmp", "udp-icmp", "ipv6-icmp")),
     Behaviour("answers of the director's own stack", "tests/packet/test_answers.py::test_which_protocols_the_own_stack_knows", "", ("rr", "udp", "sctp")),
     Behaviour("counters and rates", f"{ENGINE}/test_estimator.py::test_rates_are_those_of_a_kernel_with_turns", "seed/least-connection", ("rr",), ("common_copy",)),

@@ -7,10 +7,18 @@ from __future__ import annotations
 
 from lbsim.engine.hashing import hash32
 from lbsim.engine.lanes import kernel
-from lbsim.engine.numbers import IPV4, IPV6
+from lbsim.engine.numbers import IPV4, IPV6, MANY, NEVER_SOURCE, NEVER_TARGET
 from lbsim.engine.records import Packet, Tables
 
-__all__ = ["intern_address", "intern_addresses", "rehash_addresses", "set_address", "unicast", "wanted"]
+__all__ = [
+    "intern_address",
+    "intern_addresses",
+    "oddity",
+    "rehash_addresses",
+    "set_address",
+    "unicast",
+    "wanted",
+]
 
 OWN = 1  # AddressRow.local of an address of the director
 
@@ -35,6 +43,27 @@ def set_address(t: Tables, a: int, family: int, word0: int, word1: int, word2: i
     row.word2 = word2
     row.word3 = word3
     row.fold = word0 ^ word1 ^ word2 ^ word3
+    row.odd = oddity(family, word0, word1, word2, word3)
+
+
+@kernel
+def oddity(family: int, word0: int, word1: int, word2: int, word3: int) -> int:
+    """AddressRow.odd of an address: what the IP layer knows of it without looking at routes.
+
+    Of IPv4 0.0.0.0 and 127.0.0.0/8, multicast, 255.255.255.255; of IPv6 multicast and ::1. The rest of 0.0.0.0/8,
+    240.0.0.0/4 and :: are addresses like others. Broadcast addresses of the director's own networks are not known here.
+
+    Source
+    ------
+    seen on 6.1.192 and 6.12.117; route.c ip_route_input_slow(), ip6_input.c ip6_rcv_core().
+    """
+    if family == IPV4:
+        if word3 == 0 or word3 >> 24 == 127:
+            return NEVER_SOURCE | NEVER_TARGET
+        return NEVER_SOURCE | MANY if word3 >> 28 == 0xE or word3 == 0xFFFFFFFF else 0
+    if word0 >> 24 == 0xFF:
+        return NEVER_SOURCE | MANY
+    return NEVER_SOURCE | NEVER_TARGET if word0 == 0 and word1 == 0 and word2 == 0 and word3 == 1 else 0
 
 
 @kernel

@@ -21,11 +21,13 @@ from lbsim.engine.counting import count_in, count_out
 from lbsim.engine.forwarding import decide, stopped_back, told_length, transmit, unmasquerade
 from lbsim.engine.icmp import quoted_entry
 from lbsim.engine.icmp_errors import error_outward, icmp_error
+from lbsim.engine.ip_layer import kept_from_ipvs
 from lbsim.engine.ipsec import reply_of_ipsec, request_of_ipsec
 from lbsim.engine.lanes import COMPILED, kernel, prefetch, seldom
 from lbsim.engine.numbers import (
     AH,
     BAD_IP_HEADER,
+    BAD_OPTIONS,
     CONTROLLED,
     CUT_HEADER,
     ESP,
@@ -36,7 +38,6 @@ from lbsim.engine.numbers import (
     ICMP_ERROR,
     IN,
     IPV4,
-    MARTIAN,
     MASQ,
     NO_PORTS,
     ONE_PACKET,
@@ -44,6 +45,7 @@ from lbsim.engine.numbers import (
     REPLY,
     RST,
     SCTP,
+    SOURCE_ROUTE,
     STRAIGHT,
     SYN,
     TCP,
@@ -53,6 +55,7 @@ from lbsim.engine.numbers import (
 )
 from lbsim.engine.opening import try_schedule
 from lbsim.engine.reasons import (
+    BAD_OPTION,
     DEST_REMOVED,
     DROP,
     FORWARD,
@@ -63,7 +66,6 @@ from lbsim.engine.reasons import (
     KNOWN,
     LOCAL,
     LOCAL_DEST,
-    MARTIAN_SOURCE,
     MASQUERADED,
     NEW,
     NO_CONNECTION,
@@ -76,6 +78,7 @@ from lbsim.engine.reasons import (
     RESCHEDULED,
     ROUTE,
     SERVER_REFUSED,
+    SOURCE_ROUTED,
     STRAIGHT_REPLY,
     TEMPLATE_ANSWERED,
     TTL_EXCEEDED,
@@ -151,6 +154,8 @@ def receive(t: Tables, p: Packet, v: Outcome) -> None:
     else:
         if p.direction == REPLY:
             answer_of_flow(t, p)
+        elif kept_from_ipvs(t, p, v):
+            return
         if p.src > 0:
             reply(t, p, v)
         else:
@@ -215,23 +220,30 @@ def unsent(t: Tables, p: Packet, v: Outcome) -> None:
 def set_aside(t: Tables, p: Packet, v: Outcome) -> None:
     """The verdict for a packet that is no plain one: an ICMP error, a fragment, or what the IP layer drops.
 
+    The way of a packet is looked for before its options are read.
+
     Source
     ------
-    facts: packet-path.md sections 12 to 14.
+    facts: packet-path.md sections 12 to 14; seen on 6.1.192 and 6.12.117; ip_input.c ip_rcv_finish_core(),
+    ip_rcv_options().
     """
     if p.shape == BAD_IP_HEADER:
         decide(v, DROP, INVALID_IP, 0)
-    elif p.shape == MARTIAN:
-        decide(v, DROP, MARTIAN_SOURCE, 0)
     elif p.shape == FRAGMENT:
         fragment(t, p, v)
+    elif kept_from_ipvs(t, p, v):
+        return
     else:
         if p.direction == REPLY:
             error_of_flow(t, p)
-        if p.src > 0:
-            icmp_error(t, p, v)
-        else:
+        if p.src <= 0:
             unsent(t, p, v)
+        elif p.shape == BAD_OPTIONS:
+            decide(v, REJECT, BAD_OPTION, 0)
+        elif p.shape == SOURCE_ROUTE:
+            decide(v, DROP, SOURCE_ROUTED, 0)
+        else:
+            icmp_error(t, p, v)
 
 
 @seldom
@@ -251,7 +263,7 @@ def fragment(t: Tables, p: Packet, v: Outcome) -> None:
             unsent(t, p, v)
             return
     local = t.addresses[p.dst].local != 0
-    if not local and stopped_back(t, p, v):
+    if not local and (kept_from_ipvs(t, p, v) or stopped_back(t, p, v)):
         return
     if local or gathers(t, p):
         decide(v, LOCAL, FRAGMENT_KEPT, 0)
@@ -283,6 +295,7 @@ def request(t: Tables, p: Packet, v: Outcome) -> None:
     facts: packet-path.md section 2; ip_vs_core.c ip_vs_in(), 6.1 and 6.12.
     """
     if not for_ipvs(t, p, v):
+        kept_from_ipvs(t, p, v)
         return
     c = find_in(t, p)
     reason = KNOWN
@@ -300,6 +313,8 @@ def request(t: Tables, p: Packet, v: Outcome) -> None:
         c = 0
         reason = RESCHEDULED
     if c == 0:
+        if kept_from_ipvs(t, p, v):
+            return
         c = try_schedule(t, p, v)
         if c == 0:
             if given_up != 0 and v.verdict == REJECT:  # a kernel's timer has not fired yet: the error finds the entry

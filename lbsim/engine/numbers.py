@@ -26,7 +26,8 @@ NO_PORTS = 2  # not even the ports
 FRAGMENT = 3  # part of a fragmented datagram
 ICMP_ERROR = 4  # an ICMP error about another packet
 BAD_IP_HEADER = 5  # not a valid IP packet: the IP layer drops it
-MARTIAN = 6  # from an address that nobody else can have: the IP layer drops it
+BAD_OPTIONS = 6  # IPv4 options that cannot be read: the IP layer answers with parameter problem
+SOURCE_ROUTE = 7  # IPv4 options that tell the way: the IP layer drops it
 
 # TCP flags
 FIN = 1
@@ -74,6 +75,11 @@ ASSURED = 1
 
 # Flow.addr of those whose answers go straight from the destination to the client
 STRAIGHT = -1
+
+# Bits of AddressRow.odd: what no single host has as its address
+NEVER_SOURCE = 1  # nobody sends from it
+NEVER_TARGET = 2  # nothing goes to it
+MANY = 4  # broadcast or multicast
 
 # Address families
 IPV4 = 4

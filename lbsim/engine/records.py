@@ -78,6 +78,7 @@ class Director:
     schedule_icmp: i4 = 0
     nat_icmp_send: i4 = 0
     straight_replies: i1 = 0  # 1: some addresses are AddressRow.straight
+    accept_local: i1 = 0  # 1: packets from the director's own IPv4 addresses are no martians
     masquerades: i1 = 0  # what is routed gets another source if it comes in where FROM_CLIENTS, FROM_SERVERS are
     ignore_tunneled: i4 = 0
     pmtu_disc: i4 = 1
@@ -104,6 +105,7 @@ class AddressRow:
     word2: u4 = 0
     word3: u4 = 0
     fold: u4 = 0  # xor of the words: what hashing schedulers start from
+    odd: i1 = 0  # NEVER_SOURCE, NEVER_TARGET, MANY
     no_route: i1 = 0  # 1: packets to it have nowhere to go
     mtu: i4 = 0  # of the route to it; 0: no limit is known
     local: i1 = 0  # 1: an address of the director (it is or was a service's); 2: only routing delivers it there

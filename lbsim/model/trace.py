@@ -73,7 +73,7 @@ COLUMN_TYPES: Mapping[str, str] = {
     "flags": "i2",  # TCP flags: FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32
     "length": "i4",  # bytes of the whole IP packet
     "ttl": "i2",  # TTL or hop limit
-    "shape": "i1",  # engine.numbers: WHOLE, CUT_HEADER, NO_PORTS, FRAGMENT, ICMP_ERROR
+    "shape": "i1",  # engine.numbers: WHOLE, CUT_HEADER, NO_PORTS, FRAGMENT, ICMP_ERROR, BAD_OPTIONS, SOURCE_ROUTE
     "seq": "i8",  # TCP sequence number, or 0
     "ack": "i8",  # TCP acknowledgement number, or 0
     "raw_at": "i8",  # captures: where the IP packet begins in Trace.raw; else -1

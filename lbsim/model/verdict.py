@@ -127,7 +127,8 @@ REASONS: tuple[Reason, ...] = (
     Reason(
         code.INVALID_IP, "invalid_ip", Verdict.DROP,
         "Not a valid IP packet (version, header length, total length or IPv4 header checksum): the director's IP layer "
-        "drops it, IPVS never sees it.",
+        "drops it, IPVS never sees it. In captures a total length of 0 and a wrong header checksum are let pass: the "
+        "sender's network card may have had to write them.",
         "ip_input.c ip_rcv_core(); ip6_input.c ip6_rcv_core()",
     ),
     Reason(
@@ -161,9 +162,9 @@ REASONS: tuple[Reason, ...] = (
     ),
     Reason(
         code.MARTIAN_SOURCE, "martian_source", Verdict.DROP,
-        "From an address that only the director itself has, or one of the loopback device: the IP layer drops it, "
-        "unless accept_local is on.",
-        "fib_frontend.c fib_validate_source()",
+        "From an IPv4 address that only the director itself has (unless accept_local is on), or from one that nobody "
+        "has: 0.0.0.0 (unless to many), 127.0.0.0/8, 255.255.255.255, ::1, multicast. The IP layer drops it.",
+        "fib_frontend.c fib_validate_source(); route.c ip_route_input_slow(); ip6_input.c ip6_rcv_core()",
     ),
     Reason(
         code.TUNNEL_NOTED, "tunnel_noted", Verdict.DROP,
@@ -209,6 +210,12 @@ REASONS: tuple[Reason, ...] = (
         "NAT or in a tunnel, as it had that method before, and does not say who the next hop is. Counted and the entry "
         "updated all the same; answered with host unreachable, by a kernel after three seconds of asking.",
         "ip_vs_xmit.c __ip_vs_get_out_rt(); arp.c arp_error_report()",
+    ),
+    Reason(
+        code.BAD_OPTION, "bad_option", Verdict.REJECT,
+        "IPv4 options that cannot be read: a length or a pointer that does not fit, an option that comes twice, or "
+        "CIPSO. The IP layer answers with parameter problem, IPVS never sees the packet.",
+        "ip_options.c __ip_options_compile()",
     ),
     Reason(
         code.NO_SERVICE, "no_service", Verdict.LOCAL,
@@ -314,6 +321,23 @@ REASONS: tuple[Reason, ...] = (
         "A packet that the director would have to forward, a real server's answer for example: its FORWARD rules or "
         "that chain's policy drop it, before IPVS sees it. Nothing is counted, no entry changes.",
         "ip_forward.c ip_forward(); packet-path facts, section 1",
+    ),
+    Reason(
+        code.SOURCE_ROUTED, "source_routed", Verdict.DROP,
+        "IPv4 options that tell the packet's way (loose or strict source route): the IP layer drops it, as "
+        "accept_source_route is off.",
+        "ip_input.c ip_rcv_options()",
+    ),
+    Reason(
+        code.MARTIAN_TARGET, "martian_target", Verdict.DROP,
+        "To 0.0.0.0, 127.0.0.0/8 or ::1, which nobody outside can mean: the IP layer drops it.",
+        "route.c ip_route_input_slow(); ip6_input.c ip6_rcv_core()",
+    ),
+    Reason(
+        code.NOT_UNICAST, "not_unicast", Verdict.LOCAL,
+        "To 255.255.255.255 or a multicast address: never balanced or routed. The director's own stack takes it, if "
+        "it listens there, and gives no answer.",
+        "route.c ip_route_input_rcu(); ip_vs_core.c ip_vs_in()",
     ),
     *SEEN,
 )  # fmt: skip

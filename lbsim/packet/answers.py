@@ -1,7 +1,8 @@
 """What the director's own network stack answers: ICMP errors for rejected packets, resets for unwanted TCP.
 
 Left at 0 is what the kernel picks at random: the IP id and the IPv6 flow label of ICMP errors. Not modelled:
-rate limits of ICMP errors, and IP options (the kernel echoes a recorded route; here the error has none).
+rate limits of ICMP errors, and IP options (the kernel echoes a recorded route, a time stamp, a source route and
+CIPSO; here the error has none).
 
 Every function gives None where no answer is sent: to bytes that are no IP packet, to a packet from or to an
 address that is not one host's, and where it says so itself.
@@ -18,8 +19,10 @@ from lbsim.model.address import Address
 from lbsim.packet import checksum
 from lbsim.packet.build import ip_packet
 from lbsim.packet.headers import FRAGMENT_HEADER, ICMP, ICMPV6, Headers, is_extension, parse
+from lbsim.packet.options import fault_of_options
 
 __all__ = [
+    "bad_option",
     "echo_reply",
     "error_passed_on",
     "port_unreachable",
@@ -116,6 +119,18 @@ def too_big(data: bytes, *, source: Address, limit: int) -> bytes | None:
     Source: packet-path facts, section 13.1 (ip_vs_xmit.c ensure_mtu_is_adequate(), 6.1 and 6.12).
     """
     return _icmp_error(data, source, v4=(3, 4), v6=(2, 0), rest=limit)
+
+
+def bad_option(data: bytes, *, source: Address) -> bytes | None:
+    """The ICMP error 12/0 about the IPv4 packet ``data``, which points to what is wrong with its options.
+
+    Deviates: behind a source route that is sound, the kernel sends the error along that; behind a record route or time
+    stamp that it cannot echo, none.
+
+    Source: as observed, 6.1 and 6.12 (ip_options.c __ip_options_compile()).
+    """
+    place = fault_of_options(data, 0, (data[0] & 15) * 4)
+    return _icmp_error(data, source, v4=(12, 0), v6=(4, 2), rest=place << 24)
 
 
 def error_passed_on(data: bytes, *, source: Address, kind: int, code: int, limit: int) -> bytes | None:

@@ -14,8 +14,20 @@ from struct import Struct
 from typing import Any, NamedTuple, TypeAlias
 
 from lbsim.engine.lanes import COMPILED, kernel
-from lbsim.engine.numbers import CUT_HEADER, FRAGMENT, ICMP_ERROR, NO_PORTS, SCTP, TCP, UDP, WHOLE
+from lbsim.engine.numbers import (
+    BAD_OPTIONS,
+    CUT_HEADER,
+    FRAGMENT,
+    ICMP_ERROR,
+    NO_PORTS,
+    SCTP,
+    SOURCE_ROUTE,
+    TCP,
+    UDP,
+    WHOLE,
+)
 from lbsim.engine.sctp_chunks import event_of
+from lbsim.packet.options import ROUTED, fault_of_options
 
 __all__ = [
     "FRAGMENT_HEADER",
@@ -59,7 +71,7 @@ class Fields(NamedTuple):
         ``flags`` is the number of the event that its chunks are (``engine.sctp_chunks.EVENTS``).
     length : bytes of the whole IP packet as its header gives them, however many were captured.
     ttl : TTL or hop limit.
-    shape : ``engine.numbers``: WHOLE, CUT_HEADER, NO_PORTS, FRAGMENT, ICMP_ERROR.
+    shape : ``engine.numbers``: WHOLE, CUT_HEADER, NO_PORTS, FRAGMENT, ICMP_ERROR, BAD_OPTIONS, SOURCE_ROUTE.
     l4 : where in the packet the transport header begins; 0 in a fragment that does not begin with one.
     """
 
@@ -168,7 +180,18 @@ def _read_ipv4(data: Bytes, begin: int, end: int) -> FieldsAndEnds:
         sport, dport, flags, seq, ack, shape = _read_transport(data, 4, proto, at, stop)
     if fragment & 0x2000:  # more fragments follow
         shape = FRAGMENT
+    elif l4 > 20 and at <= stop:
+        shape = _shape_by_options(data, begin, at, shape)
     return 4, proto, src, dst, sport, dport, flags, seq, ack, length, ttl, shape, l4
+
+
+@kernel
+def _shape_by_options(data: Bytes, begin: int, end: int, shape: int) -> int:
+    """The shape of a packet with the IPv4 header in ``data[begin:end]``, which would be ``shape`` without options."""
+    fault = fault_of_options(data, begin, end)
+    if fault == 0:
+        return shape
+    return SOURCE_ROUTE if fault == ROUTED else BAD_OPTIONS
 
 
 @kernel

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lbsim.engine.lanes import COMPILED, Lane, kernel
-from lbsim.engine.numbers import CUT_HEADER, FRAGMENT, ICMP_ERROR, IN, NO_PORTS, REPLY, SCTP, TCP, UDP
+from lbsim.engine.numbers import BAD_OPTIONS, CUT_HEADER, FRAGMENT, ICMP_ERROR, IN, NO_PORTS, REPLY, SCTP, TCP, UDP
 from lbsim.engine.records import tuple_of_columns
 from lbsim.model.config import Address, ServiceId
 from lbsim.model.datagrams import Datagrams
@@ -270,7 +270,7 @@ def _service_of(
     if version == 6:
         src_at = at + 8
         dst_at = at + 24
-    by_address = shape > CUT_HEADER
+    by_address = CUT_HEADER < shape < BAD_OPTIONS
     number = 0
     if by_address or book.ports[dport & PORT_MASK]:
         number = end_at(raw, dst_at, version, proto, dst, dport, shape, book)

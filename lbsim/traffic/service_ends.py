@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lbsim.engine.lanes import Lane, kernel
-from lbsim.engine.numbers import CUT_HEADER, SCTP, TCP, UDP
+from lbsim.engine.numbers import BAD_OPTIONS, CUT_HEADER, SCTP, TCP, UDP
 from lbsim.engine.records import i2, i4, i8
 from lbsim.errors import TraceError
 from lbsim.model.config import Address, ServiceId, format_endpoint
@@ -205,7 +205,7 @@ def end_at(raw: Bytes, at: int, version: int, proto: int, word3: int, port: int,
     end = find_end(raw, at, version, proto, word3, port, book)
     if end == 0:
         end = find_end(raw, at, version, proto, word3, EVERY_PORT, book)
-    if end == 0 and shape > CUT_HEADER:
+    if end == 0 and CUT_HEADER < shape < BAD_OPTIONS:
         return find_end(raw, at, version, proto, word3, ANY_PORT, book)
     return end
 

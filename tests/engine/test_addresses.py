@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from lbsim import Director
 from lbsim.engine.addresses import unicast, wanted
 from lbsim.engine.lanes import Lane, compiled_lane, interpreted_lane
+from lbsim.engine.numbers import MANY, NEVER_SOURCE, NEVER_TARGET
 from lbsim.engine.records import Packet
 from lbsim.host import EngineHost
 from lbsim.model.config import Address
@@ -120,6 +121,38 @@ def test_a_quoted_packet_on_its_way_back_was_sent_to_its_source(quote: int, addr
 def test_the_address_class_is_the_naive_one(address: IPv4Address | IPv6Address) -> None:
     host = EngineHost()
     assert unicast(host.tables, host.intern(address)) == is_unicast(str(address))
+
+
+# What the kernels 6.1.192 and 6.12.117 took, dropped and never sent on, when asked with packets from and to them.
+@pytest.mark.parametrize(
+    ("address", "odd"),
+    [
+        ("0.0.0.0", NEVER_SOURCE | NEVER_TARGET),
+        ("0.1.2.3", 0),
+        ("126.255.255.255", 0),
+        ("127.0.0.1", NEVER_SOURCE | NEVER_TARGET),
+        ("127.9.9.9", NEVER_SOURCE | NEVER_TARGET),
+        ("128.0.0.1", 0),
+        ("169.254.1.1", 0),
+        ("224.0.0.1", NEVER_SOURCE | MANY),
+        ("239.1.2.3", NEVER_SOURCE | MANY),
+        ("240.0.0.5", 0),
+        ("255.255.255.254", 0),
+        ("255.255.255.255", NEVER_SOURCE | MANY),
+        ("::", 0),
+        ("::1", NEVER_SOURCE | NEVER_TARGET),
+        ("::ffff:1.2.3.4", 0),
+        ("1::1", 0),
+        ("fe80::9", 0),
+        ("ff00::1", NEVER_SOURCE | MANY),
+        ("ff02::1", NEVER_SOURCE | MANY),
+        ("ff0e::77", NEVER_SOURCE | MANY),
+    ],
+)
+def test_what_no_host_has_as_its_address(address: str, odd: int, lane: Lane) -> None:
+    host = EngineHost(lane=lane)
+    host.intern_all(AddressTable([ip_address(address)]))
+    assert host.tables.addresses[1].odd == odd
 
 
 # Interning. An oracle of two lines: the id is the place in the list of all different addresses so far.

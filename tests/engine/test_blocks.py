@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from ipaddress import ip_address
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,11 @@ import pytest
 from lbsim.engine import blocks
 from lbsim.engine.blocks import FOUND_TYPES, GIVEN_TYPES, Found, Given
 from lbsim.engine.lanes import Lane, interpreted_lane
-from lbsim.engine.numbers import BAD_IP_HEADER, MARTIAN
-from lbsim.engine.reasons import INVALID_IP, MARTIAN_SOURCE
+from lbsim.engine.numbers import BAD_IP_HEADER, SOURCE_ROUTE
+from lbsim.engine.reasons import INVALID_IP, SOURCE_ROUTED
 from lbsim.engine.records import Outcome, Packet
 from lbsim.host import EngineHost
+from lbsim.model.trace import AddressTable
 
 IDS = np.array([7, 3, 5], dtype="i4")  # of three addresses of a trace
 
@@ -74,13 +76,14 @@ def test_loops_over_fields_and_over_columns_note_the_same_outcomes(lane: Lane) -
 @pytest.mark.parametrize("rows", [1, 3, 16, 17, 40, 100])
 def test_every_packet_of_a_part_is_received_once(lane: Lane, rows: int) -> None:
     host = EngineHost(lane=lane)
-    shapes = np.where(np.arange(100) % 7 == 0, BAD_IP_HEADER, MARTIAN).astype("i1")
+    shapes = np.where(np.arange(100) % 7 == 0, BAD_IP_HEADER, SOURCE_ROUTE).astype("i1")
     none = np.zeros(100, dtype="i4")
     block = given(100)._replace(shape=shapes, flow=none, src=none, dst=none)
     answers = found(100)
     tables = lane.table(Packet, rows), lane.table(Outcome, rows)
-    host.receive_columns(block, np.zeros(1, dtype="i4"), answers, tables, slice(5, 98))
-    reasons = np.where(shapes == BAD_IP_HEADER, INVALID_IP, MARTIAN_SOURCE)
+    ids = host.intern_all(AddressTable([ip_address("198.51.100.1")]))
+    host.receive_columns(block, ids, answers, tables, slice(5, 98))
+    reasons = np.where(shapes == BAD_IP_HEADER, INVALID_IP, SOURCE_ROUTED)
     assert answers.reason[5:98].tolist() == reasons[5:98].tolist()
     assert {*answers.reason[:5].tolist(), *answers.reason[98:].tolist()} == {99}
 
@@ -93,7 +96,7 @@ def test_both_ways_lead_to_the_same_outcomes(monkeypatch: pytest.MonkeyPatch) ->
         EngineHost().receive_columns(block, ids, answers, tables, slice(0, 50))
         return [column.tolist() for column in answers]
 
-    block = given(50)._replace(shape=np.full(50, MARTIAN, dtype="i1"))
+    block = given(50)._replace(shape=np.full(50, BAD_IP_HEADER, dtype="i1"))
     plain = answered(block, IDS)
     monkeypatch.setattr(blocks, "COMPILED", True)
     assert answered(Given(*(column.tolist() for column in block)), IDS.tolist()) == plain

@@ -12,32 +12,34 @@ from lbsim.engine.director import receive_block, set_aside, to_reschedule
 from lbsim.engine.numbers import (
     AH,
     BAD_IP_HEADER,
+    BAD_OPTIONS,
     CUT_HEADER,
     FRAGMENT,
     ICMP,
     IN,
-    MARTIAN,
     OUT,
     REPLY,
     SCTP,
+    SOURCE_ROUTE,
     STRAIGHT,
     SYN,
     TCP,
     UDP,
 )
 from lbsim.engine.reasons import (
+    BAD_OPTION,
     DROP,
     FORWARD_DROPPED,
     FRAGMENT_KEPT,
     INVALID_IP,
     LOCAL,
-    MARTIAN_SOURCE,
     NO_RESPONDER,
     NONE,
     NOT_BALANCED,
     NOT_LOCAL,
     REJECT,
     ROUTE,
+    SOURCE_ROUTED,
     STRAIGHT_REPLY,
     TTL_EXCEEDED,
 )
@@ -269,12 +271,14 @@ def test_late_answers_leave_with_the_real_servers_address(play: Playbook) -> Non
     ("shape", "verdict", "reason"),
     [
         (BAD_IP_HEADER, DROP, INVALID_IP),
-        (MARTIAN, DROP, MARTIAN_SOURCE),
+        (BAD_OPTIONS, REJECT, BAD_OPTION),
+        (SOURCE_ROUTE, DROP, SOURCE_ROUTED),
     ],
 )
 def test_what_is_not_looked_into_says_so(shape: int, verdict: int, reason: int) -> None:
     outcome = Outcome()
-    set_aside(EngineHost().tables, Packet(shape=shape), outcome)
+    host = EngineHost()
+    set_aside(host.tables, Packet(shape=shape, src=host.intern(ip_address(FOUR[0]))), outcome)
     assert (outcome.verdict, outcome.reason, outcome.dest) == (verdict, reason, 0)
 
 
