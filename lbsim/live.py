@@ -122,7 +122,8 @@ class Director:
     networks : those that there are routes to; default: everything.
     accept_local : whether packets whose source is the director's own address are accepted, as with the sysctl of that
         name (IPv4): answers of destinations with direct routing that have the director as their router.
-    marks : lines that give packets firewall marks, see :mod:`lbsim.config.marks`.
+    marks : lines that give packets firewall marks, see :mod:`lbsim.config.marks`; single addresses that they name are
+        the director's.
     start_jiffies : the kernel's tick at time 0 (timers are rounded on absolute ticks).
     lane : how the engine runs.
     schedulers : Python files or installed entry points with schedulers of one's own, see ``own_schedulers``.
@@ -175,6 +176,8 @@ class Director:
         for address in self._own:
             self._host.own(address)
         self._marks = read_marks(marks) if isinstance(marks, str) else marks
+        for address in self._marks.hosts:
+            self._host.own(address)
         for network in self._marks.local:
             self._host.own_network(network)
         mtus = {ip_network(name): size for name, size in (mtu or {}).items()}

@@ -126,6 +126,14 @@ def test_what_only_a_routing_rule_brings_is_not_told_that_there_is_nobody() -> N
     assert seen(director, "198.51.100.7", 81) == "not_local"
 
 
+@pytest.mark.parametrize("own", [[], ["192.0.2.1"]])
+def test_a_single_address_that_a_rule_names_is_the_directors(own: list[str]) -> None:
+    director = Director("-A -f 1 -s rr\n-a -f 1 -r 10.0.0.11 -m", marks=MARK.replace("-p", "-d 192.0.2.1 -p"), own=own)
+    assert seen(director, "192.0.2.1") == "new"
+    assert seen(director, "192.0.2.1", 81) == "no_service"
+    assert seen(director, "192.0.2.2") == "not_local"
+
+
 def test_a_bypassing_entry_of_one_packet_is_gone_at_once() -> None:
     marks = ROUTED.replace("tcp", "udp")
     config = DirectorConfig((AddService(FWM, "rr", one_packet=True),))
