@@ -21,6 +21,7 @@ from lbsim.packet import answers, checksum
 from lbsim.packet.fragments import Datagram, split, split_again
 from lbsim.packet.headers import Headers, word
 from lbsim.packet.headers import parse as parse_headers
+from lbsim.packet.offload import with_checksum
 from lbsim.packet.quoted import Quoted, quoted
 from lbsim.packet.rewrite import rewrite
 from lbsim.packet.tunnel import Wrapping, wrap
@@ -275,9 +276,13 @@ def _own_end(packet: bytes, target: Address) -> Address:
 
 
 def _own_stack(data: bytes, headers: Headers) -> bytes | None:
-    """What the director's own stack answers; nobody listens there."""
+    """What the director's own stack answers; nobody listens there.
+
+    A checksum that was left to the sender's network card counts as what that would have written: on a wire nobody sees
+    such packets, but captures have them.
+    """
     if headers.proto == TCP:
-        return answers.tcp_reset(data)
+        return answers.tcp_reset(with_checksum(data))
     if headers.proto == UDP:
-        return answers.port_unreachable(data)
+        return answers.nobody_listens(with_checksum(data))
     return answers.echo_reply(data) or answers.protocol_unreachable(data)

@@ -22,6 +22,7 @@ from scapy.packet import Packet, Raw
 
 from lbsim import Director
 from lbsim.live import Answer, Departure
+from lbsim.packet import checksum
 from lbsim.packet.fragments import split
 
 NAMES = ("client", "vip", "server", "inside", "router")
@@ -392,6 +393,24 @@ def test_the_director_answers_nothing_else(version: int) -> None:
     pong = ICMP(type=0) if version == 4 else ICMPv6EchoReply()
     assert asked(director, network(version, "client", "vip") / pong).departures == ()
     assert asked(director, network(version, "client", "vip", proto=2) / Raw(b"abc")).departures == ()  # IGMP, none
+
+
+@BOTH
+@pytest.mark.parametrize("transport", [TCP(dport=81), UDP(dport=81)])
+def test_wrong_checksums_are_not_answered_unless_a_card_had_to_finish_them(version: int, transport: Packet) -> None:
+    director = made(version)
+    sent = bytes(network(version, "client", "vip") / transport / Raw(b"abcd"))
+    answer = only(asked(director, sent))
+    assert answer.to == "clients"
+    begin = 20 if version == 4 else 40
+    place = begin + (16 if TCP in transport else 6)
+    wrong, unfinished = (bytearray(sent) for _ in range(2))
+    wrong[place] ^= 1
+    assert asked(director, bytes(wrong)).departures == ()
+    ends = sent[12:20] if version == 4 else sent[8:40]
+    pseudo_header = ends + bytes([0, 6 if TCP in transport else 17]) + (len(sent) - begin).to_bytes(2, "big")
+    unfinished[place : place + 2] = (0xFFFF - checksum.full(pseudo_header)).to_bytes(2, "big")
+    assert only(asked(director, bytes(unfinished))) == answer
 
 
 # Fragments

@@ -13,18 +13,19 @@ from __future__ import annotations
 import struct
 from ipaddress import ip_address
 
-from lbsim.engine.numbers import ACK, FIN, RST, SYN, TCP, WHOLE
+from lbsim.engine.numbers import ACK, FIN, IPV4, RST, SYN, TCP, UDP, WHOLE
 from lbsim.errors import TraceError
 from lbsim.model.address import Address
 from lbsim.packet import checksum
 from lbsim.packet.build import ip_packet
-from lbsim.packet.headers import FRAGMENT_HEADER, ICMP, ICMPV6, Headers, is_extension, parse
+from lbsim.packet.headers import FRAGMENT_HEADER, ICMP, ICMPV6, Headers, is_extension, parse, word
 from lbsim.packet.options import fault_of_options
 
 __all__ = [
     "bad_option",
     "echo_reply",
     "error_passed_on",
+    "nobody_listens",
     "port_unreachable",
     "protocol_unreachable",
     "tcp_reset",
@@ -39,6 +40,7 @@ _ERRORS_V4 = frozenset({3, 4, 5, 11, 12})
 _FIRST_INFORMATIONAL_V6 = 128
 _REDIRECT_V6 = 137
 _KNOWN = {4: frozenset({ICMP, 2, 103, 136}), 6: frozenset({ICMPV6, 59, 103, 136})}  # to the director's own stack
+UDP_HEADER = 8
 ECHO_V4 = 8
 ECHO_V6 = 128
 _BROADCAST = b"\xff\xff\xff\xff"
@@ -64,6 +66,40 @@ def port_unreachable(data: bytes, *, source: Address | None = None) -> bytes | N
     Source: packet-path facts, sections 4.3 and 14 (icmp.c, ip6_icmp.c as observed, 6.1 and 6.12).
     """
     return _icmp_error(data, source, v4=(3, 3), v6=(1, 4))
+
+
+def nobody_listens(data: bytes, *, source: Address | None = None) -> bytes | None:
+    """The ICMP error about a UDP packet to a port of the director where nobody listens.
+
+    The stack looks at the packet first: what is behind the length that UDP says is cut off, and not quoted.
+
+    Returns
+    -------
+    The IP packet; None also to a UDP length that cannot be, to a wrong checksum, and over IPv6 to none at all.
+
+    Source: as observed (udp.c __udp4_lib_rcv(), ipv6/udp.c __udp6_lib_rcv(), 6.1 and 6.12).
+    """
+    headers = parse(data)
+    if headers is None or headers.proto != UDP or headers.shape != WHOLE:
+        return None
+    there = headers.length - headers.l4
+    told = word(data, headers.l4 + 4)
+    length = there if told == 0 and headers.version != IPV4 else told  # 0: as long as the packet (jumbograms)
+    if not UDP_HEADER <= length <= there:
+        return None
+    end = headers.l4 + length
+    unchecked = word(data, headers.l4 + 6) == 0
+    if headers.version != IPV4 if unchecked else not _holds(headers, data, end):
+        return None
+    return port_unreachable(data[:end], source=source)
+
+
+def _holds(headers: Headers, data: bytes, end: int) -> bool:
+    """Whether the checksum of the transport segment that ends there is right; of one that was captured only in part it
+    counts as such.
+    """
+    segment = data[headers.l4 : end]
+    return len(data) < end or checksum.transport(headers.src, headers.dst, headers.proto, segment) == 0
 
 
 def time_exceeded(data: bytes, *, source: Address) -> bytes | None:
@@ -174,10 +210,8 @@ def tcp_reset(data: bytes) -> bytes | None:
 
     Returns
     -------
-    The IP packet; None to a RST, to fragments, and to a TCP header that is cut or whose length cannot be.
-
-    Deviates: the kernel does not answer a packet with a wrong TCP checksum. Here it is not verified, since
-    captures often hold packets whose checksum the sender's network card had still to finish.
+    The IP packet; None to a RST, to fragments, to a wrong checksum, and to a TCP header that is cut or whose length
+    cannot be.
 
     Source: packet-path facts, section 4.4, and as observed, 6.1 and 6.12 (IPv4). Not observed: IPv6, and that
     the DSCP is the packet's and ECN cleared (tcp_ipv4.c, tcp_ipv6.c).
@@ -187,7 +221,7 @@ def tcp_reset(data: bytes) -> bytes | None:
         return None
     payload = headers.length - headers.l4 - (data[headers.l4 + 12] >> 4) * 4
     offset_fits = data[headers.l4 + 12] >> 4 >= 5 and payload >= 0
-    if not offset_fits or not _of_single_hosts(headers):
+    if not offset_fits or not _of_single_hosts(headers) or not _holds(headers, data, headers.length):
         return None
     if headers.flags & ACK:
         seq, ack, flags = headers.ack, 0, RST

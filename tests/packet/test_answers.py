@@ -28,7 +28,13 @@ from scapy.packet import Packet, Raw
 
 from lbsim.errors import TraceError
 from lbsim.packet import checksum
-from lbsim.packet.answers import port_unreachable, protocol_unreachable, tcp_reset, time_exceeded
+from lbsim.packet.answers import (
+    nobody_listens,
+    port_unreachable,
+    protocol_unreachable,
+    tcp_reset,
+    time_exceeded,
+)
 from lbsim.packet.build import build_packet, ip_packet
 
 CLIENT4, VIP4 = "198.51.100.1", "192.168.1.10"
@@ -399,3 +405,72 @@ def test_no_bytes_make_them_raise(first: bytes, proto: int, rest: bytes) -> None
 
 def test_bytes_that_are_no_packet_get_no_error() -> None:
     assert port_unreachable(b"no packet") is None
+
+
+# --- what the stack looks at before it answers: as 6.1.192 and 6.12.117 did
+
+VERSIONS = pytest.mark.parametrize("version", [4, 6])
+
+
+def to_nobody(version: int, *, length: int = 12, check: int | None = None) -> bytes:
+    """A UDP packet with 4 bytes of payload that says it has ``length`` bytes; with the checksum that fits these."""
+    src, dst = (CLIENT4, VIP4) if version == 4 else (CLIENT6, VIP6)
+    packet = bytearray(build_packet(src=src, dst=dst, sport=40001, dport=81, proto=17, payload=b"abcd"))
+    l4 = 20 if version == 4 else 40
+    packet[l4 + 4 : l4 + 8] = struct.pack("!HH", length, 0)
+    if check is None:
+        ends = ip_address(src).packed, ip_address(dst).packed
+        check = checksum.transport(*ends, 17, packet[l4 : l4 + length if length >= 8 else None])
+    packet[l4 + 6 : l4 + 8] = struct.pack("!H", check)
+    return bytes(packet)
+
+
+@VERSIONS
+@pytest.mark.parametrize("length", [8, 10, 12])
+def test_what_is_behind_the_udp_length_is_not_quoted(version: int, length: int) -> None:
+    packet = to_nobody(version, length=length)
+    assert nobody_listens(packet) == port_unreachable(packet[: len(packet) - 12 + length])
+
+
+@VERSIONS
+@pytest.mark.parametrize("length", [7, 13, 100])
+@pytest.mark.parametrize("check", [None, 0])
+def test_a_udp_length_that_cannot_be_is_not_answered(version: int, length: int, check: int | None) -> None:
+    assert nobody_listens(to_nobody(version, length=length, check=check)) is None
+
+
+def test_over_ipv6_a_udp_length_of_0_is_that_of_the_packet() -> None:
+    assert nobody_listens(to_nobody(4, length=0)) is None
+    packet = to_nobody(6, length=0)
+    assert nobody_listens(packet) == port_unreachable(packet)
+
+
+def test_no_udp_checksum_is_a_right_one_over_ipv4_only() -> None:
+    assert nobody_listens(to_nobody(4, check=0)) == port_unreachable(to_nobody(4, check=0))
+    assert nobody_listens(to_nobody(6, check=0)) is None
+
+
+@VERSIONS
+def test_the_checksum_of_a_packet_that_was_captured_in_part_counts_as_right(version: int) -> None:
+    assert nobody_listens(to_nobody(version, check=0x1234)[:-1]) is not None
+
+
+@VERSIONS
+def test_a_wrong_udp_checksum_is_not_answered(version: int) -> None:
+    assert nobody_listens(to_nobody(version, check=0x1234)) is None
+
+
+def test_only_whole_udp_packets_come_to_a_port() -> None:
+    assert nobody_listens(b"") is None
+    assert nobody_listens(bytes(IP(src=CLIENT4, dst=VIP4) / ICMP())) is None
+    assert nobody_listens(bytes(IP(src=CLIENT4, dst=VIP4, proto=17) / Raw(b"abcd"))) is None
+
+
+@VERSIONS
+@pytest.mark.parametrize("flags", ["S", "A"])
+def test_a_wrong_tcp_checksum_is_not_answered(version: int, flags: str) -> None:
+    network = IP(src=CLIENT4, dst=VIP4) if version == 4 else IPv6(src=CLIENT6, dst=VIP6)
+    packet = bytearray(bytes(network / TCP(sport=40001, dport=81, flags=flags)))
+    assert tcp_reset(bytes(packet)) is not None
+    packet[-4] ^= 1
+    assert tcp_reset(bytes(packet)) is None
