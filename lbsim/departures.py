@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from typing import Any, NamedTuple
 
 from lbsim.engine import reasons
-from lbsim.engine.numbers import BYPASS, ICMP_ERROR, IN, IPV4, MASQ, OUT, TCP, TUNNEL, UDP
+from lbsim.engine.numbers import BY_ROUTING, BYPASS, ICMP_ERROR, IN, IPV4, MASQ, OUT, TCP, TUNNEL, UDP
 from lbsim.engine.records import Outcome, Packet
 from lbsim.host import EngineHost
 from lbsim.model.config import Address
@@ -118,6 +118,8 @@ class Departures:
         match v.verdict:
             case Verdict.FORWARD if v.reason == reasons.TUNNEL_ERROR:
                 return self._passed_on(arrived, v)
+            case Verdict.FORWARD if v.reason == reasons.ICMP_ROUTED:
+                return self._to_destination(arrived, v, ttl_down=2)
             case Verdict.FORWARD if arrived.direction == IN and v.reason != reasons.ICMP_TO_CLIENT:
                 return self._to_destination(arrived, v)
             case Verdict.FORWARD:
@@ -127,7 +129,7 @@ class Departures:
             case Verdict.LOCAL if v.reason == reasons.LOCAL_DEST:
                 return self._of_local_socket(arrived, v)
             case Verdict.LOCAL if v.reason not in _WITHOUT_ANSWER:
-                return _one(arrived.via, _own_stack(arrived.data, arrived.headers))
+                return _one(arrived.via, self._of_own_stack(arrived))
             case Verdict.ROUTE:
                 return self._routed(arrived)
             case _:
@@ -135,11 +137,11 @@ class Departures:
 
     # To destinations
 
-    def _to_destination(self, arrived: Arrived, v: Outcome) -> tuple[Departure, ...]:
+    def _to_destination(self, arrived: Arrived, v: Outcome, ttl_down: int = 1) -> tuple[Departure, ...]:
         if v.method == MASQ:
-            packet = rewrite(arrived.data, self._change(v))
+            packet = rewrite(arrived.data, self._change(v, ttl_down))
             return self._sent(v.new_dst, packet, arrived.came)
-        packet = rewrite(arrived.data, Rewrite())
+        packet = rewrite(arrived.data, Rewrite(ttl_down=ttl_down))
         if v.method == BYPASS:
             return self._sent(v.new_dst, packet, arrived.came)
         addr = int(self._host.tables.dests[v.dest].addr)
@@ -178,6 +180,19 @@ class Departures:
         error = answers.error_passed_on(inside, source=source, kind=q.kind, code=q.code, limit=int(v.new_dport))
         return _one(CLIENTS, error)
 
+    def _of_own_stack(self, arrived: Arrived) -> bytes | None:
+        """What the director's own stack answers.
+
+        From an address that only a routing rule brought to it, nothing can leave over IPv4; over IPv6 only errors come
+        from another one.
+        """
+        headers = arrived.headers
+        if self._local(headers.dst) != BY_ROUTING:
+            return _own_stack(arrived.data, headers)
+        if headers.version == IPV4:
+            return None
+        return _own_stack(arrived.data, headers, self._nearest(ip_address(headers.src)))
+
     def _of_local_socket(self, arrived: Arrived, v: Outcome) -> tuple[Departure, ...]:
         """What the director's own stack answers to a packet for a local destination; IPVS sees that, too."""
         if not v.new_src:  # an ICMP error
@@ -202,14 +217,15 @@ class Departures:
 
     def _rejection(self, arrived: Arrived, v: Outcome) -> bytes | None:
         data, headers = arrived.data, arrived.headers
-        if v.reason == reasons.NO_DEST:
-            return answers.port_unreachable(data)
         if v.reason == reasons.NO_NEXT_HOP:
             return self._no_next_hop(data, headers)
         source = self._source_of_errors(headers)
         if source is None:
             return None
-        inward = arrived.direction == IN and self._local(headers.dst) == 1
+        if v.reason == reasons.NO_DEST:
+            return answers.port_unreachable(data, source=source)
+        local = self._local(headers.dst)
+        inward = arrived.direction == IN and (local == 1 or (local == BY_ROUTING and v.dest != 0))
         if v.reason == reasons.BAD_OPTION:
             return answers.bad_option(data, source=source)
         if v.reason == reasons.SERVER_REFUSED:  # what is forwarded has its new TTL by then
@@ -236,16 +252,10 @@ class Departures:
         return answers.unreachable(rewrite(data, Rewrite()), source=source, host=True) if source else None
 
     def _source_of_errors(self, headers: Headers) -> Address | None:
-        """The packet's own target if that is the director's, else its address nearest the sender.
-
-        What only a routing rule brought to the director gets no error: its target is nobody's address here.
-        """
-        match self._local(headers.dst):
-            case 1:
-                return ip_address(headers.dst)
-            case 0:
-                return self._nearest(ip_address(headers.src))
-        return None
+        """The packet's own target if that is the director's, else its address nearest the sender."""
+        if self._local(headers.dst) == 1:
+            return ip_address(headers.dst)
+        return self._nearest(ip_address(headers.src))
 
     def _local(self, address: bytes) -> int:
         return int(self._host.tables.addresses[self._host.intern_packed(address)].local)
@@ -275,8 +285,8 @@ def _own_end(packet: bytes, target: Address) -> Address:
     return virtual if virtual.version == target.version else target
 
 
-def _own_stack(data: bytes, headers: Headers) -> bytes | None:
-    """What the director's own stack answers; nobody listens there.
+def _own_stack(data: bytes, headers: Headers, source: Address | None = None) -> bytes | None:
+    """What the director's own stack answers; nobody listens there. ``source``: of errors, if not the packet's target.
 
     A checksum that was left to the sender's network card counts as what that would have written: on a wire nobody sees
     such packets, but captures have them.
@@ -284,5 +294,5 @@ def _own_stack(data: bytes, headers: Headers) -> bytes | None:
     if headers.proto == TCP:
         return answers.tcp_reset(with_checksum(data))
     if headers.proto == UDP:
-        return answers.nobody_listens(with_checksum(data))
-    return answers.echo_reply(data) or answers.protocol_unreachable(data)
+        return answers.nobody_listens(with_checksum(data), source=source)
+    return answers.echo_reply(data) or answers.protocol_unreachable(data, source=source)

@@ -108,7 +108,7 @@ def test_an_error_that_is_forwarded_has_a_ttl() -> None:
     director, got, _ = opened(4)
     dying = network(4, "server", "client", 1) / ICMP(type=3, code=1) / Raw(got)
     assert asked(director, dying, end(4, "server")) == Answer(
-        asked(director, dying).verdict.REJECT, "ttl_exceeded", None, ()
+        asked(director, dying).verdict.DROP, "ttl_untold", None, ()
     )
 
 
@@ -117,7 +117,8 @@ def test_an_error_to_the_virtual_address_may_die_of_its_ttl(version: int) -> Non
     director, _, got = opened(version)
     error = network(version, "client", "vip", 1) / error_about(version, got).payload
     answer = asked(director, error)
-    assert (answer.reason, answer.departures) == ("ttl_exceeded", ())
+    assert (answer.verdict.name, answer.reason, answer.departures) == ("DROP", "ttl_untold", ())
+    assert director.services()[0].counters.in_packets == 2
 
 
 # schedule_icmp

@@ -313,11 +313,11 @@ def test_a_bypassed_packet_goes_where_its_sender_wanted_it() -> None:
 def test_of_a_bypassed_packet_nobody_is_told_anything() -> None:
     packet = network(4, "client", "203.0.113.9") / TCP(sport=40001, dport=80, flags="S")
     packet.ttl = 1
-    assert asked(bypassing(), packet).reason == "ttl_exceeded"
+    assert asked(bypassing(), packet).reason == "ttl_untold"
     assert asked(bypassing(), packet).departures == ()
     large = network(4, "client", "203.0.113.9") / TCP(sport=40001, dport=80, flags="S") / Raw(bytes(1461))
     answer = asked(bypassing(), large)
-    assert (answer.reason, answer.departures) == ("mtu_exceeded", ())
+    assert (answer.reason, answer.departures) == ("mtu_untold", ())
 
 
 # Answers of destinations with direct routing that the director sees

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from lbsim.engine.lanes import kernel, seldom
 from lbsim.engine.numbers import (
+    BY_ROUTING,
     BYPASS,
     DROUTE,
     FROM_CLIENTS,
@@ -33,17 +34,21 @@ from lbsim.engine.reasons import (
     LOCAL,
     LOCAL_DEST,
     MTU_EXCEEDED,
+    MTU_UNTOLD,
     NO_NEXT_HOP,
     NO_ROUTE,
+    NO_ROUTE_UNTOLD,
     REJECT,
     TOO_NARROW,
     TRANSLATED,
     TTL_EXCEEDED,
+    TTL_UNTOLD,
     WRONG_WAY,
 )
 from lbsim.engine.records import Conn, Outcome, Packet, Tables
 
 __all__ = [
+    "can_tell",
     "decide",
     "masquerade",
     "overhead",
@@ -84,6 +89,41 @@ def decide(v: Outcome, verdict: int, reason: int, dest: int) -> None:
     v.new_dport = 0
 
 
+@seldom
+def reject(t: Tables, p: Packet, reason: int, dest: int, v: Outcome) -> None:
+    """Write that the packet goes no further, and that its sender is told why: if anybody can be told.
+
+    Source
+    ------
+    facts: packet-path.md sections 4.3 and 13.1; icmp.c icmp_send(), ip6_icmp.c icmp6_send(), 6.1 and 6.12.
+    """
+    if can_tell(t, p):
+        decide(v, REJECT, reason, dest)
+    elif reason == TTL_EXCEEDED:
+        decide(v, DROP, TTL_UNTOLD, dest)
+    elif reason == NO_ROUTE:
+        decide(v, DROP, NO_ROUTE_UNTOLD, dest)
+    else:
+        decide(v, DROP, MTU_UNTOLD, dest)
+
+
+@seldom
+def can_tell(t: Tables, p: Packet) -> bool:
+    """Whether the director may send an error about the packet, and has an address to send it from.
+
+    There are no errors about errors. What only a routing rule brought to the director cannot be answered over IPv4: the
+    answer would come from the packet's own target. Over IPv6 it comes from an address of the director.
+
+    Source
+    ------
+    facts: packet-path.md section 4.3; icmp.c icmp_send(), ip6_icmp.c icmp6_send(); seen on 6.1.192 and 6.12.117.
+    """
+    if p.shape == ICMP_ERROR:
+        return False
+    target = t.addresses[p.dst]
+    return target.local != BY_ROUTING or target.family != IPV4 or p.mark == 0
+
+
 @kernel
 def transmit(t: Tables, p: Packet, conn: Conn, reason: int, v: Outcome) -> None:
     """Send a client's packet to the entry's destination, the way that the entry says.
@@ -93,13 +133,13 @@ def transmit(t: Tables, p: Packet, conn: Conn, reason: int, v: Outcome) -> None:
     facts: packet-path.md section 13.1; ip_vs_conn.c ip_vs_bind_xmit(), 6.1 and 6.12.
     """
     if conn.method == MASQ and p.length <= t.director[0].plain_length:
-        masquerade(p, conn, reason, v)
+        masquerade(t, p, conn, reason, v)
     else:
         send(t, p, conn, reason, v)
 
 
 @kernel
-def masquerade(p: Packet, conn: Conn, reason: int, v: Outcome) -> None:
+def masquerade(t: Tables, p: Packet, conn: Conn, reason: int, v: Outcome) -> None:
     """Send a client's packet to the entry's destination: the virtual end becomes the destination end.
 
     A TTL that is used up and a transport header that is cut end the packet here, after it was counted.
@@ -109,7 +149,7 @@ def masquerade(p: Packet, conn: Conn, reason: int, v: Outcome) -> None:
     facts: packet-path.md sections 4.4, 13.1 and 13.2; ip_vs_xmit.c ip_vs_nat_xmit(), 6.1 and 6.12.
     """
     if p.ttl <= 1:
-        decide(v, REJECT, TTL_EXCEEDED, conn.dest)
+        reject(t, p, TTL_EXCEEDED, conn.dest, v)
     elif p.shape != WHOLE:
         decide(v, DROP, HEADER_CUT, conn.dest)
     else:
@@ -141,7 +181,7 @@ def send(t: Tables, p: Packet, conn: Conn, reason: int, v: Outcome) -> None:
         if not finds_next_hop(t, conn):
             decide(v, REJECT, NO_NEXT_HOP, conn.dest)
         elif conn.method == MASQ:
-            masquerade(p, conn, reason, v)
+            masquerade(t, p, conn, reason, v)
         else:
             keep_header(p, conn, FORWARD, reason, v)
 
@@ -231,13 +271,13 @@ def stopped(t: Tables, p: Packet, conn: Conn, target: int, v: Outcome) -> bool:
     limit = path_limit(t, target, conn.dest if conn.method == TUNNEL else 0)
     least = LEAST_V4 if t.addresses[target].family == IPV4 else LEAST_V6
     if t.addresses[target].no_route != 0:
-        decide(v, REJECT, NO_ROUTE, conn.dest)
+        reject(t, p, NO_ROUTE, conn.dest, v)
     elif p.ttl <= 1:
-        decide(v, REJECT, TTL_EXCEEDED, conn.dest)
+        reject(t, p, TTL_EXCEEDED, conn.dest, v)
     elif conn.method == TUNNEL and limit < least:
         decide(v, DROP, TOO_NARROW, conn.dest)
     elif p.length > limit and must_fit(t, p, conn.method):
-        decide(v, REJECT, MTU_EXCEEDED, conn.dest)
+        reject(t, p, MTU_EXCEEDED, conn.dest, v)
     else:
         return False
     v.method = conn.method
@@ -335,11 +375,11 @@ def stopped_back(t: Tables, p: Packet, v: Outcome) -> bool:
     """
     route = t.addresses[p.dst]
     if route.no_route != 0:
-        decide(v, REJECT, NO_ROUTE, 0)
+        reject(t, p, NO_ROUTE, 0, v)
     elif p.ttl <= 1:
-        decide(v, REJECT, TTL_EXCEEDED, 0)
+        reject(t, p, TTL_EXCEEDED, 0, v)
     elif p.length > path_limit(t, p.dst, 0) and p.may_split == 0:
-        decide(v, REJECT, MTU_EXCEEDED, 0)
+        reject(t, p, MTU_EXCEEDED, 0, v)
     elif t.addresses[p.src].kept_back & (FROM_CLIENTS if p.direction == IN else FROM_SERVERS) != 0:
         decide(v, DROP, FORWARD_DROPPED, 0)
     else:

@@ -25,6 +25,8 @@ from lbsim.engine.reasons import (
     DROP_PACKET,
     FORWARD,
     ICMP_CHECKSUM,
+    ICMP_ROUTED,
+    ICMP_TO_DEST,
     ICMP_UNRELATED,
     IPVS_OFF,
     LOCAL,
@@ -64,15 +66,43 @@ def icmp_error(t: Tables, p: Packet, v: Outcome) -> None:
         if c != 0:
             error_of_tunnel(t, p, t.conns[c], v)
         return
-    c = quoted_entry(t, p, False)
-    if c != 0:
-        error_inward(t, p, t.conns[c], v)
-    elif director.schedule_icmp != 0 and open_for_error(t, p, v):
-        return
-    elif not here:
+    if here:
+        about_answer(t, p, v)
+    elif not about_answer_on_its_way(t, p, v):
         c = quoted_entry(t, p, True)
         if c != 0:
             error_outward(t, p, t.conns[c], v)
+
+
+@seldom
+def about_answer(t: Tables, p: Packet, v: Outcome) -> bool:
+    """Whether an ICMP error is about an answer of an entry, maybe a new one: then its verdict is written.
+
+    Source
+    ------
+    facts: packet-path.md section 14; ip_vs_core.c ip_vs_in_icmp(), 6.1 and 6.12.
+    """
+    c = quoted_entry(t, p, False)
+    if c != 0:
+        error_inward(t, p, t.conns[c], v)
+        return True
+    return t.director[0].schedule_icmp != 0 and open_for_error(t, p, v)
+
+
+@seldom
+def about_answer_on_its_way(t: Tables, p: Packet, v: Outcome) -> bool:
+    """Likewise of one that the director forwards: it loses a TTL as such, and another one as IPVS sends it.
+
+    Source
+    ------
+    facts: packet-path.md section 14; ip_vs_core.c ip_vs_forward_icmp(), ip_forward.c; seen on 6.1.192 and 6.12.117.
+    """
+    p.ttl -= 1
+    found = about_answer(t, p, v)
+    p.ttl += 1
+    if found and v.reason == ICMP_TO_DEST:
+        v.reason = ICMP_ROUTED
+    return found
 
 
 @seldom

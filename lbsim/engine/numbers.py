@@ -81,6 +81,9 @@ NEVER_SOURCE = 1  # nobody sends from it
 NEVER_TARGET = 2  # nothing goes to it
 MANY = 4  # broadcast or multicast
 
+# AddressRow.local of what only a routing rule makes the director's
+BY_ROUTING = 2
+
 # Address families
 IPV4 = 4
 IPV6 = 6

@@ -6,9 +6,9 @@ Kernel counterpart: ip_vs_core.c ip_vs_schedule(), ip_vs_leave(), and the conn_s
 from __future__ import annotations
 
 from lbsim.engine.conntable import new_bypass, new_conn
-from lbsim.engine.forwarding import decide
+from lbsim.engine.forwarding import can_tell, decide
 from lbsim.engine.lanes import kernel
-from lbsim.engine.numbers import CUT_HEADER, IPV4, ONE_PACKET, RST, SCTP, SYN, TCP, UDP
+from lbsim.engine.numbers import BY_ROUTING, CUT_HEADER, IPV4, ONE_PACKET, RST, SCTP, SYN, TCP, UDP
 from lbsim.engine.persistence import schedule_persistent
 from lbsim.engine.reasons import (
     DROP,
@@ -31,7 +31,6 @@ from lbsim.engine.services import FTP, FTP_DATA, find_service
 __all__ = ["open_entry", "to_drop", "try_schedule"]
 
 DEFENCE_ON = 3  # of drop_packet; 1 and 2 are on only when memory runs short, which it never does here
-BY_ROUTING = 2  # AddressRow.local of what only a routing rule makes local
 
 
 @kernel
@@ -162,8 +161,8 @@ def leave(t: Tables, s: int, p: Packet, marks: int, v: Outcome) -> int:
         return new_bypass(t, p, marks)
     if service.port == FTP and p.dport != FTP:
         decide(v, LOCAL, FTP_NO_DEST, 0)
-    elif by_routing:
-        decide(v, DROP, NO_DEST_UNTOLD, 0)
-    else:
+    elif can_tell(t, p):
         decide(v, REJECT, NO_DEST, 0)
+    else:
+        decide(v, DROP, NO_DEST_UNTOLD, 0)
     return 0

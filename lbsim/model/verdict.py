@@ -114,6 +114,12 @@ REASONS: tuple[Reason, ...] = (
         "ip_vs_core.c ip_vs_in_icmp()",
     ),
     Reason(
+        code.ICMP_ROUTED, "icmp_routed", Verdict.FORWARD,
+        "As icmp_to_dest, but the director was forwarding the error when IPVS found it: its target is the director's "
+        "for packets with a mark only, or not at all. Its TTL is lowered twice.",
+        "ip_vs_core.c ip_vs_forward_icmp(); ip_forward.c",
+    ),
+    Reason(
         code.DEST_REMOVED, "dest_removed", Verdict.DROP,
         "From a client: an entry matched, but its destination was removed and expire_nodest_conn is 0. The entry's "
         "timer is not refreshed, nothing is counted.",
@@ -139,8 +145,8 @@ REASONS: tuple[Reason, ...] = (
     ),
     Reason(
         code.NO_DEST_UNTOLD, "no_dest_untold", Verdict.DROP,
-        "From a client: as no_dest, but to an address that only a routing rule makes the director's: the answer finds "
-        "no source address, so nobody is told.",
+        "From a client: as no_dest, but over IPv4 to an address that only a routing rule makes the director's: the "
+        "answer finds no source address, so nobody is told. Or an ICMP error that would open an entry (schedule_icmp).",
         "ip_vs_core.c ip_vs_leave(); icmp.c icmp_send()",
     ),
     Reason(
@@ -181,7 +187,8 @@ REASONS: tuple[Reason, ...] = (
     Reason(
         code.TTL_EXCEEDED, "ttl_exceeded", Verdict.REJECT,
         "The TTL (hop limit) is 1 or 0. From a client to a service: counted and the entry updated all the same. From a "
-        "real server, or to somebody behind the director: before IPVS sees it.",
+        "real server, or to somebody behind the director: before IPVS sees it. Of the fragments of a datagram only the "
+        "first one is answered.",
         "ip_vs_xmit.c decrement_ttl(); ip_forward.c",
     ),
     Reason(
@@ -338,6 +345,22 @@ REASONS: tuple[Reason, ...] = (
         "To 255.255.255.255 or a multicast address: never balanced or routed. The director's own stack takes it, if "
         "it listens there, and gives no answer.",
         "route.c ip_route_input_rcu(); ip_vs_core.c ip_vs_in()",
+    ),
+    Reason(
+        code.TTL_UNTOLD, "ttl_untold", Verdict.DROP,
+        "As ttl_exceeded, but nobody is told: the packet is an ICMP error, or over IPv4 to an address that only a "
+        "routing rule makes the director's. Counted as with ttl_exceeded.",
+        "icmp.c icmp_send(), ip6_icmp.c icmp6_send()",
+    ),
+    Reason(
+        code.NO_ROUTE_UNTOLD, "no_route_untold", Verdict.DROP,
+        "As no_route, but nobody is told; see ttl_untold.",
+        "icmp.c icmp_send(), ip6_icmp.c icmp6_send()",
+    ),
+    Reason(
+        code.MTU_UNTOLD, "mtu_untold", Verdict.DROP,
+        "As mtu_exceeded, but nobody is told; see ttl_untold.",
+        "icmp.c icmp_send(), ip6_icmp.c icmp6_send()",
     ),
     *SEEN,
 )  # fmt: skip

@@ -122,7 +122,7 @@ def unreachable(data: bytes, *, source: Address, host: bool) -> bytes | None:
     return _icmp_error(data, source, v4=(3, int(host)), v6=(1, 3 if host else 0))
 
 
-def protocol_unreachable(data: bytes) -> bytes | None:
+def protocol_unreachable(data: bytes, *, source: Address | None = None) -> bytes | None:
     """The ICMP error 3/2 about the packet ``data``, of whose protocol the director's own stack knows nothing.
 
     Of ICMPv6 it is 4/1, which points to the field that names the protocol. None about what the stack knows and does
@@ -134,10 +134,10 @@ def protocol_unreachable(data: bytes) -> bytes | None:
     if headers is None or headers.proto in _KNOWN[headers.version]:
         return None
     if headers.version == 4:
-        return _icmp_error(data, None, v4=(3, 2), v6=(4, 1))
+        return _icmp_error(data, source, v4=(3, 2), v6=(4, 1))
     if is_extension(headers.proto):
         return None
-    return _icmp_error(data, None, v4=(3, 2), v6=(4, 1), rest=_protocol_at(data, headers.l4))
+    return _icmp_error(data, source, v4=(3, 2), v6=(4, 1), rest=_protocol_at(data, headers.l4))
 
 
 def _protocol_at(data: bytes, end: int) -> int:

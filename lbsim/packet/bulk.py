@@ -103,6 +103,7 @@ class Block(NamedTuple):
     ----------
     place : where each packet goes.
     first : number of the first packet in the whole traffic.
+    ttl_down : by how much the TTL of each is lowered.
     to_addr, to_port : where each packet goes, for BY_END: its new ends, unless it keeps those that it has.
     tunnel : of each packet the number of its tunnel, or -1.
     tun_family, tun_addr, tun_type, tun_port, tun_flags : of tunnels by their number.
@@ -131,6 +132,7 @@ class Block(NamedTuple):
     new_sport: Column
     new_dst: Column
     new_dport: Column
+    ttl_down: Column
     to_addr: Column
     to_port: Column
     tunnel: Column
@@ -181,7 +183,7 @@ def put_records(desk: Desk, b: Block, start: int, stop: int) -> tuple[int, int]:
         if captured:
             finish_checksum(desk.buffer, begin, end, h)
         new = b.new_words, b.new_src[i], b.new_sport[i], b.new_dst[i], b.new_dport[i]
-        end = rewrite_in_place(desk.buffer, begin, end, h, *new, 1)
+        end = rewrite_in_place(desk.buffer, begin, end, h, *new, b.ttl_down[i])
         if head != 0:
             _wrap(desk.buffer, begin - head, begin, end, b, i)
         put_record_header(desk.buffer, at, b.time[i], end - begin + head, max(b.length[i], end - begin) + head)

@@ -27,7 +27,7 @@ import numpy as np
 from lbsim import __version__
 from lbsim.engine.lanes import Lane, compiled_lane, interpreted_lane
 from lbsim.engine.numbers import IN, MASQ, TUNNEL
-from lbsim.engine.reasons import FORWARD
+from lbsim.engine.reasons import FORWARD, ICMP_ROUTED
 from lbsim.errors import LbsimError, TraceError
 from lbsim.model.address import Address
 from lbsim.model.result import RESULT_COLUMNS, ResultBlock, Ways
@@ -149,6 +149,7 @@ class CaptureWriter:
         dest = np.where(kept, answers["dest"], 0)
         tunnels = {name: seen(getattr(ways, name), "i4") for name in ("tun_type", "tun_port", "tun_flags")}
         return Block(
+            ttl_down=seen(np.where(answers["reason"] == ICMP_ROUTED, 2, 1), "i1"),
             to_addr=seen(np.where(kept, ways.addr[dest], answers["new_dst"]), "i4"),
             to_port=seen(np.where(kept, ways.port[dest], answers["new_dport"]), "i4"),
             tunnel=seen(np.where(kept & (ways.method == TUNNEL), dest, -1), "i4"),
@@ -254,7 +255,8 @@ def _leaving(data: bytes, b: Block, addresses: Sequence[Address], i: int) -> byt
 
     Source: packet-path facts, sections 12 and 13.2.
     """
-    new = Rewrite(addresses[b.new_src[i]], int(b.new_sport[i]), addresses[b.new_dst[i]], int(b.new_dport[i]))
+    ends = addresses[b.new_src[i]], int(b.new_sport[i]), addresses[b.new_dst[i]], int(b.new_dport[i])
+    new = Rewrite(*ends, int(b.ttl_down[i]))
     packet = rewrite(with_checksum(data), new)
     k = int(b.tunnel[i])
     if k >= 0:

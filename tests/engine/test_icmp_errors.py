@@ -12,10 +12,12 @@ from lbsim.engine.lanes import Lane
 from lbsim.engine.numbers import ICMP_ERROR, IN, OUT, TCP, WHOLE
 from lbsim.engine.reasons import (
     FORWARD,
+    ICMP_ROUTED,
     ICMP_TO_DEST,
     ICMP_UNRELATED,
     LOCAL,
     NO_CONNECTION,
+    TTL_UNTOLD,
 )
 from lbsim.engine.records import Outcome, Packet
 from lbsim.host import EngineHost
@@ -37,8 +39,24 @@ def test_an_error_to_a_virtual_address_that_only_a_mark_makes_local() -> None:
     p = rig.inward()
     p.mark = 1
     assert rig.receive(p).reason == ICMP_TO_DEST
-    q = rig.inward()  # forwarded like any other, and looked at on the way
-    assert rig.receive(q).reason == ICMP_TO_DEST
+
+
+@pytest.mark.parametrize(
+    ("ttl", "reason", "counted"), [(64, ICMP_ROUTED, 2), (3, ICMP_ROUTED, 2), (2, TTL_UNTOLD, 2), (1, TTL_UNTOLD, 1)]
+)
+@pytest.mark.parametrize("way", ["-m", "-g", "-i"])
+def test_one_without_the_mark_is_forwarded_and_looked_at_on_the_way(
+    ttl: int, reason: int, counted: int, way: str
+) -> None:
+    # as 6.1.192 and 6.12.117: with TTL 2 it is counted and gone, with 1 it does not come so far
+    rig = Rig(way)
+    rig.host.tables.addresses[rig.vip].local = 2
+    p = rig.inward()
+    p.ttl = ttl
+    assert rig.receive(p).reason == reason
+    assert p.ttl == ttl
+    assert rig.host.tables.dests[1].in_packets == counted
+    assert rig.host.tables.dests[1].out_packets == 0
 
 
 @pytest.mark.parametrize(("shape", "verdict"), [(WHOLE, FORWARD), (ICMP_ERROR, FORWARD)])

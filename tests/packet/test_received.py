@@ -20,6 +20,7 @@ from lbsim import Director, __version__
 from lbsim.config import parse
 from lbsim.engine.lanes import Lane, compiled_lane, interpreted_lane
 from lbsim.engine.numbers import IN, OUT
+from lbsim.engine.reasons import ICMP_ROUTED
 from lbsim.errors import LbsimError, TraceError
 from lbsim.model.trace import Trace
 from lbsim.model.verdict import Rewrite
@@ -328,6 +329,16 @@ def test_nothing_else_goes(tmp_path: Path, listing: str | None) -> None:
     assert (tmp_path / "mine.pcap").read_bytes() == b"mine"
     assert (folder / "10.0.0.11_8080.pcap").read_bytes() == b"mine"
     assert (folder / "folder").is_dir()
+
+
+@pytest.mark.parametrize("lane", [interpreted_lane(), compiled_lane()], ids=lambda lane: lane.name)
+def test_an_error_that_ipvs_found_on_its_way_has_lost_two_from_its_ttl(tmp_path: Path, lane: Lane) -> None:
+    trace = script.parse(TALK)
+    answers = answers_to(trace, [Rewrite(*V4_ENDS)] * len(trace), lane)
+    answers.columns["reason"][0] = ICMP_ROUTED
+    with CaptureWriter(tmp_path / "all.pcap") as captures:
+        captures.add(trace, answers)
+    assert [packet[8] for _, packet in packets_in(tmp_path / "all.pcap")] == [62, 63, 63, 63, 63]
 
 
 # --- What cannot be written
