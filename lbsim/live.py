@@ -47,7 +47,7 @@ from lbsim.model.listing import (
 from lbsim.model.result import ConnRow, Counters, ServiceRow
 from lbsim.model.verdict import Verdict, reason_of
 from lbsim.own_schedulers import load_schedulers
-from lbsim.packet.fragments import Datagram, Fragments
+from lbsim.packet.fragments import Datagram, Fragments, without_empty_headers
 from lbsim.packet.headers import Headers
 from lbsim.packet.quoted import quoted
 
@@ -361,6 +361,9 @@ class Director:
 
     def _receive(self, data: bytes, via: str) -> Answer:
         headers = valid_headers(data)
+        if headers is not None and headers.version != IPV4 and self._host.tables.director[0].services_v6:
+            data = without_empty_headers(data[: headers.length])
+            headers = valid_headers(data)
         came = None
         if headers is not None and headers.shape == FRAGMENT:
             answer = self._decide(data, headers, via)

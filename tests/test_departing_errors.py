@@ -121,6 +121,39 @@ def test_an_error_to_the_virtual_address_may_die_of_its_ttl(version: int) -> Non
     assert director.services()[0].counters.in_packets == 2
 
 
+def with_fragment_header(packet: bytes) -> bytes:
+    """The IPv6 packet as its own only fragment."""
+    length = int.from_bytes(packet[4:6], "big") + 8
+    return (
+        packet[:4]
+        + length.to_bytes(2, "big")
+        + bytes([44])
+        + packet[7:40]
+        + bytes([packet[6], *bytes(7)])
+        + packet[40:]
+    )
+
+
+def test_a_fragment_header_that_is_not_needed_is_taken_off_before_ipvs() -> None:
+    # 6.1.192 and 6.12.117 do so while there are services of IPv6: such an error is not dropped
+    director, got, back = opened(6)
+    for error, via in [
+        (error_about(6, back), "clients"),
+        (error_about(6, got, src="server", dst="client"), "fd00::11"),
+    ]:
+        before = director.stats().total
+        plain = asked(director, bytes(error), via)
+        between = director.stats().total
+        assert asked(director, with_fragment_header(bytes(error)), via) == plain
+        after = director.stats().total
+        assert after.in_bytes - between.in_bytes == between.in_bytes - before.in_bytes
+        assert after.out_bytes - between.out_bytes == between.out_bytes - before.out_bytes
+    lone = Director("-A -t 192.168.1.10:80 -s rr")
+    error = with_fragment_header(bytes(error_about(6, got, src="server", dst="client")))
+    routed = only(asked(lone, error, "fd00::11")).packet
+    assert routed == error[:7] + b"\x3f" + error[8:]
+
+
 # schedule_icmp
 
 

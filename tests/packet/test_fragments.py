@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import permutations
+from itertools import pairwise, permutations
 
 import pytest
 from hypothesis import given
@@ -11,7 +11,7 @@ from scapy.layers.inet import IP, UDP, fragment
 from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, IPv6ExtHdrRouting
 from scapy.packet import Packet, Raw
 
-from lbsim.packet.fragments import Datagram, Fragments, split, split_again
+from lbsim.packet.fragments import Datagram, Fragments, split, split_again, without_empty_headers
 
 SECOND = 1_000_000_000
 
@@ -248,3 +248,35 @@ def test_dont_fragment_is_said_of_the_whole_if_the_largest_fragment_says_so(whic
     assert whole is not None
     assert str(IP(whole.data).flags) == ("DF" if said else "")
     assert IP(whole.data).chksum == IP(bytes(IP(datagram(4, 3000), flags="DF" if said else 0, chksum=None))).chksum
+
+
+# Fragment headers of what is no fragment
+
+
+def headed(*kinds: int, place: int = 0) -> bytes:
+    """A UDP packet over IPv6 behind headers of these kinds; fragment headers have ``place`` in theirs."""
+    chain = [*kinds, 17]
+    headers = b"".join(
+        bytes([following, 0]) + (place.to_bytes(2) + b"\0\0\0\x09" if kind == 44 else b"\1\4\0\0\0\0")
+        for kind, following in pairwise(chain)
+    )
+    content = headers + bytes(UDP(sport=1, dport=2) / b"abc")
+    return bytes(IPv6(src="2001:db8::1", dst="2001:db8::2", nh=chain[0], plen=len(content))) + content
+
+
+@pytest.mark.parametrize(
+    ("kinds", "left"),
+    [((44,), ()), ((44, 44), ()), ((0, 44), (0,)), ((44, 60), (60,)), ((60, 44), (60,)), ((60,), (60,)), ((), ())],
+)
+def test_a_fragment_header_that_is_not_needed_goes(kinds: tuple[int, ...], left: tuple[int, ...]) -> None:
+    assert without_empty_headers(headed(*kinds)) == headed(*left)
+    assert without_empty_headers(headed(*kinds, place=6)) == headed(*left)  # the reserved bits
+
+
+@pytest.mark.parametrize("place", [1, 8, 9])
+def test_the_header_of_a_fragment_stays(place: int) -> None:
+    assert without_empty_headers(headed(60, 44, place=place)) == headed(60, 44, place=place)
+
+
+def test_of_a_cut_chain_nothing_goes() -> None:
+    assert without_empty_headers(headed(60, 44)[:52]) == headed(60, 44)[:52]
