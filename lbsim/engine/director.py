@@ -267,8 +267,21 @@ def fragment(t: Tables, p: Packet, v: Outcome) -> None:
         return
     if local or gathers(t, p):
         decide(v, LOCAL, FRAGMENT_KEPT, 0)
+    elif p.direction != IN and (p.proto == AH or p.proto == ESP) and looks_at_ipv4(t, p):
+        reply_of_ipsec(t, p, v)  # ports do not matter, so no fragment is waited for
     else:
         decide(v, ROUTE, NOT_LOCAL if p.direction == IN else NOT_BALANCED, 0)
+
+
+@seldom
+def looks_at_ipv4(t: Tables, p: Packet) -> bool:
+    """Whether it is a packet of IPv4, and IPVS is hooked in there.
+
+    Source
+    ------
+    facts: packet-path.md section 1; ip_vs_ctl.c ip_vs_add_service().
+    """
+    return t.addresses[p.dst].family == IPV4 and t.director[0].services_v4 != 0
 
 
 @seldom

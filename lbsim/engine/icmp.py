@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from lbsim.engine.conntable import find_in, find_out
 from lbsim.engine.forwarding import decide, overhead, send, stopped
+from lbsim.engine.ipsec import ike_entry
 from lbsim.engine.lanes import seldom
-from lbsim.engine.numbers import FRAGMENT, MASQ, NO_PORTS, SCTP, TCP, TUNNEL, UDP
+from lbsim.engine.numbers import AH, ESP, FRAGMENT, IPV4, MASQ, NO_PORTS, SCTP, TCP, TUNNEL, UDP
 from lbsim.engine.reasons import (
     DROP,
     FORWARD,
@@ -64,13 +65,18 @@ def swap_ends(p: Packet, q: Quote) -> None:
 
 
 @seldom
-def about_connection(q: Quote) -> bool:
+def about_connection(t: Tables, q: Quote) -> bool:
     """Whether the quoted packet may be one of a connection: it has ports, and is not a later fragment.
+
+    ESP and AH need no ports, so any fragment will do. A quoted AH header of IPv6 is stepped over.
 
     Source
     ------
-    facts: packet-path.md section 14; ip_vs_core.c ip_vs_in_icmp(), 6.1 and 6.12.
+    facts: packet-path.md sections 5.2 and 14; ip_vs_core.c ip_vs_in_icmp(), ip_vs_in_icmp_v6(); seen on 6.1.192 and
+    6.12.117.
     """
+    if q.proto == ESP or (q.proto == AH and t.addresses[q.src].family == IPV4):
+        return True
     if q.shape == NO_PORTS or q.shape == FRAGMENT:
         return False
     return q.proto == TCP or q.proto == UDP or q.proto == SCTP
@@ -90,9 +96,22 @@ def quoted_entry(t: Tables, p: Packet, backward: bool) -> int:
     """
     q = t.quotes[p.quote]
     swap_ends(p, q)
-    c = find_out(t, p) if backward else find_in(t, p)
+    c = entry_of(t, p, backward)
     swap_ends(p, q)
     return c
+
+
+@seldom
+def entry_of(t: Tables, p: Packet, backward: bool) -> int:
+    """The entry of a packet, or 0.
+
+    Source
+    ------
+    facts: packet-path.md section 5.2; ip_vs_proto_ah_esp.c, ip_vs_conn.c, 6.1 and 6.12.
+    """
+    if p.proto == AH or p.proto == ESP:
+        return ike_entry(t, p, backward)
+    return find_out(t, p) if backward else find_in(t, p)
 
 
 @seldom
@@ -146,7 +165,7 @@ def tunnelled_entry(t: Tables, p: Packet) -> int:
     p.sport = p.dport
     p.dst = src
     p.dport = sport
-    c = find_in(t, p)
+    c = entry_of(t, p, False)
     p.dst = p.src
     p.dport = p.sport
     p.src = src

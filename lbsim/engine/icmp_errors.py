@@ -18,7 +18,7 @@ from lbsim.engine.icmp import (
     tunnelled_entry,
 )
 from lbsim.engine.lanes import seldom
-from lbsim.engine.numbers import IPV4, MASQ, ONE_PACKET
+from lbsim.engine.numbers import AH, ESP, IPV4, MASQ, ONE_PACKET
 from lbsim.engine.opening import open_entry, to_drop
 from lbsim.engine.reasons import (
     DROP,
@@ -59,7 +59,7 @@ def icmp_error(t: Tables, p: Packet, v: Outcome) -> None:
         return
     decide(v, LOCAL if here else ROUTE, ICMP_UNRELATED if here else NO_CONNECTION, 0)
     q = t.quotes[p.quote]
-    if p.quote == 0 or not about_connection(q):
+    if p.quote == 0 or not about_connection(t, q):
         return
     if q.outer != 0:
         c = tunnelled_entry(t, p) if here else 0
@@ -166,6 +166,8 @@ def open_for_error(t: Tables, p: Packet, v: Outcome) -> bool:
     facts: packet-path.md sections 4.1 to 4.3, 5.1 and 14; ip_vs_core.c ip_vs_try_to_schedule(), 6.1 and 6.12.
     """
     q = t.quotes[p.quote]
+    if q.proto == AH or q.proto == ESP:  # these never open an entry
+        return False
     swap_ends(p, q)
     s = find_service(t, p.proto, p.dst, p.dport, p.mark)
     c = 0

@@ -9,11 +9,11 @@ from lbsim.engine.conntable import expire_now, find_in, find_out, put
 from lbsim.engine.counting import count_in, count_out
 from lbsim.engine.forwarding import decide, transmit, unmasquerade
 from lbsim.engine.lanes import kernel
-from lbsim.engine.numbers import IN, UDP
+from lbsim.engine.numbers import UDP
 from lbsim.engine.reasons import DEST_REMOVED, DROP, KNOWN, LOCAL, NO_CONNECTION, NO_IKE, ROUTE
 from lbsim.engine.records import Outcome, Packet, Tables
 
-__all__ = ["reply_of_ipsec", "request_of_ipsec"]
+__all__ = ["ike_entry", "reply_of_ipsec", "request_of_ipsec"]
 
 IKE = 500  # the UDP port of IPsec's key exchange: its entry is that of AH and ESP packets, too
 
@@ -28,7 +28,7 @@ def request_of_ipsec(t: Tables, p: Packet, v: Outcome) -> None:
     ------
     facts: packet-path.md sections 5.2 and 7.4; ip_vs_proto_ah_esp.c ah_esp_conn_in_get(), 6.1 and 6.12.
     """
-    c = ike_entry(t, p)
+    c = ike_entry(t, p, False)
     if c != 0 and t.dests[t.conns[c].dest].available == 0 and t.conns[c].dest != 0:
         if t.director[0].expire_nodest_conn == 0:
             decide(v, DROP, DEST_REMOVED, t.conns[c].dest)
@@ -51,7 +51,7 @@ def reply_of_ipsec(t: Tables, p: Packet, v: Outcome) -> None:
     ------
     facts: packet-path.md sections 7.4 and 12; ip_vs_proto_ah_esp.c ah_esp_conn_out_get(), 6.1 and 6.12.
     """
-    c = ike_entry(t, p)
+    c = ike_entry(t, p, True)
     if c == 0:
         decide(v, ROUTE, NO_CONNECTION, 0)
         return
@@ -61,8 +61,12 @@ def reply_of_ipsec(t: Tables, p: Packet, v: Outcome) -> None:
 
 
 @kernel
-def ike_entry(t: Tables, p: Packet) -> int:
+def ike_entry(t: Tables, p: Packet, backward: bool) -> int:
     """The entry of the key exchange between the packet's ends, or 0.
+
+    Parameters
+    ----------
+    backward : the packet is an answer.
 
     Source
     ------
@@ -72,7 +76,7 @@ def ike_entry(t: Tables, p: Packet) -> int:
     p.proto = UDP
     p.sport = IKE
     p.dport = IKE
-    c = find_in(t, p) if p.direction == IN else find_out(t, p)
+    c = find_out(t, p) if backward else find_in(t, p)
     p.proto = proto
     p.sport = 0
     p.dport = 0

@@ -124,12 +124,14 @@ def _rewrite_quoted(
 ) -> None:
     """Give the packet that an ICMP error quotes the new end as well: where the error goes to, the other came from.
 
-    The checksum of the quoted transport header stays as it was. ``ends`` is the sum over the error's addresses before.
+    The checksum of the quoted transport header stays as it was; of AH and ESP only addresses change. ``ends`` is the
+    sum over the error's addresses before.
     """
     icmp = begin + h.l4
     inner = icmp + ICMP_HEADER
     q = read_headers(packet, inner, end)
-    if q.version != h.version or q.l4 == 0:
+    has_ports = q.proto == TCP or q.proto == UDP or q.proto == SCTP
+    if q.version != h.version or (has_ports and q.l4 == 0):
         return
     before = sum_of_words(packet, icmp, end) + (0 if h.version == IPV4 else ends)
     size = 4 if h.version == IPV4 else 16
@@ -137,15 +139,16 @@ def _rewrite_quoted(
     ports = inner + q.l4
     if dport > 0:
         put_address(packet, at, h.version, words, dst)
-        if ports + 2 <= end:
+        if has_ports and ports + 2 <= end:
             put_word(packet, ports, dport)
     if sport > 0:
         put_address(packet, at + size, h.version, words, src)
-        if ports + 4 <= end:
+        if has_ports and ports + 4 <= end:
             put_word(packet, ports + 2, sport)
-    if h.version == IPV4 and ports <= end:
+    behind = inner + (packet[inner] & 15) * 4  # the quoted header of IPv4
+    if h.version == IPV4 and behind <= end:
         put_word(packet, inner + 10, 0)
-        put_word(packet, inner + 10, check_of(sum_of_words(packet, inner, ports)))
+        put_word(packet, inner + 10, check_of(sum_of_words(packet, inner, behind)))
     _finish_icmp(packet, begin, icmp, end, h, before)
 
 

@@ -10,6 +10,7 @@ import pytest
 from lbsim.config import parse_command
 from lbsim.engine import icmp
 from lbsim.engine.numbers import (
+    AH,
     ESP,
     FRAGMENT,
     GRE,
@@ -91,12 +92,16 @@ def test_ends_are_exchanged_and_exchanged_back() -> None:
 @pytest.mark.parametrize(
     ("proto", "shape", "about"),
     [
-        (TCP, WHOLE, True), (UDP, WHOLE, True), (SCTP, WHOLE, True), (ESP, WHOLE, False), (TCP, NO_PORTS, False),
-        (TCP, FRAGMENT, False),
+        (TCP, WHOLE, True), (UDP, WHOLE, True), (SCTP, WHOLE, True), (47, WHOLE, False), (TCP, NO_PORTS, False),
+        (TCP, FRAGMENT, False), (ESP, WHOLE, True), (ESP, FRAGMENT, True), (AH, WHOLE, True), (AH, FRAGMENT, True),
     ],
 )  # fmt: skip
-def test_only_packets_with_ports_have_a_connection(proto: int, shape: int, about: bool) -> None:
-    assert icmp.about_connection(Quote(proto=proto, shape=shape)) is about
+def test_packets_with_ports_and_of_ipsec_have_a_connection(proto: int, shape: int, about: bool) -> None:
+    host = EngineHost()
+    quote = Quote(proto=proto, shape=shape, src=host.intern(CLIENT))
+    assert icmp.about_connection(host.tables, quote) is about
+    quote.src = host.intern(ip_address("2001:db8::1"))
+    assert icmp.about_connection(host.tables, quote) is (about and proto != AH)
 
 
 def test_an_error_about_an_answer_goes_to_the_destination() -> None:
