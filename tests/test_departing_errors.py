@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
-from scapy.layers.inet6 import (
-    IPv6,
-)
+from scapy.layers.inet6 import ICMPv6DestUnreach, IPv6
 from scapy.packet import Packet, Raw
 
 from lbsim import Director
+from lbsim.engine.lanes import Lane
 from lbsim.live import Answer, Departure
 from tests.test_departures import BOTH, asked, end, error_about, fresh, made, network, only, opened, request
 
@@ -119,6 +118,32 @@ def test_an_error_to_the_virtual_address_may_die_of_its_ttl(version: int) -> Non
     answer = asked(director, error)
     assert (answer.verdict.name, answer.reason, answer.departures) == ("DROP", "ttl_untold", ())
     assert director.services()[0].counters.in_packets == 2
+
+
+def error_about_request(version: int, source: str) -> Packet:
+    kind = ICMP(type=3, code=1) if version == 4 else ICMPv6DestUnreach()
+    return network(version, source, "client", flags=0) / kind / Raw(bytes(request(version))[:60])
+
+
+@BOTH
+@pytest.mark.parametrize("way", ["-g", "-i"])
+@pytest.mark.parametrize("source", ["server", "router"])
+def test_not_over_nat_errors_reach_the_client_as_they_are(version: int, way: str, source: str, lane: Lane) -> None:
+    director = made(version, way, lane=lane)
+    asked(director, request(version))
+    error = bytearray(bytes(error_about_request(version, source)))
+    for wrong in (0, 1):  # nor is the checksum looked at
+        error[22 if version == 4 else 42] ^= wrong
+        answer = asked(director, bytes(error), end(version, "server"))
+        assert answer.reason == "icmp_to_client"
+        sent = (IP if version == 4 else IPv6)(bytes(error))
+        if version == 4:
+            sent.ttl = 63
+            del sent.chksum
+        else:
+            sent.hlim = 63
+        assert only(answer).packet == bytes(sent)
+    assert director.stats().total.out_packets == 2
 
 
 def with_fragment_header(packet: bytes) -> bytes:

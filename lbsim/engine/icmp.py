@@ -137,16 +137,22 @@ def error_to_dest(t: Tables, p: Packet, conn: Conn, v: Outcome) -> None:
 
 @seldom
 def error_to_client(p: Packet, conn: Conn, v: Outcome) -> None:
-    """Send an ICMP error about a client's packet to the client: whoever sent it, it comes from the virtual address.
+    """Send an ICMP error about a client's packet to the client.
+
+    Over NAT it comes from the virtual address, whoever sent it; otherwise it stays as it is.
 
     Source
     ------
-    facts: packet-path.md section 14; ip_vs_core.c handle_response_icmp(), ip_vs_nat_icmp(), 6.1 and 6.12.
+    facts: packet-path.md section 14; ip_vs_core.c handle_response_icmp(), ip_vs_nat_icmp(); seen on 6.1.192 and
+    6.12.117.
     """
     decide(v, FORWARD, ICMP_TO_CLIENT, conn.dest)
-    v.new_src = conn.vaddr
-    v.new_sport = conn.vport
+    v.method = conn.method
+    v.new_src = p.src
     v.new_dst = p.dst
+    if conn.method == MASQ:
+        v.new_src = conn.vaddr
+        v.new_sport = conn.vport
 
 
 @seldom

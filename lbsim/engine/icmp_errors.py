@@ -128,7 +128,7 @@ def error_outward(t: Tables, p: Packet, conn: Conn, v: Outcome) -> None:
     ------
     facts: packet-path.md section 14; ip_vs_core.c handle_response_icmp(), 6.1 and 6.12.
     """
-    if t.quotes[p.quote].wrong != 0:
+    if conn.method == MASQ and t.quotes[p.quote].wrong != 0:
         decide(v, DROP, ICMP_CHECKSUM, conn.dest)
         return
     error_to_client(p, conn, v)
