@@ -79,10 +79,7 @@ def thawed(
             argv = computer.argv(console, parcel, "-incoming", "defer", memory=folder / _MEMORY)
             guest, monitor = stack.enter_context(_monitored(argv, errors))
             with (folder / _STATE).open("rb") as state:
-                monitor.give("state", state)
-                monitor.ask("migrate-set-capabilities", _NO_COPY)
-                monitor.ask("migrate-incoming", {"uri": "fd:state"})
-                monitor.until("completed")
+                monitor.move("migrate-incoming", state)
             monitor.ask("cont")
         except (_NotFrozen, OSError):
             stack.close()
@@ -105,10 +102,7 @@ def _freeze(computer: Computer, target: Path, silence: float) -> None:
             raise _NotFrozen
         monitor.ask("stop")
         with (target / _STATE).open("wb") as state:
-            monitor.give("state", state)
-            monitor.ask("migrate-set-capabilities", _NO_COPY)
-            monitor.ask("migrate", {"uri": "fd:state"})
-            monitor.until("completed")
+            monitor.move("migrate", state)
         monitor.ask("quit")
         guest.wait(_PATIENCE)
     for path in (target / _MEMORY, target / _STATE):
@@ -144,15 +138,14 @@ class _Monitor:
         """What it answers; _NotFrozen if it refuses or is gone."""
         return self._ask(command, arguments or {}, ())
 
-    def give(self, name: str, file: IO[bytes]) -> None:
-        """Let it know an open file by this name."""
-        self._ask("getfd", {"fdname": name}, (file.fileno(),))
-
-    def until(self, status: str) -> None:
-        """Wait for the end of a guest's move."""
+    def move(self, how: str, state: IO[bytes]) -> None:
+        """Let the state of the computer go into a file (``migrate``) or come from one (``migrate-incoming``)."""
+        self._ask("getfd", {"fdname": "state"}, (state.fileno(),))
+        self.ask("migrate-set-capabilities", _NO_COPY)
+        self.ask(how, {"uri": "fd:state"})
         deadline = time.monotonic() + _PATIENCE
-        while (now := self.ask("query-migrate").get("status")) != status:
-            if now in ("failed", "cancelled") or time.monotonic() > deadline:
+        while (status := self.ask("query-migrate").get("status")) != "completed":
+            if status in ("failed", "cancelled") or time.monotonic() > deadline:
                 raise _NotFrozen
             time.sleep(0.002)
 
