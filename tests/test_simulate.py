@@ -416,7 +416,7 @@ def test_sysctls_and_start_reach_the_engine() -> None:
     assert reasons(result) == ["new", "new"]
 
 
-@pytest.mark.parametrize("options", [{"profile": "linux-2.4"}, {"sysctls": {"debug_level": 1}}])
+@pytest.mark.parametrize("options", [{"profile": "linux-2.4"}, {"sysctls": {"no_such": 1}}])
 def test_unknown_names_are_config_errors(options: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match="expected one of"):
         simulate(WEB, EMPTY, **options)
@@ -490,7 +490,7 @@ def test_errors_of_a_trace_travel_with_what_they_quote() -> None:
     quotes = {
         "row": [1, 2], "kind": [3, 3], "code": [1, 3], "family": [4, 4], "proto": [6, 6],
         "src": [words[vip], words[client]],
-        "sport": [80, 1000], "dst": [words[client], words[vip]], "dport": [1000, 80], "shape": [0, 0],
+        "sport": [80, 1000], "dst": [words[client], words[vip]], "dport": [1000, 80], "shape": [0, 0], "wrong": [0, 0],
     }  # fmt: skip
     trace = Trace(
         columns, AddressTable([vip, client, router]), FlowTable([Flow(6, 1, 1000, 0, 80)]),

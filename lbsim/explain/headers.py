@@ -53,14 +53,12 @@ def _quoted(p: Packet, v: Outcome, names: Names) -> str:
 
 
 def _ttl(p: Packet, v: Outcome, names: Names) -> int:
-    """An error about an answer to an address that only is delivered here was forwarded before IPVS lowers its TTL."""
+    """An error that the director forwards loses one as such, and another one as IPVS sends it."""
     if v.reason == reasons.TUNNEL_ERROR:
         return OWN_TTL
     if v.verdict == Verdict.LOCAL:
         return p.ttl
-    local = names.tables.addresses[p.dst].local
-    routed = v.reason == reasons.ICMP_TO_DEST and local != 1 and (local == 0 or p.mark == 0)
-    return p.ttl - (2 if routed else 1)
+    return p.ttl - (2 if v.reason == reasons.ICMP_ROUTED else 1)
 
 
 def _checksums(p: Packet, v: Outcome, names: Names) -> tuple[str, ...]:

@@ -17,8 +17,9 @@ import numpy as np
 from lbsim import __version__
 from lbsim.config import parse_command
 from lbsim.config.marks import Marks
-from lbsim.engine.numbers import FRAGMENT, IN, SCTP, TCP, UDP
+from lbsim.engine.numbers import FRAGMENT, ICMP_ERROR, IN, SCTP, TCP, UDP
 from lbsim.engine.profile import PROFILES
+from lbsim.engine.services import FIRST_UNPRIVILEGED, FTP, FTP_DATA
 from lbsim.errors import LbsimError
 from lbsim.kernel.job import (
     CLIENT,
@@ -65,6 +66,7 @@ from lbsim.model.result import (
 from lbsim.model.trace import IntColumn, Trace
 from lbsim.model.verdict import Reason, reason_named
 from lbsim.packet.headers import ICMP, ICMPV6, Headers, parse
+from lbsim.packet.quoted import quoted
 from lbsim.packet.tunnel import unwrap
 from lbsim.simulate import simulate
 
@@ -390,20 +392,32 @@ class _Wires:
         if ports is not None:
             sport = self._responders.port_of(event.flow) if is_reply else ports[0]
             sent = sent._replace(sport=sport, dport=ports[1])
-        fate = self._fate(sent, row.arrivals)
+        fate = self._fate(sent, row.sent or event.content, row.arrivals)
         return replace(fate, sender=(self._number(sent.src), sent.sport)) if is_reply else fate
 
-    def _fate(self, sent: Headers, arrivals: Sequence[Arrival]) -> _Fate:
+    def _fate(self, sent: Headers, data: bytes, arrivals: Sequence[Arrival]) -> _Fate:
         """What goes back to the sender is an answer; anything else is the packet itself, sent on."""
         whole = put_together((arrival.where, arrival.content) for arrival in arrivals)
         contents = [(where, unwrap(content) or content) for where, content in whole]
-        left = [(where, headers) for where, content in contents if (headers := parse(content))]
-        for where, new in left:
+        left = [(where, content, headers) for where, content in contents if (headers := parse(content))]
+        for where, content, new in left:
             if new.dst != sent.src:
+                if new.shape == ICMP_ERROR and self._is_virtual(sent):
+                    return self._error_sent_on(sent, data, where, content, new)
                 return self._sent_on(sent, where, new)
         if not left:
             return _Fate(_NOTHING)
-        return _Fate(_ANSWERED_ICMP if left[0][1].proto in (ICMP, ICMPV6) else _ANSWERED)
+        return _Fate(_ANSWERED_ICMP if left[0][2].proto in (ICMP, ICMPV6) else _ANSWERED)
+
+    def _error_sent_on(self, sent: Headers, data: bytes, where: str, content: bytes, new: Headers) -> _Fate:
+        """An ICMP error has no ports: those of the packet that it quotes say what it is about."""
+        about, now = (quoted(packet, headers, lambda *_: False) for packet, headers in ((data, sent), (content, new)))
+        if about is None or now is None:
+            return _Fate(_TRANSLATED, ends=(self._number(new.src), 0, self._number(new.dst), 0))
+        service = self._service(about.packet.proto, about.packet.src, about.packet.sport)
+        dest = self._row(service, self._places.get(where, new.dst), now.packet.sport)
+        port = now.packet.sport if new.dst != sent.dst else 0
+        return _Fate(_TRANSLATED, dest, (self._number(new.src), 0, self._number(new.dst), port))
 
     def _sent_on(self, sent: Headers, where: str, new: Headers) -> _Fate:
         if self._is_virtual(sent):
@@ -431,14 +445,18 @@ class _Wires:
             return None
         mark = self._marks.mark_of(end, proto, port)
         names = [ServiceId.marked(mark, end.version)] if mark else []
-        names += [ServiceId(protocol, end, port), ServiceId(protocol, end, 0)]
+        names += [ServiceId(protocol, end, port)]
+        if protocol == "tcp" and (port == FTP_DATA or port >= FIRST_UNPRIVILEGED):
+            names += [ServiceId(protocol, end, FTP)]
+        names += [ServiceId(protocol, end, 0)]
         return next((name for name in names if name in self._services), None)
 
     def _row(self, service: ServiceId | None, address: bytes, port: int) -> int:
-        """The row of a destination, -1 if there is none; one of port 0 has every port."""
+        """The row of a destination, -1 if there is none; one of port 0, or of an FTP service, has every port."""
         if service is None:
             return -1
-        rows = (self._rows.get((service, DestId(ip_address(address), number)), -1) for number in (port, 0))
+        numbers = (port, FTP, 0) if service.port == FTP else (port, 0)
+        rows = (self._rows.get((service, DestId(ip_address(address), number)), -1) for number in numbers)
         return max(rows)
 
     def _number(self, address: bytes) -> int:

@@ -45,7 +45,7 @@ def with_errors(*errors: tuple[int, int, str, str], shape: int = 0) -> Trace:
     quoted = [(2 + i, kind, code, *end(src), *end(dst)) for i, (kind, code, src, dst) in enumerate(errors)]
     row, kinds, codes, src, sport, dst, dport = zip(*quoted, strict=True)
     fields = {"row": row, "kind": kinds, "code": codes, "family": 4, "proto": TCP, "src": src, "sport": sport}
-    fields |= {"dst": dst, "dport": dport, "shape": shape}
+    fields |= {"dst": dst, "dport": dport, "shape": shape, "wrong": 0}
     whole = {"src": (len(errors), 4), "dst": (len(errors), 4)}
     table = {
         name: np.array(np.broadcast_to(fields[name], whole.get(name, (len(errors),))), dtype=kind.lstrip("4"))
