@@ -99,10 +99,9 @@ PROFILES: dict[str, Profile] = {
 class Sysctl:
     """A tunable below net.ipv4.vs.
 
-    ``default`` is the kernel's. ``kernel`` are the least and the greatest value
-    that it takes, ``modelled`` those that lbsim knows; None: any. ``switch`` says whether it is a field of the engine's
-    director of the same name; all others change nothing here, and ``effect`` says why. ``refused`` says that
-    lbsim takes no value at all.
+    ``default`` is the kernel's. ``kernel`` are the least and the greatest value that it takes, ``modelled`` those that
+    lbsim knows; None: any. ``switch`` says whether it is a field of the engine's director of the same name; all others
+    change nothing here, and ``effect`` says why. ``refused`` says that lbsim takes no value at all.
     """
 
     default: int

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lbsim.config.iptables import format_settings
 from lbsim.engine import reasons
 from lbsim.engine.forwarding import overhead
-from lbsim.engine.numbers import ICMP_ERROR, IN, IPV4, RST, TCP, TUNNEL
+from lbsim.engine.numbers import IN, IPV4, RST, TCP, TUNNEL
 from lbsim.engine.sctp_chunks import ABORT
 from lbsim.model.config import INTERFACES, RouterSettings
 from lbsim.model.explanation import Cause
@@ -33,9 +33,9 @@ def cause_of(seen: Observed, v: Outcome, names: Names) -> Cause | None:
     match v.reason:
         case reasons.NOT_SYN:
             return _not_opening(seen, names)
-        case reasons.TTL_EXCEEDED:
+        case reasons.TTL_EXCEEDED | reasons.TTL_UNTOLD:
             return Cause(case=_looked(seen), answer=_told(seen, v, names))
-        case reasons.MTU_EXCEEDED:
+        case reasons.MTU_EXCEEDED | reasons.MTU_UNTOLD:
             return _too_large(seen, v, names)
         case reasons.FORWARD_DROPPED:
             return _kept_back(seen, names)
@@ -51,8 +51,8 @@ def _of_family(seen: Observed, names: Names, pair: tuple[str, str]) -> str:
 
 
 def _told(seen: Observed, v: Outcome, names: Names) -> str:
-    """The error that the sender gets: none is sent about another error."""
-    return "" if seen.packet.shape == ICMP_ERROR else _of_family(seen, names, _ERRORS[v.reason])
+    """The error that the sender gets, if it gets one."""
+    return _of_family(seen, names, _ERRORS[v.reason]) if v.reason in _ERRORS else ""
 
 
 def _looked(seen: Observed) -> str:

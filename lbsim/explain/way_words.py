@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 __all__ = ["cause_words", "icmp_name", "leaving", "own_error", "quoting"]
 
 ONE_ERROR = "No error is sent about an error."
+NO_SOURCE = (
+    "Nobody is told: only a routing rule brought the packet to the director, which could answer from no address but "
+    "the packet's own target, and that is not its own."
+)
 OWN_STACK = "The director's own stack gets the packet"
 _SUMS = {
     "ip": "IP",
@@ -57,11 +61,11 @@ def cause_words(e: Explanation, cause: Cause) -> list[str]:
     match e.reason:
         case "not_syn":
             return _not_opening(e, cause)
-        case "ttl_exceeded":
+        case "ttl_exceeded" | "ttl_untold":
             told = f"The packet came with a {_hops(e.packet)} of {e.packet.ttl}, so no router may send it on."
-            return [told, _whose(e, cause), *_answered(cause)]
-        case "mtu_exceeded":
-            return [*_too_large(e, cause), _whose(e, cause), *_answered(cause)]
+            return [told, _whose(e, cause), *_answered(e, cause)]
+        case "mtu_exceeded" | "mtu_untold":
+            return [*_too_large(e, cause), _whose(e, cause), *_answered(e, cause)]
     return _kept_back(e, cause)
 
 
@@ -102,9 +106,9 @@ def _whose(e: Explanation, cause: Cause) -> str:
     return "IPVS found that on the way to the destination: the packet was counted and its entry updated all the same."
 
 
-def _answered(cause: Cause) -> list[str]:
+def _answered(e: Explanation, cause: Cause) -> list[str]:
     if not cause.answer:
-        return [ONE_ERROR]
+        return [NO_SOURCE if e.packet.icmp is None else ONE_ERROR]
     limit = f", which tells {counted(cause.limit, 'byte')} as what fits" if cause.limit is not None else ""
     return [f"The director answers with {cause.answer}{limit}."]
 

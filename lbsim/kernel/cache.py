@@ -28,11 +28,12 @@ except ImportError:
         "a real kernel", "this system cannot run a Linux kernel", "use Linux, or compare with recordings: --recorded"
     ) from None
 
-__all__ = ["folder", "locked", "room", "scratch", "sweep", "temporary", "write"]
+__all__ = ["drop_older", "folder", "locked", "room", "scratch", "sweep", "temporary", "write"]
 
 _PARTS, _RUNS = ".part-", "lbsim-run-"
 _LOCK = ".lock"
 _PAUSE = 0.2  # seconds between two looks at a lock
+_IN_USE = 3600  # seconds for which something may be needed by whoever asked for it
 _FULL = {
     errno.ENOSPC: "make room there",
     errno.EDQUOT: "make room there",
@@ -85,6 +86,14 @@ def scratch() -> Iterator[Path]:
     """A fresh folder among the system's temporary ones (``$TMPDIR``), for the files of one run; gone afterwards."""
     with _held(Path(tempfile.gettempdir()), _RUNS, "TMPDIR") as path:
         yield path
+
+
+def drop_older(parent: Path, pattern: str, kept: int) -> None:
+    """Of the files or folders whose names match, those stay that were used within the hour, and the latest ``kept``."""
+    used = {path: path.stat().st_mtime for path in parent.glob(pattern)}
+    for path in sorted(used, key=lambda path: used[path])[:-kept]:
+        if used[path] < time.time() - _IN_USE:
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -32,7 +32,6 @@ _FOLDER = "frozen"
 _MEMORY, _STATE = "memory", "state"
 _NEEDED = 300 << 20  # bytes of a disk; the memory that a guest has written to is half of it
 _PATIENCE = 30.0  # seconds for an answer of QEMU's, at most
-_IN_USE = 3600  # seconds for which a guest may be needed by whoever asked for it
 _KEPT = 2  # guests of one kernel
 # What is in files of its own stays there.
 _NO_COPY: dict[str, object] = {"capabilities": [{"capability": "x-ignore-shared", "state": True}]}
@@ -63,7 +62,7 @@ def kept(computer: Computer, name: str, silence: float) -> Path | None:
             _freeze(computer, part / "guest", silence)
             with contextlib.suppress(OSError):  # another process was faster
                 (part / "guest").rename(target)
-        _drop_older(folder, name)
+        cache.drop_older(folder, f"{name}-*", _KEPT)
     except (KernelUnavailable, _NotFrozen, OSError, subprocess.TimeoutExpired):
         return None
     return target if target.exists() else None
@@ -171,11 +170,3 @@ def _digest(computer: Computer) -> str:
     status = os.stat(computer.qemu)
     words = (_FORMAT, computer.argv(Path("console"), Path("parcel")), status.st_size, status.st_mtime_ns)
     return hashlib.sha256(repr(words).encode()).hexdigest()[:16]
-
-
-def _drop_older(folder: Path, name: str) -> None:
-    """Of one kernel's guests those stay that were used within the hour, and the latest."""
-    used = {path: path.stat().st_mtime for path in folder.glob(f"{name}-*")}
-    for path in sorted(used, key=lambda path: used[path])[:-_KEPT]:
-        if used[path] < time.time() - _IN_USE:
-            shutil.rmtree(path, ignore_errors=True)

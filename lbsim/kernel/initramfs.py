@@ -29,7 +29,7 @@ from lbsim.kernel.process import PACKAGES, which
 
 __all__ = ["base"]
 
-_IN_USE = 3600  # seconds for which an archive may be needed by whoever asked for it
+_KEPT = 3  # archives of one kernel: each new agent makes one
 _ELF = b"\x7fELF\x02\x01"
 _PT_LOAD = 1
 _FORMAT = 1  # counts changes of this file that the digest would not see
@@ -98,7 +98,7 @@ def base(image: Image, programs: Collection[str] = ()) -> Path:
             target.touch()
     else:
         cache.write(target, _build(image, tools))
-        _drop_older(target, image)
+        cache.drop_older(target.parent, f"{image.release}-*.cpio", _KEPT)
     return target
 
 
@@ -246,11 +246,3 @@ def _iptables_extensions() -> dict[str, _Entry]:
             if (extension := folder / f"{name}.so").exists():
                 files[f"lib/xtables/{name}.so"] = cpio.File(_loaded_of(extension), executable=True)
     return files
-
-
-def _drop_older(target: Path, image: Image) -> None:
-    """Of one kernel's archives those stay that were used within the hour, and three: each new agent makes one."""
-    used = {path: path.stat().st_mtime for path in target.parent.glob(f"{image.release}-*.cpio")}
-    for path in sorted(used, key=lambda path: used[path])[:-3]:
-        if used[path] < used[target] - _IN_USE:
-            path.unlink(missing_ok=True)

@@ -455,9 +455,11 @@ class _Wires:
         """The row of a destination, -1 if there is none; one of port 0, or of an FTP service, has every port."""
         if service is None:
             return -1
-        numbers = (port, FTP, 0) if service.port == FTP else (port, 0)
-        rows = (self._rows.get((service, DestId(ip_address(address), number)), -1) for number in numbers)
-        return max(rows)
+        end = ip_address(address)
+        if service.port == FTP:
+            ports = {to.port: row for (of, to), row in self._rows.items() if (of, to.address) == (service, end)}
+            return ports.get(port, max(ports.values(), default=-1))
+        return max(self._rows.get((service, DestId(end, number)), -1) for number in (port, 0))
 
     def _number(self, address: bytes) -> int:
         return self._addresses.setdefault(address, len(self._addresses))

@@ -88,10 +88,9 @@ def nobody_listens(data: bytes, *, source: Address | None = None) -> bytes | Non
     if not UDP_HEADER <= length <= there:
         return None
     end = headers.l4 + length
-    unchecked = word(data, headers.l4 + 6) == 0
-    if headers.version != IPV4 if unchecked else not _holds(headers, data, end):
-        return None
-    return port_unreachable(data[:end], source=source)
+    without = word(data, headers.l4 + 6) == 0
+    right = headers.version == IPV4 if without else _holds(headers, data, end)
+    return port_unreachable(data[:end], source=source) if right else None
 
 
 def _holds(headers: Headers, data: bytes, end: int) -> bool:

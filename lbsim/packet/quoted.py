@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
-from lbsim.engine.numbers import GRE, GUE, UDP
-from lbsim.packet import checksum
-from lbsim.packet.headers import ICMPV6, Headers, double_word, parse, word
+from lbsim.engine.lanes import kernel
+from lbsim.engine.numbers import GRE, GUE, IPV4, UDP
+from lbsim.packet.checksum import check_of, sum_of_addresses, sum_of_words
+from lbsim.packet.headers import ICMPV6, Bytes, Headers, double_word, parse, word
 
-__all__ = ["HasTunnel", "Quoted", "quoted"]
+__all__ = ["HasTunnel", "Quoted", "quoted", "wrong_icmp"]
 
 ICMP_HEADER = 8
 UDP_HEADER = 8
@@ -66,14 +67,22 @@ def quoted(data: bytes, h: Headers, has_tunnel: HasTunnel) -> Quoted | None:
         if packet is None or packet.version != h.version:
             return None
     kind, code = message[0], message[1]
+    wrong = wrong_icmp(data, 0, h.l4, min(h.length, len(data)), h.version)
     if h.version == 4:
-        wrong = checksum.full(message) != 0
         limit = double_word(message, 4) & 0xFFFF if (kind, code) == (3, 4) else 0
         may_split = not word(data, at + 6) & DONT_FRAGMENT
     else:
-        wrong = checksum.transport(h.src, h.dst, ICMPV6, message) != 0
         limit, may_split = 0, False
     return Quoted(kind, code, packet, at, outer, wrong, limit, may_split, h.length - at)
+
+
+@kernel
+def wrong_icmp(raw: Bytes, begin: int, at: int, end: int, family: int) -> bool:
+    """Whether the checksum of the ICMP message in ``raw[at:end]``, of the packet at ``begin``, is wrong."""
+    total = sum_of_words(raw, at, end)
+    if family != IPV4:
+        total += sum_of_addresses(raw, begin, family) + ICMPV6 + (end - at)
+    return check_of(total) != 0
 
 
 def _inside(packet: bytes, h: Headers, has_tunnel: HasTunnel) -> int:

@@ -47,7 +47,7 @@ __all__ = ["LISTING", "CaptureWriter", "folder_of", "is_one_file"]
 LISTING = "captures.json"
 MOST_SECONDS = 2**32  # of a record's time
 ETHERNET = 1500  # bytes of a packet, on every way
-MOST_OVERHEAD = 64  # bytes, of all tunnels
+MOST_OVERHEAD = 64  # bytes: no tunnel has larger headers
 ZEROS = np.zeros(65535, dtype=np.uint8)
 
 # Columns of a block that a trace or a result has by the same name
@@ -142,15 +142,17 @@ class CaptureWriter:
         inward = FIRST if self._one_file else BY_END
         place = np.where(trace["direction"] == IN, inward, FIRST)
         ways = answers.ways or _all_over_nat(answers)
-        place[list(trace.datagrams.rows)] = IN_PIECES
-        place[_too_long(trace, answers, ways)] = IN_PIECES
-        seen = partial(_seen_by, lane)
         kept = (trace["direction"] == IN) & (ways.method != MASQ) & (answers["dest"] >= 0)
         dest = np.where(kept, answers["dest"], 0)
+        to_addr = np.where(kept, ways.addr[dest], answers["new_dst"])
+        place[list(trace.datagrams.rows)] = IN_PIECES
+        if answers.limits is not None:
+            place[_too_long(trace, answers.limits[to_addr], ways.method == TUNNEL)] = IN_PIECES
+        seen = partial(_seen_by, lane)
         tunnels = {name: seen(getattr(ways, name), "i4") for name in ("tun_type", "tun_port", "tun_flags")}
         return Block(
             ttl_down=seen(np.where(answers["reason"] == ICMP_ROUTED, 2, 1), "i1"),
-            to_addr=seen(np.where(kept, ways.addr[dest], answers["new_dst"]), "i4"),
+            to_addr=seen(to_addr, "i4"),
             to_port=seen(np.where(kept, ways.port[dest], answers["new_dport"]), "i4"),
             tunnel=seen(np.where(kept & (ways.method == TUNNEL), dest, -1), "i4"),
             tun_addr=seen(ways.addr, "i4"),
@@ -239,15 +241,10 @@ class CaptureWriter:
                 folder.rmdir()
 
 
-def _too_long(trace: Trace, answers: ResultBlock, ways: Ways) -> BoolColumn:
-    """Which packets may be longer, with the headers of a tunnel, than the MTU of the route that they take."""
-    if answers.limits is None:
-        return np.zeros(len(trace), dtype=bool)
-    inward = (trace["direction"] == IN) & (answers["dest"] >= 0) & (ways.method != MASQ)
-    to = np.where(inward, ways.addr[np.where(inward, answers["dest"], 0)], answers["new_dst"])
+def _too_long(trace: Trace, limits: IntColumn, in_tunnel: BoolColumn) -> BoolColumn:
+    """Which packets may be longer, with the headers of a tunnel, than the MTU of the routes that they take."""
     whole = (trace["raw_at"] < 0) | (trace["raw_len"] >= trace["length"])
-    more = np.where(ways.method == TUNNEL, MOST_OVERHEAD, 0)
-    return whole & (to >= 0) & (trace["length"] + more > answers.limits[to])
+    return whole & (trace["length"] + np.where(in_tunnel, MOST_OVERHEAD, 0) > limits)
 
 
 def _leaving(data: bytes, b: Block, addresses: Sequence[Address], i: int) -> bytes:

@@ -20,6 +20,7 @@ from lbsim.model.datagrams import Datagrams
 from lbsim.model.quotes import Quotes
 from lbsim.model.trace import COLUMN_TYPES, AddressTable, IntColumn
 from lbsim.packet.headers import Bytes, header_fields
+from lbsim.packet.quoted import wrong_icmp
 from lbsim.traffic.capture_reader import Capture
 from lbsim.traffic.frames import FRAME_COLUMNS, FULL, FrameColumns, Frames, Place, find_frames
 from lbsim.traffic.lane_columns import columns, given_columns, rows_with, zeros
@@ -35,7 +36,7 @@ from lbsim.traffic.numbering import (
     prefetch_flow,
     room,
 )
-from lbsim.traffic.quoting import Notes, fresh_notes, grown_notes, note_quote, notes_room, quotes_of, wrong_icmp
+from lbsim.traffic.quoting import Notes, fresh_notes, grown_notes, note_quote, notes_room, quotes_of
 from lbsim.traffic.reassembly import Reassembly
 from lbsim.traffic.service_ends import (
     LEFT_OUT,

@@ -7,14 +7,12 @@ from typing import NamedTuple
 import numpy as np
 
 from lbsim.engine.lanes import Lane, kernel
-from lbsim.engine.numbers import IPV4
 from lbsim.model.quotes import QUOTE_TYPES, Quotes
-from lbsim.packet.checksum import check_of, sum_of_addresses, sum_of_words
-from lbsim.packet.headers import ICMPV6, Bytes, double_word, header_fields
+from lbsim.packet.headers import Bytes, double_word, header_fields
 from lbsim.traffic.lane_columns import zeros
 from lbsim.traffic.service_ends import SAME_PORT, Book, end_at
 
-__all__ = ["Notes", "fresh_notes", "grown_notes", "note_quote", "notes_room", "quotes_of", "wrong_icmp"]
+__all__ = ["Notes", "fresh_notes", "grown_notes", "note_quote", "notes_room", "quotes_of"]
 
 ICMP_HEADER = 8  # bytes, in front of what is quoted
 FEWEST = 512
@@ -64,15 +62,6 @@ def quotes_of(notes: Notes) -> Quotes:
     columns = {name: getattr(notes, name)[:used] for name in QUOTE_TYPES if name not in ("src", "dst")}
     columns |= {"src": words[:, 0], "dst": words[:, 1]}
     return Quotes({name: np.array(columns[name], dtype=kind.lstrip("4")) for name, kind in QUOTE_TYPES.items()})
-
-
-@kernel
-def wrong_icmp(raw: Bytes, begin: int, at: int, end: int, family: int) -> bool:
-    """Whether the checksum of the ICMP message in ``raw[at:end]``, of the packet at ``begin``, is wrong."""
-    total = sum_of_words(raw, at, end)
-    if family != IPV4:
-        total += sum_of_addresses(raw, begin, family) + ICMPV6 + (end - at)
-    return check_of(total) != 0
 
 
 @kernel

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from lbsim.config.marks import read_marks
 from lbsim.explain.words import headline
 from lbsim.model.explanation import Cause, Explanation
 from tests.explain.asking import VIP, config, explain_last, said
@@ -77,6 +78,23 @@ def test_a_ttl_that_is_used_up_on_the_way_in(method: str) -> None:
         "it on. IPVS found that on the way to the destination: the packet was counted and its entry updated all the "
         "same. The director answers with time exceeded (ICMP 11/0)."
     )
+
+
+def test_nobody_is_told_whose_packet_only_a_routing_rule_brought() -> None:
+    """packet-path.md section 4.3; seen on 6.1.192 and 6.12.117, for TTLs and MTUs alike."""
+    marks = read_marks(
+        "ip rule add fwmark 1 lookup 100\nip route add local 0.0.0.0/0 dev lo table 100\n"
+        "iptables -t mangle -A PREROUTING -d 192.0.2.0/24 -p tcp --dport 80 -j MARK --set-mark 1"
+    )
+    text = "-A -f 1 -s rr\n-a -f 1 -r 10.0.0.11 -g"
+    found = explain_last(text, f"{SYN} ttl=1", marks=marks)
+    assert (found.verdict, found.reason, cause(found)) == ("DROP", "ttl_untold", Cause(case="ipvs"))
+    assert said(found, "verdict").endswith("and that is not its own.")
+    assert [one for one in found.counters if one.counter == "out_packets"] == []
+    script = f"{SYN}\n1 {CLIENT} > {VIP} tcp A len=1400"
+    found = explain_last(text, script, marks=marks, mtu={ip_network("10.0.0.11"): 1400})
+    assert (found.reason, cause(found)) == ("mtu_untold", Cause("ipvs", "10.0.0.11", 1400, 0, 1400))
+    assert "Nobody is told" in said(found, "verdict")
 
 
 def test_a_ttl_that_is_used_up_on_the_way_back() -> None:

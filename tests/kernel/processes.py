@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import sys
-import termios
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +20,8 @@ import pytest
 __all__ = ["ENDS", "REPOSITORY", "Running", "gone", "lbsim", "on_a_small_disk", "program", "running", "until"]
 
 REPOSITORY = Path(__file__).parents[2]
+# Looked up before a test changes PATH.
+ENV, SETSID = (shutil.which(name) or name for name in ("env", "setsid"))
 
 #: Ways to end a running lbsim, and the exit status that each must have.
 ENDS = {"SIGINT": 130, "Ctrl-C": 130, "SIGTERM": -signal.SIGTERM, "SIGKILL": -signal.SIGKILL}
@@ -97,14 +98,9 @@ def running(argv: Sequence[str], *, terminal: bool = False, **environment: str) 
     """A program in a session of its own; with ``terminal`` in the foreground of one, whose Ctrl-C it gets."""
     mine, its = pty.openpty() if terminal else os.pipe()
 
-    def take_terminal() -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # also if the tests run in the background
-        if terminal:
-            fcntl.ioctl(its, termios.TIOCSCTTY, 0)
-
+    in_front = [ENV, "--default-signal=INT", SETSID, *(["--ctty"] if terminal else [])]  # INT: also of tests behind "&"
     process = subprocess.Popen(
-        argv, stdin=its if terminal else subprocess.DEVNULL, stdout=its, stderr=its, start_new_session=True,
-        preexec_fn=take_terminal,  # noqa: PLW1509 - no locks in it
+        [*in_front, *argv], stdin=its if terminal else subprocess.DEVNULL, stdout=its, stderr=its,
         env=os.environ | {"PYTHONPATH": str(REPOSITORY), "LBSIM_PROGRESS_AFTER": "2"} | environment,
     )  # fmt: skip
     os.close(its)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -161,3 +162,21 @@ def test_who_waited_gets_in_when_the_other_was_killed(tmp_path: Path) -> None:
         other.end("SIGKILL")
     with cache.locked(tmp_path, lambda: pytest.fail("nobody holds it")):
         pass
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, Path.touch])
+def test_of_old_things_the_latest_stay_and_all_of_the_last_hour(make: Callable[[Path], None], tmp_path: Path) -> None:
+    old = [tmp_path / f"6.9-{letter}" for letter in "dbca"]
+    for age, path in enumerate(old):
+        make(path)
+        os.utime(path, (0, 10_000 - age))
+    other, new = tmp_path / "6.91-a", tmp_path / "6.9-e"
+    for path in (other, new):
+        make(path)
+    os.utime(other, (0, 0))
+    cache.drop_older(tmp_path, "6.9-*", 3)
+    assert set(tmp_path.iterdir()) == {*old[:2], new, other}
+    for letter in "fgh":
+        make(tmp_path / f"6.9-{letter}")
+    cache.drop_older(tmp_path, "6.9-*", 3)
+    assert {path.name for path in tmp_path.iterdir()} == {"6.9-e", "6.9-f", "6.9-g", "6.9-h", "6.91-a"}

@@ -346,20 +346,6 @@ def test_another_kind_of_computer_cannot_fill_the_guest(kernel_of: Image, monkey
         initramfs.base(kernel_of)
 
 
-def test_archives_of_the_last_hour_stay_and_of_older_ones_three(tmp_path: Path) -> None:
-    for number in range(7):
-        path = tmp_path / f"6.9-{number}.cpio"
-        path.write_text("")
-        if number < 5:
-            os.utime(path, (1e9 + number, 1e9 + number))
-    initramfs._drop_older(tmp_path / "6.9-6.cpio", Image("6.9", tmp_path, tmp_path))
-    assert sorted(path.name for path in tmp_path.iterdir()) == [f"6.9-{number}.cpio" for number in (4, 5, 6)]
-    for number in range(7, 12):
-        (tmp_path / f"6.9-{number}.cpio").write_text("")
-    initramfs._drop_older(tmp_path / "6.9-11.cpio", Image("6.9", tmp_path, tmp_path))
-    assert len(list(tmp_path.iterdir())) == 7
-
-
 def test_a_system_that_is_no_linux_is_told_so_in_one_line(tmp_path: Path) -> None:
     script = "import sys; sys.modules['fcntl'] = None; from lbsim.cli import main; main()"
     words = ["verify", str(SCENARIO)]

@@ -134,18 +134,6 @@ def test_what_does_not_wake_up_is_removed(computer: Computer, tmp_path: Path) ->
     assert in_the_cache() == []
 
 
-def test_the_latest_stay_and_those_of_the_last_hour(computer: Computer) -> None:
-    folder = cache.folder("frozen")
-    for age, name in enumerate(["6.1.0-d", "6.1.0-c", "6.1.0-b", "6.1.0-a"]):
-        (folder / name).mkdir()
-        os.utime(folder / name, (0, 10_000 - age))
-    (folder / "6.1.0-e").mkdir()
-    (folder / "6.12.0-old").mkdir()
-    os.utime(folder / "6.12.0-old", (0, 0))
-    frozen._drop_older(folder, "6.1.0")
-    assert in_the_cache() == ["6.1.0-d", "6.1.0-e", "6.12.0-old"]
-
-
 @pytest.fixture
 def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Where guests of these tests are kept, for as long."""
