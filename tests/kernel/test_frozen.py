@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from lbsim.kernel import cache, cpio, frozen, images, initramfs, vm
 from lbsim.kernel.computer import Computer
 from lbsim.kernel.job import Job, Show, ShowSeen
-from tests.kernel.processes import program
+from tests.kernel.processes import gone, program, running, until
 
 SECOND = 10**9
 
@@ -27,7 +28,6 @@ def say(**words): lines.write(json.dumps(words).encode() + b"\\n")
 say(QMP={})
 print('{"waiting": true}', flush=True)
 answers = {answers}
-decoder = json.JSONDecoder()
 while True:
     command = json.loads(monitor.recv(65536))
     name = command["execute"]
@@ -132,6 +132,32 @@ def test_what_does_not_wake_up_is_removed(computer: Computer, tmp_path: Path) ->
     with frozen.thawed(computer, folder, tmp_path / "console", tmp_path / "parcel", tmp_path / "errors") as guest:
         assert guest is None
     assert in_the_cache() == []
+
+
+# Keeps a guest of a program that plays QEMU and never answers.
+KEEPS = """
+import sys
+from pathlib import Path
+from lbsim.kernel import frozen
+from lbsim.kernel.computer import Computer
+
+here = Path(sys.argv[1])
+frozen._PATIENCE = 1000.0
+frozen.kept(Computer(str(here / "qemu"), here / "kernel", here / "archive", 4, 4), "6.1.0", 1000.0)
+"""
+
+
+@pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "SIGKILL"])
+def test_whatever_ends_lbsim_while_it_freezes_a_guest_ends_qemu_and_leaves_no_half(
+    computer: Computer, tmp_path: Path, how: str
+) -> None:
+    said = tmp_path / "pid"
+    program(tmp_path, "qemu", f"echo $$ > {said}.part; mv {said}.part {said}; exec sleep 1000")
+    with running([sys.executable, "-c", KEEPS, str(tmp_path)]) as run:
+        until("QEMU runs", said.exists)
+        run.end(how)
+    assert gone(int(said.read_text()))
+    assert in_the_cache() == [], "the next start sweeps what a SIGKILL left"
 
 
 @pytest.fixture
