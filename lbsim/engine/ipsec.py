@@ -22,7 +22,7 @@ IKE = 500  # the UDP port of IPsec's key exchange: its entry is that of AH and E
 def request_of_ipsec(t: Tables, p: Packet, v: Outcome) -> None:
     """An AH or ESP packet from a client: it goes where the key exchange of the two ends goes, on UDP port 500.
 
-    The entry's timer is armed anew, nothing else happens to it. Only addresses are translated.
+    The entry's timer is armed anew, nothing else happens to it. Only addresses are translated: there are no ports.
 
     Source
     ------
@@ -40,6 +40,8 @@ def request_of_ipsec(t: Tables, p: Packet, v: Outcome) -> None:
         return
     count_in(t, t.conns[c].dest, p.length)
     transmit(t, p, t.conns[c], KNOWN, v)
+    v.new_sport = 0
+    v.new_dport = 0
     put(t, c)
 
 
@@ -57,6 +59,7 @@ def reply_of_ipsec(t: Tables, p: Packet, v: Outcome) -> None:
         return
     count_out(t, t.conns[c].dest, p.length)
     unmasquerade(p, t.conns[c], v)
+    v.new_sport = 0
     put(t, c)
 
 

@@ -17,7 +17,8 @@ import numpy as np
 from lbsim import __version__
 from lbsim.config import parse_command
 from lbsim.config.marks import Marks
-from lbsim.engine.numbers import FRAGMENT, ICMP_ERROR, IN, SCTP, TCP, UDP
+from lbsim.engine.ipsec import IKE
+from lbsim.engine.numbers import AH, ESP, FRAGMENT, ICMP_ERROR, IN, SCTP, TCP, UDP
 from lbsim.engine.profile import PROFILES
 from lbsim.engine.services import FIRST_UNPRIVILEGED, FTP, FTP_DATA
 from lbsim.errors import LbsimError
@@ -420,6 +421,8 @@ class _Wires:
         return _Fate(_TRANSLATED, dest, (self._number(new.src), 0, self._number(new.dst), port))
 
     def _sent_on(self, sent: Headers, where: str, new: Headers) -> _Fate:
+        ends = self._number(new.src), new.sport, self._number(new.dst), new.dport
+        sent, new = _as_key_exchange(sent), _as_key_exchange(new)
         if self._is_virtual(sent):
             service = self._service(sent.proto, sent.dst, sent.dport)
             dest = self._row(service, self._places.get(where, new.dst), new.dport)
@@ -428,7 +431,6 @@ class _Wires:
             if service is None:
                 return _Fate(_UNTRANSLATED)
             dest = self._row(service, sent.src, sent.sport)
-        ends = self._number(new.src), new.sport, self._number(new.dst), new.dport
         return _Fate(_TRANSLATED, dest, ends)
 
     def _is_virtual(self, sent: Headers) -> bool:
@@ -463,3 +465,10 @@ class _Wires:
 
     def _number(self, address: bytes) -> int:
         return self._addresses.setdefault(address, len(self._addresses))
+
+
+def _as_key_exchange(headers: Headers) -> Headers:
+    """The headers; of an AH or ESP packet, which goes where the key exchange of its ends goes, those of that."""
+    if headers.proto not in (AH, ESP):
+        return headers
+    return headers._replace(proto=UDP, sport=IKE, dport=IKE)

@@ -13,7 +13,20 @@ from typing import NamedTuple
 import numpy as np
 
 from lbsim.engine.lanes import COMPILED, Lane, kernel
-from lbsim.engine.numbers import BAD_OPTIONS, CUT_HEADER, FRAGMENT, ICMP_ERROR, IN, NO_PORTS, REPLY, SCTP, TCP, UDP
+from lbsim.engine.numbers import (
+    AH,
+    BAD_OPTIONS,
+    CUT_HEADER,
+    ESP,
+    FRAGMENT,
+    ICMP_ERROR,
+    IN,
+    NO_PORTS,
+    REPLY,
+    SCTP,
+    TCP,
+    UDP,
+)
 from lbsim.engine.records import tuple_of_columns
 from lbsim.model.config import Address, ServiceId
 from lbsim.model.datagrams import Datagrams
@@ -264,7 +277,8 @@ def _service_of(
     """
     if version == 0:
         return NO_ROW + UNREADABLE
-    if proto != TCP and proto != UDP and proto != SCTP and shape != ICMP_ERROR:
+    is_ipsec = proto in (ESP, AH)
+    if proto != TCP and proto != UDP and proto != SCTP and not is_ipsec and shape != ICMP_ERROR:
         return NO_ROW + OTHER_PROTOCOL
     src_at = at + 12
     dst_at = at + 16
@@ -280,7 +294,7 @@ def _service_of(
     if number == 0 and (by_address or book.ports[sport & PORT_MASK]):
         number = -end_at(raw, src_at, version, proto, src, sport, shape, book)
     if number == 0:
-        return NO_ROW + NO_SERVICE
+        return NO_ROW + (OTHER_PROTOCOL if is_ipsec else NO_SERVICE)
     # the transport header is incomplete here, but was complete in the packet
     if cut >= (20 if proto == TCP else 12 if proto == SCTP else 8) and shape in (CUT_HEADER, NO_PORTS):
         return NO_ROW + NOT_CAPTURED

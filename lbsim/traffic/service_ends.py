@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lbsim.engine.ipsec import IKE
 from lbsim.engine.lanes import Lane, kernel
-from lbsim.engine.numbers import BAD_OPTIONS, CUT_HEADER, SCTP, TCP, UDP
+from lbsim.engine.numbers import AH, BAD_OPTIONS, CUT_HEADER, ESP, SCTP, TCP, UDP
 from lbsim.engine.records import i2, i4, i8
 from lbsim.errors import TraceError
 from lbsim.model.config import Address, ServiceId, format_endpoint
@@ -39,7 +40,8 @@ LEFT_OUT: Mapping[str, str] = {
     "arp": "ARP.",
     "not_ip": "The link layer carries neither IPv4 nor IPv6 nor ARP.",
     "unreadable": "The frame ends within its link-layer or IP header, or its IP header contradicts itself.",
-    "other_protocol": "Neither TCP nor UDP nor SCTP nor an ICMP error sent to the address of a service.",
+    "other_protocol": "Neither TCP nor UDP nor SCTP nor an ICMP error sent to the address of a service, nor AH or ESP "
+    "from or to a service of UDP port 500.",
     "no_service": "TCP, UDP or SCTP, but neither destination nor source is a service. Of fragments that complete no "
     "datagram, and of packets that end before their ports, address and protocol alone decide.",
     "not_captured": "From or to a service, but the capture ends within the transport header (TCP 20 bytes, "
@@ -53,6 +55,7 @@ NO_SERVICE = 5
 NOT_CAPTURED = 6
 
 EVERY_PORT = 0  # an end of a service that has all ports
+NO_PORT = 0  # an end for packets of a protocol without ports
 ANY_PORT = 1 << 16  # an end for packets of which address and protocol decide
 PORT_MASK = 0x3FF
 MOST_PAIRS = 0xFFFF  # so that a pair and a port are 32 bits
@@ -146,8 +149,11 @@ class ServiceEnds:
         pair = self._pair(proto, service.address)
         self._ends.setdefault((address, port, proto), (pair, service.port or SAME_PORT))
         self._ends.setdefault((address, ANY_PORT, proto), (pair, SAME_PORT))
-        icmp = _ICMP_OF_VERSION[address.version]
-        self._ends.setdefault((address, ANY_PORT, icmp), (self._pair(icmp, service.address), SAME_PORT))
+        without_ports = [(ANY_PORT, _ICMP_OF_VERSION[address.version])]
+        if proto == UDP and service.port in (IKE, EVERY_PORT):
+            without_ports += [(end, ipsec) for ipsec in (AH, ESP) for end in (NO_PORT, ANY_PORT)]
+        for end, other in without_ports:
+            self._ends.setdefault((address, end, other), (self._pair(other, service.address), SAME_PORT))
 
     def _pair(self, proto: int, virtual: Address) -> int:
         return self._pairs.setdefault((proto, virtual), len(self._pairs) + 1)  # row 0 is none

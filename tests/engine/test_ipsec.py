@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from lbsim import Director
 from lbsim.engine.numbers import AH, ESP, UDP
 from lbsim.model.config import DeleteDest
+from lbsim.pipeline import run
 from tests.engine.test_rare_packets import AT_A, IKE, A, C, V, director, reason
+
+REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("proto", [AH, ESP])
@@ -24,6 +29,15 @@ def test_ipsec_packets_go_where_the_key_exchange_went(proto: int) -> None:
     assert d.connections()[0].expires == 300
     counters = d.services()[-1].dests[0].counters
     assert (counters.in_packets, counters.out_packets) == (2, 1)
+
+
+@pytest.mark.parametrize("lane", ["interpreted", "compiled"])
+def test_ipsec_packets_leave_without_ports(lane: str) -> None:
+    result = run(REPOSITORY / "scenarios/udp/ipsec.lbsim.yaml", lane=lane).result
+    on_their_way = (result["proto"] != UDP) & (result["new_dst"] >= 0)
+    assert on_their_way.sum() == 5
+    for name in ("sport", "dport", "new_sport", "new_dport"):
+        assert not result[name][on_their_way].any()
 
 
 @pytest.mark.parametrize(("nodest", "seen"), [(0, "dest_removed"), (1, "no_ike")])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lbsim.engine.lanes import Lane
-from lbsim.engine.numbers import IN, REPLY
+from lbsim.engine.numbers import AH, ESP, FRAGMENT, IN, REPLY, WHOLE
 from lbsim.errors import TraceError
 from lbsim.model.config import ServiceId
 from lbsim.model.trace import Flow, Trace
@@ -187,3 +187,46 @@ def test_sctp_packets_are_rows_with_the_events_of_their_chunks(read: Reader) -> 
     trace = read(pcap_file(*map(ethernet, packets)), "sctp 192.0.2.80:3868", "tcp 192.0.2.80:3868")
     assert [(flow.proto, flow.client_port, flow.server_port) for flow in trace.flows] == [(132, 5000, 3868)]
     assert (trace["direction"].tolist(), trace["flags"].tolist()) == ([IN, REPLY], [2, 3])
+
+
+IKE_PORTS = ["udp 192.0.2.80:500", "udp 192.0.2.80:0"]
+
+
+@pytest.mark.parametrize("service", IKE_PORTS)
+@pytest.mark.parametrize("proto", [ESP, AH])
+def test_ipsec_packets_are_those_of_their_key_exchange(read: Reader, proto: int, service: str) -> None:
+    client, server, content = "203.0.113.1", "192.0.2.80", bytes(24)
+    packets = [
+        ip(content, client, server, proto=proto),
+        ip(content, server, client, proto=proto),
+        ip(content, client, "192.0.2.81", proto=proto),
+        ip(content, server, client, proto=47),
+    ]
+    trace = read(pcap_file(*map(ethernet, packets)), service, "udp 192.0.2.81:53")
+    assert flows(trace) == [f"{proto} 203.0.113.1:0 192.0.2.80:0"]
+    assert trace["direction"].tolist() == [IN, REPLY]
+    assert trace.left_out == {"other_protocol": 2}
+
+
+@pytest.mark.parametrize("virtual", [4, 6])
+def test_ipsec_packets_of_a_server_that_stands_for_a_service(read: Reader, virtual: int) -> None:
+    client, server, service = {
+        4: ("203.0.113.1", "10.1.2.3", "192.0.2.80"),
+        6: ("2001:db8::1", "[fd00::99]", "[2001:db8::10]"),
+    }[virtual]
+    end, named = f"{server}:500", f"udp {service}:500"
+    host = server.strip("[]")
+    packets = [ip(bytes(24), client, host, proto=ESP), ip(bytes(24), host, client, proto=ESP)]
+    trace = read(pcap_file(*map(ethernet, packets)), named, mapping={end: named})
+    assert [str(address) for address in trace.addresses] == [client, service.strip("[]")]
+    assert trace["direction"].tolist() == [IN, REPLY]
+
+
+def test_fragments_of_ipsec_packets_are_put_together(read: Reader) -> None:
+    client, server = "203.0.113.1", "192.0.2.80"
+    packets = [
+        ip(bytes(24), client, server, proto=ESP, fragment=0x2000),
+        ip(bytes(8), client, server, proto=ESP, fragment=3),
+    ]
+    trace = read(pcap_file(*map(ethernet, packets)), "udp 192.0.2.80:500")
+    assert (trace["shape"].tolist(), trace["length"].tolist()) == ([FRAGMENT, WHOLE], [44, 52])
