@@ -321,15 +321,19 @@ def verify(
     if recorded:
         _get_ready(scenarios, jobs)
     from lbsim import replays
-    from lbsim.errors import KernelFailed, KernelUnavailable
+    from lbsim.errors import BuiltWithout, KernelFailed, KernelUnavailable
     from lbsim.pipeline import refuse_unwritable
 
     refuse_unwritable(out)
     loaded, status = _comparable(*_loaded(scenarios, different_names=out is not None))
+    compared = left_out = 0
 
     def complain(error: LbsimError) -> None:
-        nonlocal status
-        if allow_skip and isinstance(error, KernelUnavailable) and not isinstance(error, KernelFailed):
+        nonlocal status, left_out
+        if isinstance(error, BuiltWithout):
+            left_out += 1
+            click.echo(str(error), err=True)
+        elif allow_skip and isinstance(error, KernelUnavailable) and not isinstance(error, KernelFailed):
             click.echo(f"skipped: {error}", err=True)
         else:
             status = _complain(error)
@@ -346,11 +350,12 @@ def verify(
                     if isinstance(one, LbsimError):
                         complain(one)
                         continue
+                    compared += 1
                     _print_json(one.to_dict()) if as_json else click.echo("\n".join(one.lines()))
                     status = max(status, PASSED if one.identical else FAILED)
     except KernelUnavailable as error:
         complain(error)
-    return status
+    return max(status, CANNOT) if left_out and not compared else status
 
 
 def _get_ready(scenarios: tuple[Path, ...], jobs: int | None) -> None:
@@ -406,12 +411,16 @@ def fetch(which: str) -> int:
 def record(*, scenarios: tuple[Path, ...], way: str) -> int:
     """Store what a real kernel does with scenarios beside them, for lbsim verify --recorded."""
     from lbsim import replays
+    from lbsim.errors import BuiltWithout
 
     loaded, status = _comparable(*_loaded(scenarios))
 
     def complain(error: LbsimError) -> None:
         nonlocal status
-        status = _complain(error)
+        if isinstance(error, BuiltWithout):
+            click.echo(str(error), err=True)
+        else:
+            status = _complain(error)
 
     command = f"lbsim kernel record --kernel {way}"
     with Meter("record") as progress:

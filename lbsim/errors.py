@@ -121,6 +121,10 @@ class KernelFailed(KernelUnavailable):
         self.done = done
 
 
+class BuiltWithout(LbsimError):
+    """A kernel does not have a scheduler that a scenario uses, so there is nothing to compare: no failure."""
+
+
 def expected_one_of(given: str, known: list[str] | tuple[str, ...], what: str) -> str:
     """The sentence for a name that is not known, with the nearest known one and the whole list.
 

@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -190,6 +190,8 @@ class Director:
         self._packets = self._host.lane.table(Packet, 1)
         self._outcomes = self._host.lane.table(Outcome, 1)
         self.findings: list[Finding] = []
+        #: Told of every packet before the engine receives it.
+        self.watch: Callable[[EngineHost, Packet], None] | None = None
         for command in parsed.commands:
             self._apply(command)
 
@@ -385,6 +387,8 @@ class Director:
             self._host.receive_block(self._packets, self._outcomes, 1)
             return Answer(Verdict(v.verdict), reason_of(v.reason).name, None, ())
         arrived = self._noted(data, headers, via, came)
+        if self.watch:
+            self.watch(self._host, p)
         self._host.receive_block(self._packets, self._outcomes, 1)
         return self._answer(arrived, v)
 

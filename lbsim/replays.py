@@ -18,8 +18,11 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from lbsim.errors import KernelUnavailable, LbsimError
+from lbsim.config.refusals import KERNEL_MESSAGES
+from lbsim.engine.schedulers import BUILT_IN
+from lbsim.errors import BuiltWithout, KernelUnavailable, LbsimError
 from lbsim.jobs import FOR_RECORDINGS, as_many_as_pay, side_by_side
+from lbsim.model.config import AddService
 from lbsim.model.trace import Trace
 from lbsim.pipeline import Progress, refuse_unwritable, trace_of
 from lbsim.scenario import Loaded, moments_needed
@@ -317,12 +320,15 @@ def _with_all_recordings(loaded: Loaded, kernels: Sequence[str], out: Path | Non
 
 def _recordings(loaded: Loaded, kernels: Sequence[str], complain: Complain | None) -> Iterator[tuple[Trace, Recording]]:
     from lbsim.kernel import recording
+    from lbsim.kernel.images import BUILT_WITHOUT
 
     with _passed_on(complain):
         trace = trace_of(loaded)
         job = job_from(loaded, trace)
         for kernel in kernels:
             with _passed_on(complain):
+                for scheduler in loaded.used_schedulers & BUILT_WITHOUT.get(kernel, frozenset()):
+                    raise _lacking(loaded, kernel, scheduler)
                 yield trace, recording.read(recording.path_of(loaded.path, kernel), job)
 
 
@@ -375,7 +381,24 @@ def _asked(
                     raise LbsimError(
                         f"the replay on linux-{seen.release} broke off: {seen.error}", file=str(loaded.path)
                     )
+                _refuse_lacking(loaded, seen)
                 yield Replay(loaded, trace, job, seen)
+
+
+def _refuse_lacking(loaded: Loaded, seen: Observation) -> None:
+    """Raise BuiltWithout if the kernel said that it does not know a scheduler."""
+    from lbsim.kernel.job import CommandSeen
+
+    not_found = KERNEL_MESSAGES[AddService, "ENOENT"]
+    known = loaded.used_schedulers.intersection(BUILT_IN)
+    for answer in (*seen.setup, *(row for row in seen.events if isinstance(row, CommandSeen))):
+        for scheduler in known.intersection(answer.argv):
+            if not_found in answer.output:
+                raise _lacking(loaded, seen.release, scheduler)
+
+
+def _lacking(loaded: Loaded, kernel: str, scheduler: str) -> BuiltWithout:
+    return BuiltWithout(f"{loaded.scenario.name}: left out: linux-{kernel} was built without the scheduler {scheduler}")
 
 
 @contextmanager
@@ -416,12 +439,13 @@ def _compared(
     """The kernel's steps against those of the engine, these as ``as_kept`` makes them."""
     from lbsim.kernel.rehearsal import Rehearsal
     from lbsim.kernel.seen import profile_of
-    from lbsim.kernel.verification import compare_steps, setup_differences
+    from lbsim.kernel.verification import compare_steps, setup_differences, with_lots
 
-    engine = Rehearsal(job, seen, profile=profile_of(seen.release))
+    engine = Rehearsal(job, seen, profile=profile_of(seen.release), kernel=kernel)
     setup = setup_differences(job, seen, engine.setup)
     release = f"linux-{seen.release} ({note})" if note else f"linux-{seen.release}"
-    return compare_steps(job, kernel, as_kept(engine.steps()), release=release, setup=setup)
+    found = compare_steps(job, kernel, as_kept(engine.steps()), release=release, setup=setup)
+    return with_lots(found, engine.lots) if engine.lots else found
 
 
 def _with_tables(
@@ -429,9 +453,9 @@ def _with_tables(
 ) -> Verification:
     """The verification, a divergence with both tables behind it: the kernel is asked once more, up to there."""
     from lbsim.kernel.seen import profile_of
-    from lbsim.kernel.verification import IN_SETUP, truncated, with_tables
+    from lbsim.kernel.verification import truncated, with_tables
 
-    if found.divergence is None or found.divergence.event == IN_SETUP:
+    if found.divergence is None or found.divergence.event < 0:  # of no event
         return found
     shorter = truncated(job, found.divergence.event)
     try:

@@ -48,7 +48,7 @@ BEHAVIOURS = (
     Behaviour("lblcr", f"{SCHED}/test_lblcr.py::test_a_set_grows_when_its_least_loaded_member_is_overtaxed", "lblcr/one-address", ("lblcr",), ("load_of_inactive", "endless_cache")),
     Behaviour("fo", f"{SCHED}/test_fo.py::test_who_is_picked", "fo/standby", ("fo",)),
     Behaviour("ovf", f"{SCHED}/test_ovf.py::test_who_is_picked", "ovf/overflow", ("ovf",)),
-    Behaviour("twos, with lots of its own", f"{SCHED}/test_twos.py::test_the_less_loaded_of_two_gets_the_connection", "twos/two-choices", (), ("load_of_inactive",)),
+    Behaviour("twos", f"{SCHED}/test_twos.py::test_the_less_loaded_of_two_gets_the_connection", "twos/two-choices", (), ("load_of_inactive",)),
     Behaviour("schedulers of one's own", "tests/test_own_schedulers.py::test_a_director_takes_a_file"),
     Behaviour("services by address, their order of lookup", f"{ENGINE}/test_services.py::test_protocols_and_ports_make_different_services", "operations/server-added", ("switches",)),
     Behaviour("services by firewall mark", f"{ENGINE}/test_persistence.py::test_marked_packets_of_all_protocols_share_one_template", "mark/shop", ("mark", "mark-persistent", "mark-any-method")),

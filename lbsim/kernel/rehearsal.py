@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import pickle
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple
+from functools import partial
 from operator import add, attrgetter, sub
 
 from lbsim.config import parse_command
 from lbsim.engine.lanes import Lane
 from lbsim.kernel.job import CLIENT, REPLY, Command, Job, Observation, Packet, Seen, Show, ShowSeen, server
 from lbsim.kernel.job_rules import marks_of, router_of
+from lbsim.kernel.lots import Lots, has_lots
 from lbsim.kernel.reply import Responders
 from lbsim.kernel.seen import Listing, Step, all_comparable, listed
 from lbsim.live import Director
@@ -27,15 +29,18 @@ TICK = 4_000_000  # ns, at HZ=250
 COPIED_EVERY = 2_100_000_000  # ns: so often, at least, the kernel copies its counters for those who look
 
 
-def rehearse(job: Job, seen: Observation, *, profile: str, lane: Lane | None = None) -> Iterator[Step]:
+def rehearse(
+    job: Job, seen: Observation, *, profile: str, lane: Lane | None = None, kernel: Sequence[Step] | None = None
+) -> Iterator[Step]:
     """What the engine does with each event of the job, one after the other.
 
     Parameters
     ----------
     seen : what the kernel did: its clock and the times of its events are taken from there.
     lane : how the engine runs; default: interpreted.
+    kernel : what the kernel did, as steps: lots of twos fall as there.
     """
-    return Rehearsal(job, seen, profile=profile, lane=lane).steps()
+    return Rehearsal(job, seen, profile=profile, lane=lane, kernel=kernel).steps()
 
 
 class Rehearsal:
@@ -44,17 +49,37 @@ class Rehearsal:
     Attributes
     ----------
     setup : what each command of the set-up answers: exit status and message; all but ipvsadm's must simply succeed.
+    lots : those of twos that are led by what the kernel did; None: twos draws lots of its own, or there is none.
     """
 
-    def __init__(self, job: Job, seen: Observation, *, profile: str, lane: Lane | None = None) -> None:
+    def __init__(
+        self,
+        job: Job,
+        seen: Observation,
+        *,
+        profile: str,
+        lane: Lane | None = None,
+        kernel: Sequence[Step] | None = None,
+    ) -> None:
         self._job = job
         self._seen = seen
+        self._kernel = kernel
+        self.lots = None if kernel is None or not has_lots(job) else Lots()
         self._director = _director(job, seen, profile, lane)
         self.setup = tuple(_set_up(self._director, job))
 
     def steps(self) -> Iterator[Step]:
         """What the engine does with each event of the job, one after the other; once."""
-        return _played(self._director, self._job, self._seen)
+        played = _played(self._director, self._job, self._seen)
+        return played if self.lots is None else self._led(played, self.lots)
+
+    def _led(self, played: Iterator[Step], lots: Lots) -> Iterator[Step]:
+        """The same steps, with lots that fall as the kernel's did."""
+        for step in self._kernel or ():
+            place = step.arrivals[0][0] if step.arrivals else CLIENT
+            self._director.watch = partial(lots.lead, place=place)
+            yield next(played)
+            lots.settle()
 
 
 def _played(director: Director, job: Job, seen: Observation) -> Iterator[Step]:

@@ -36,6 +36,7 @@ from lbsim.kernel.job import (
     ShowSeen,
 )
 from lbsim.kernel.job_rules import marks_of
+from lbsim.kernel.lots import LeadingLots, has_lots
 from lbsim.kernel.reply import Responders, put_together
 from lbsim.kernel.seen import Listing, listing_of, profile_of
 from lbsim.listing.table import METHODS
@@ -168,7 +169,7 @@ def engine_result(
     """What ``simulate`` answers to what the kernel really was asked: from its tick on, at the times that it saw.
 
     A packet that leaves a little late may belong to another tick, and so may all that follows from it. The times in
-    the result are those of the trace, as in :func:`result_of`; there are no series.
+    the result are those of the trace, as in :func:`result_of`; there are no series. Lots of twos fall as the kernel's.
     """
     rows = list(zip(job.events, seen.events, strict=True))
     sent = [row.at for event, row in rows if isinstance(event, Packet)]
@@ -194,6 +195,7 @@ def engine_result(
         seed=seed,
         samples=0,
         columns=True,
+        watch=LeadingLots(job, seen) if has_lots(job) else None,
     )
     return replace(
         made,

@@ -11,6 +11,7 @@ from typing import Any
 from lbsim.engine.numbers import SCTP
 from lbsim.engine.sctp_chunks import EVENTS
 from lbsim.kernel.job import CLIENT, Command, Event, Job, Observation, Packet, Show
+from lbsim.kernel.lots import Lots
 from lbsim.kernel.rehearsal import rehearse
 from lbsim.kernel.seen import Listing, Step, steps_of
 from lbsim.model.result import ConnRow, Counters
@@ -18,6 +19,7 @@ from lbsim.model.wording import seconds
 from lbsim.packet.headers import parse
 
 __all__ = [
+    "IN_LOTS",
     "IN_SETUP",
     "Divergence",
     "Verification",
@@ -25,13 +27,16 @@ __all__ = [
     "setup_differences",
     "transcript_line",
     "truncated",
+    "with_lots",
     "with_tables",
 ]
 
 LOOK_AFTER = 1_000_000  # ns
 SHOWN_ROWS = 40
 CONTEXT = 8  # events shown before the first divergence
-IN_SETUP = -1  # the event of a divergence in the commands before time 0
+# Events of a divergence that is in none
+IN_SETUP = -1  # in the commands before time 0
+IN_LOTS = -2  # in how often lots fell where
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,8 @@ class Divergence:
 class Verification:
     """What was compared, and the first divergence if there is one.
 
-    ``results``: the folder with both sides' results, if they were written.
+    ``lots``: picks of twos, which were those of the kernel. ``results``: the folder with both sides' results, if they
+    were written.
     """
 
     scenario: str
@@ -61,6 +67,7 @@ class Verification:
     counters: int
     divergence: Divergence | None = None
     results: str | None = None
+    lots: int = 0
 
     @property
     def identical(self) -> bool:
@@ -70,15 +77,16 @@ class Verification:
         """What to print: one line if identical, one more if results were written."""
         written = [f"  results: {self.results}"] if self.results else []
         if self.divergence is None:
+            lots = f", {self.lots:,} lots as likely as they should be" if self.lots else ""
             return [
                 f"{self.scenario}: identical: {self.packets:,} packets, {self.connections:,} connection rows, "
-                f"{self.counters:,} counters on {self.kernel}",
+                f"{self.counters:,} counters{lots} on {self.kernel}",
                 *written,
             ]
-        event = f"at event {self.divergence.event} ({seconds(self.divergence.at)})"
+        places = {IN_SETUP: "first in the set-up", IN_LOTS: "in its lots only"}
+        event = f"first at event {self.divergence.event} ({seconds(self.divergence.at)})"
         return [
-            f"{self.scenario}: DIFFERENT on {self.kernel}, "
-            f"first {'in the set-up' if self.divergence.event == IN_SETUP else event}",
+            f"{self.scenario}: DIFFERENT on {self.kernel}, {places.get(self.divergence.event, event)}",
             *(f"    {line}" for line in self.divergence.transcript),
             *(f"  ! {line}" for line in self.divergence.differences),
             *written,
@@ -119,6 +127,14 @@ def compare_steps(
             connections += len(real.listing.conns)
             counters += 3 * len(real.listing.dests) + 5 * len(real.listing.counters or ())
     return Verification(job.name, release, packets, connections, counters, divergence)
+
+
+def with_lots(found: Verification, lots: Lots) -> Verification:
+    """The verification with what became of the lots, once all else is known to be identical."""
+    if found.divergence is not None:
+        return found
+    strange = tuple(lots.differences())
+    return replace(found, lots=lots.drawn, divergence=Divergence(IN_LOTS, 0, strange, ()) if strange else None)
 
 
 def _differences(real: Step, ours: Step) -> list[str]:
@@ -209,8 +225,9 @@ def with_tables(found: Verification, shorter: Job, seen: Observation, *, profile
     """The verification with both sides' connection tables right behind the divergence, field by field."""
     if found.divergence is None or seen.error or not seen.events:  # tables are a help, no result
         return found
-    *_, real = steps_of(seen)
-    *_, ours = rehearse(shorter, seen, profile=profile)
+    steps = steps_of(seen)
+    real = steps[-1]
+    *_, ours = rehearse(shorter, seen, profile=profile, kernel=steps)
     lines = ["connections behind it, kernel and engine:"]
     rows = list(dict.fromkeys([*_conns(real), *_conns(ours)]))
     for row in sorted(rows, key=lambda row: row in _conns(real) and row in _conns(ours))[:SHOWN_ROWS]:

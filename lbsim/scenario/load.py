@@ -114,14 +114,20 @@ class Loaded:
     @property
     def not_on_a_kernel(self) -> str:
         """Why no run of a real kernel can be compared with one of the engine; "" if it can."""
-        commands = (*self.config.commands, *(timed.command for timed in self.timeline))
-        used = sorted({c.scheduler for c in commands if isinstance(c, AddService | EditService)})
-        for scheduler in used:
-            if scheduler == "twos":
-                return "twos draws lots, and a kernel's are never the same again"
+        for scheduler in sorted(self.used_schedulers):
             if scheduler not in (*BUILT_IN, "none"):
                 return f"no real kernel has the scheduler {scheduler}"
+        if "twos" in self.used_schedulers:
+            for service, dests in self.services.items():
+                if len({dest.address for dest in dests}) < len(dests):
+                    return f"two destinations of {service} have one address, and which of them twos drew does not show"
         return ""
+
+    @property
+    def used_schedulers(self) -> set[str]:
+        """The schedulers that services have at some time of the run."""
+        commands = (*self.config.commands, *(timed.command for timed in self.timeline))
+        return {command.scheduler for command in commands if isinstance(command, AddService | EditService)}
 
     @property
     def services(self) -> dict[ServiceId, tuple[DestId, ...]]:

@@ -1,7 +1,7 @@
 """twos, the power of two choices: two destinations are drawn by lot, the less loaded one gets the connection.
 
 Kernel counterpart: ip_vs_twos.c. The kernel draws random numbers that nobody can repeat; here they come from the run's
-seed. Shares can be compared with a kernel's, sequences cannot.
+seed. When a run is compared with a kernel's, they are made to fall as they did there (``lbsim.kernel.lots``).
 """
 
 from __future__ import annotations
