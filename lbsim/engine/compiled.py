@@ -1,4 +1,4 @@
-"""The compiled lane: the engine's own functions, compiled by numba, on numpy record arrays.
+"""The compiled lane: the engine's own functions, compiled by numba, on numpy arrays of rows.
 
 Each marked function gets a *twin*: the same code object with globals in which every marked name stands for the twin of
 that function; and, if Python calls it, an *entry*, one more such copy. They are compiled when they are first called,
@@ -17,8 +17,10 @@ import shutil
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from copyreg import pickle as pickle_by
 from dataclasses import fields
 from functools import cache, partial
+from operator import itemgetter
 from pathlib import Path
 from types import FunctionType
 from typing import Any, TypeVar, cast
@@ -116,7 +118,7 @@ class Compiled:
         return cast("Tables", made)
 
     def table(self, record: type[Any], rows: int) -> Any:
-        return _zeros(rows, _row_type(cast("Any", record))).view(np.recarray)
+        return _zeros(rows, _row_type(cast("Any", record)))
 
     def integers(self, values: Sequence[int]) -> Any:
         return np.array(values, dtype=np.int64)
@@ -132,21 +134,19 @@ class Compiled:
             return table
         memory = _memory_of(table)
         if memory is not None and rows * table.dtype.itemsize <= len(memory):
-            return np.frombuffer(memory, dtype=table.dtype, count=rows).view(type(table))
+            return np.frombuffer(memory, dtype=table.dtype, count=rows)
         larger = _zeros(rows, table.dtype)
         larger[: len(table)] = table
-        return larger.view(type(table))
+        return larger
 
     def rows(self, record: type[Any], columns: dict[str, Any]) -> Any:
         table = self.table(record, len(columns[_row_type(cast("Any", record)).names[0]]))
-        plain = table.view(np.ndarray)  # a record array makes an object for each column
         for name, column in columns.items():
-            plain[name] = column
+            table[name] = column
         return table
 
     def read(self, table: Any, names: tuple[str, ...], rows: int) -> dict[str, Any]:
-        plain = table.view(np.ndarray)
-        return {name: plain[name][:rows] for name in names}
+        return {name: table[name][:rows] for name in names}
 
     def function(self, marked: F) -> F:
         if self._renewals != renewals():
@@ -247,9 +247,37 @@ def _wide(kind: Any) -> Any:
     return types.int64 if isinstance(plain, types.Integer) and plain != types.uint64 else plain
 
 
+class _RowClass(type):
+    """The class of the rows of a record, whose fields are attributes as in the interpreted lane.
+
+    Those of a ``np.recarray`` are, too, but are looked for in Python, which takes five times as long.
+    """
+
+    record: type[Any]
+
+
+@cache
+def _row_class(record: Any) -> _RowClass:
+    fields = {name: property(itemgetter(name), partial(_put, name)) for name, _ in field_types(record)}
+    made = _RowClass(record.__name__, (np.void,), {"__slots__": (), **fields})
+    made.record = record
+    return made
+
+
+def _put(name: str, row: Any, value: int) -> None:
+    row[name] = value
+
+
+def _made_again(row_class: _RowClass) -> tuple[Any, ...]:
+    return _row_class, (row_class.record,)
+
+
+pickle_by(_RowClass, _made_again)
+
+
 @cache
 def _row_type(record: Any) -> Any:
-    return np.dtype(field_types(record), align=True)
+    return np.dtype((_row_class(record), np.dtype(field_types(record), align=True)))
 
 
 def _zeros(rows: int, kind: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -196,8 +195,3 @@ def test_every_receiver_is_found_by_its_own_end_only(lane: Lane) -> None:
     find = lane.function(find_receiver)
     assert [find(desk.receivers, desk.heads, *end) for end in ends] == list(range(1, len(ends) + 1))
     assert find(desk.receivers, desk.heads, 7, 80) == find(desk.receivers, desk.heads, 0, 81) == UNKNOWN
-
-
-def test_no_field_of_a_receiver_bears_the_name_of_a_numpy_attribute() -> None:
-    taken = {name for name in dir(np.recarray) + dir(np.record) if not name.startswith("_")}
-    assert taken & {field.name for field in fields(Receiver)} == set()
