@@ -22,10 +22,11 @@ from lbsim.engine.numbers import (
     NO_OUTPUT,
     ONE_PACKET,
     TEMPLATE,
+    TRASH_PERIOD,
 )
-from lbsim.engine.records import Packet, Tables
+from lbsim.engine.records import Conn, Packet, Tables
 from lbsim.engine.thresholds import filled, vacated
-from lbsim.engine.timers import arm, disarm, note_turn
+from lbsim.engine.timers import arm, disarm, level_of, note_turn
 
 MOST_SERIALS = 0x7FFFFFFF  # what fits into the field
 STEP = 60  # seconds after which an entry that controls others looks again whether it may go
@@ -329,7 +330,25 @@ def expire(t: Tables, c: int) -> None:
         if template.turn == t.director[0].now and template.order > t.links[c].order:
             template.goes_on = 1
         _leave_control(t, c)
+    if t.director[0].trash_fire == t.director[0].now and conn.dest != 0 and _fires_after_trash(t, conn):
+        t.dests[conn.dest].busy = t.director[0].now
     _remove(t, c)
+
+
+@kernel
+def _fires_after_trash(t: Tables, conn: Conn) -> bool:
+    """Whether the entry's timer fires after that of the trash, of the same tick. (An entry that was set again in the
+    slot in which it waited keeps its place there; here it counts as put there then.)
+
+    Source
+    ------
+    timer.c collect_expired_timers(), expire_timers(); ip_vs_ctl.c ip_vs_dest_trash_expire(), 6.1 and 6.12; seen on
+    6.1.192.
+    """
+    director = t.director[0]
+    level = level_of(conn.expires - conn.armed)
+    trash_level = level_of(TRASH_PERIOD * director.hz)
+    return level < trash_level or (level == trash_level and conn.armed < director.trash_since)
 
 
 @kernel

@@ -15,6 +15,7 @@ from lbsim.engine.errnos import EEXIST, EINVAL, ENOENT, ERANGE
 from lbsim.engine.estimator import new_copy, start_copy, stop_copy, zero
 from lbsim.engine.hashing import row_bucket
 from lbsim.engine.lanes import kernel, seldom
+from lbsim.engine.numbers import TRASH_PERIOD
 from lbsim.engine.records import Dest, DestRequest, Tables
 from lbsim.engine.schedulers import add_dest as tell_dest_added
 from lbsim.engine.schedulers import del_dest as tell_dest_deleted
@@ -27,7 +28,6 @@ __all__ = ["add_dest", "clean_trash", "delete_dest", "edit_dest", "to_trash", "u
 # Director.plain_length: some destination has connections of several methods, routes must be looked at
 NOTHING_PLAIN = -1
 MOST_CONNS = 0x7FFFFFFF
-TRASH_PERIOD = 60  # seconds between two looks at the trash
 TRASH_IDLE = 120  # seconds without connections after which a removed destination is forgotten
 
 
@@ -272,6 +272,7 @@ def to_trash(t: Tables, d: int) -> None:
     dest = t.dests[d]
     if director.trash_first == 0:
         director.trash_fire = fire_tick(director.now + TRASH_PERIOD * director.hz, director.now)
+        director.trash_since = director.now + 1
     else:
         t.dests[director.trash_first].prev = d
     stop_copy(t, dest.copy_row)
@@ -296,7 +297,7 @@ def clean_trash(t: Tables) -> None:
     while d != 0:
         dest = t.dests[d]
         following = dest.next
-        if dest.total == 0 and dest.persist == 0 and dest.cached == 0:
+        if dest.total == 0 and dest.persist == 0 and dest.cached == 0 and dest.busy != director.now:
             if dest.idle_start == 0:
                 dest.idle_start = max(director.now, 1)
             elif director.now >= dest.idle_start + TRASH_IDLE * director.hz:
@@ -306,6 +307,7 @@ def clean_trash(t: Tables) -> None:
     director.trash_fire = 0
     if director.trash_first != 0:
         director.trash_fire = fire_tick(director.now + TRASH_PERIOD * director.hz, director.now)
+        director.trash_since = director.now
 
 
 @kernel

@@ -56,6 +56,7 @@ class Director:
     wheel_next: i8 = 0  # no timer fires before this tick; 0: no timer is pending
     trash_first: i4 = 0  # removed destinations that may come back, newest first
     trash_fire: i8 = 0  # when the trash is looked at next; 0: trash is empty
+    trash_since: i8 = 0  # timers that were set before this tick were in the wheel before that of the trash
     sweep_fire: i8 = 0  # when connections of removed destinations are deleted; 0: no sweep is due
     scheduler_fire: i8 = 0  # the earliest Service.timer_fire; 0: no scheduler's timer is pending
     copy_fire: i8 = 0  # the earliest Copy.fire; 0: nothing is copied
@@ -185,6 +186,7 @@ class Dest:
     own: i8 = 0  # for schedulers that do not come with lbsim
     route: i1 = 0  # the kept route, see forwarding.py; 0: none
     idle_start: i8 = 0  # tick at which the trash first saw it without connections
+    busy: i8 = 0  # tick at which the trash still saw a connection whose timer fired in that very tick
     copy_row: i4 = 0  # in the table of copies
     conns: i8 = 0
     in_packets: i8 = 0

@@ -5,9 +5,8 @@ A timeout is put into the finest level that reaches it and then waits for that s
 late: 900 s at HZ=250 up to 16.4 s late. Which slot depends on the absolute tick.
 
 Of two timers of the same tick the kernel takes the one in the coarser slot first, and of one slot the one that came
-into it last. Only for templates and what they control does that matter (:func:`note_turn`). Not modelled: several
-processors, and whether the trash finds a destination idle in the very tick in which its last connection goes (here it
-does).
+into it last. Only for templates and what they control does that matter (:func:`note_turn`), and for whether the trash
+finds a destination idle in the very tick in which its last connection goes. Several processors are not modelled.
 
 A packet re-arms its connection's timer, almost always to a later tick. Moving the entry each time would be work for
 nothing: the entry stays in its slot, and when the slot's turn comes it is put where it now belongs.
@@ -18,7 +17,7 @@ from __future__ import annotations
 from lbsim.engine.lanes import kernel
 from lbsim.engine.records import Tables
 
-__all__ = ["LEVELS", "SLOTS", "arm", "disarm", "fire_tick", "first_due", "note_turn", "take_due"]
+__all__ = ["LEVELS", "SLOTS", "arm", "disarm", "fire_tick", "first_due", "level_of", "note_turn", "take_due"]
 
 LEVELS = 9
 SLOTS = 64
@@ -87,13 +86,25 @@ def note_turn(t: Tables, c: int, expires: int) -> None:
     director = t.director[0]
     link = t.links[c]
     turn = fire_tick(expires, director.now)
-    level = 0
-    while level < LEVELS - 1 and expires - director.now >= 63 << (3 * level):
-        level += 1
+    level = level_of(expires - director.now)
     if t.conns[c].queued == 0 or link.turn != turn or link.order >> ORDER_BITS != level:
         director.turns += 1
         link.turn = turn
         link.order = (level << ORDER_BITS) + director.turns
+
+
+@kernel
+def level_of(ticks: int) -> int:
+    """The level of the wheel at which a timer waits that is armed for so many ticks.
+
+    Source
+    ------
+    facts: packet-path.md section 8.3; timer.c calc_wheel_index(), 6.1 and 6.12.
+    """
+    level = 0
+    while level < LEVELS - 1 and ticks >= 63 << (3 * level):
+        level += 1
+    return level
 
 
 @kernel
