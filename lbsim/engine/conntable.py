@@ -22,11 +22,10 @@ from lbsim.engine.numbers import (
     NO_OUTPUT,
     ONE_PACKET,
     TEMPLATE,
-    TRASH_PERIOD,
 )
-from lbsim.engine.records import Conn, Packet, Tables
+from lbsim.engine.records import Packet, Tables
 from lbsim.engine.thresholds import filled, vacated
-from lbsim.engine.timers import arm, disarm, level_of, note_turn
+from lbsim.engine.timers import arm, disarm, fires_after_trash, note_turn
 
 MOST_SERIALS = 0x7FFFFFFF  # what fits into the field
 STEP = 60  # seconds after which an entry that controls others looks again whether it may go
@@ -290,7 +289,7 @@ def put(t: Tables, c: int) -> None:
     facts: packet-path.md section 8.1; ip_vs_conn.c ip_vs_conn_put(), 6.1 and 6.12.
     """
     expires = t.director[0].now + t.conns[c].timeout
-    if t.conns[c].marks & (TEMPLATE | CONTROLLED) != 0:
+    if t.conns[c].marks & (TEMPLATE | CONTROLLED) != 0 or t.director[0].trash_fire != 0:
         note_turn(t, c, expires)
     arm(t, c, expires)
 
@@ -305,7 +304,7 @@ def expire_now(t: Tables, c: int) -> None:
     """
     now = t.director[0].now
     if t.conns[c].expires > now:
-        if t.conns[c].marks & (TEMPLATE | CONTROLLED) != 0:
+        if t.conns[c].marks & (TEMPLATE | CONTROLLED) != 0 or t.director[0].trash_fire != 0:
             note_turn(t, c, now)
         arm(t, c, now)
 
@@ -330,25 +329,9 @@ def expire(t: Tables, c: int) -> None:
         if template.turn == t.director[0].now and template.order > t.links[c].order:
             template.goes_on = 1
         _leave_control(t, c)
-    if t.director[0].trash_fire == t.director[0].now and conn.dest != 0 and _fires_after_trash(t, conn):
+    if t.director[0].trash_fire == t.director[0].now and conn.dest != 0 and fires_after_trash(t, c):
         t.dests[conn.dest].busy = t.director[0].now
     _remove(t, c)
-
-
-@kernel
-def _fires_after_trash(t: Tables, conn: Conn) -> bool:
-    """Whether the entry's timer fires after that of the trash, of the same tick. (An entry that was set again in the
-    slot in which it waited keeps its place there; here it counts as put there then.)
-
-    Source
-    ------
-    timer.c collect_expired_timers(), expire_timers(); ip_vs_ctl.c ip_vs_dest_trash_expire(), 6.1 and 6.12; seen on
-    6.1.192.
-    """
-    director = t.director[0]
-    level = level_of(conn.expires - conn.armed)
-    trash_level = level_of(TRASH_PERIOD * director.hz)
-    return level < trash_level or (level == trash_level and conn.armed < director.trash_since)
 
 
 @kernel

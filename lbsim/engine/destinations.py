@@ -15,13 +15,12 @@ from lbsim.engine.errnos import EEXIST, EINVAL, ENOENT, ERANGE
 from lbsim.engine.estimator import new_copy, start_copy, stop_copy, zero
 from lbsim.engine.hashing import row_bucket
 from lbsim.engine.lanes import kernel, seldom
-from lbsim.engine.numbers import TRASH_PERIOD
 from lbsim.engine.records import Dest, DestRequest, Tables
 from lbsim.engine.schedulers import add_dest as tell_dest_added
 from lbsim.engine.schedulers import del_dest as tell_dest_deleted
 from lbsim.engine.schedulers import upd_dest as tell_dest_edited
 from lbsim.engine.thresholds import set_thresholds
-from lbsim.engine.timers import fire_tick
+from lbsim.engine.timers import arm_trash
 
 __all__ = ["add_dest", "clean_trash", "delete_dest", "edit_dest", "to_trash", "unlink_dest"]
 
@@ -271,8 +270,7 @@ def to_trash(t: Tables, d: int) -> None:
     director = t.director[0]
     dest = t.dests[d]
     if director.trash_first == 0:
-        director.trash_fire = fire_tick(director.now + TRASH_PERIOD * director.hz, director.now)
-        director.trash_since = director.now + 1
+        arm_trash(t)
     else:
         t.dests[director.trash_first].prev = d
     stop_copy(t, dest.copy_row)
@@ -306,8 +304,7 @@ def clean_trash(t: Tables) -> None:
         d = following
     director.trash_fire = 0
     if director.trash_first != 0:
-        director.trash_fire = fire_tick(director.now + TRASH_PERIOD * director.hz, director.now)
-        director.trash_since = director.now
+        arm_trash(t)
 
 
 @kernel

@@ -35,8 +35,6 @@ SYN = 2
 RST = 4
 ACK = 16
 
-TRASH_PERIOD = 60  # seconds between two looks at removed destinations
-
 # Scheduler flags of a service (values of the kernel's SCHED1, SCHED2, SCHED3)
 SCHED_1 = 8
 SCHED_2 = 16

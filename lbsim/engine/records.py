@@ -56,7 +56,7 @@ class Director:
     wheel_next: i8 = 0  # no timer fires before this tick; 0: no timer is pending
     trash_first: i4 = 0  # removed destinations that may come back, newest first
     trash_fire: i8 = 0  # when the trash is looked at next; 0: trash is empty
-    trash_since: i8 = 0  # timers that were set before this tick were in the wheel before that of the trash
+    trash_order: i8 = 0  # of its timer, as Link.order
     sweep_fire: i8 = 0  # when connections of removed destinations are deleted; 0: no sweep is due
     scheduler_fire: i8 = 0  # the earliest Service.timer_fire; 0: no scheduler's timer is pending
     copy_fire: i8 = 0  # the earliest Copy.fire; 0: nothing is copied

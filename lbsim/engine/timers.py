@@ -17,11 +17,23 @@ from __future__ import annotations
 from lbsim.engine.lanes import kernel
 from lbsim.engine.records import Tables
 
-__all__ = ["LEVELS", "SLOTS", "arm", "disarm", "fire_tick", "first_due", "level_of", "note_turn", "take_due"]
+__all__ = [
+    "LEVELS",
+    "SLOTS",
+    "arm",
+    "arm_trash",
+    "disarm",
+    "fire_tick",
+    "fires_after_trash",
+    "first_due",
+    "note_turn",
+    "take_due",
+]
 
 LEVELS = 9
 SLOTS = 64
 ORDER_BITS = 48  # of Link.order below the level
+TRASH_PERIOD = 60  # seconds between two looks at the trash
 COARSEST = 3 * (LEVELS - 1)  # slots of the last level cover 2**COARSEST ticks
 
 
@@ -77,20 +89,56 @@ def arm(t: Tables, c: int, expires: int) -> None:
 def note_turn(t: Tables, c: int, expires: int) -> None:
     """Note when, and before which others of that tick, the timer fires that is about to be armed for ``expires``.
 
-    An entry that waits in the slot already keeps its place there.
+    An entry that waits in the slot already keeps its place there. Where nothing was noted when it came there, it was
+    there before all that matters.
 
     Source
     ------
     timer.c __mod_timer(), enqueue_timer(), collect_expired_timers(), expire_timers(), 6.1 and 6.12; checked live.
     """
     director = t.director[0]
+    conn = t.conns[c]
     link = t.links[c]
     turn = fire_tick(expires, director.now)
     level = level_of(expires - director.now)
-    if t.conns[c].queued == 0 or link.turn != turn or link.order >> ORDER_BITS != level:
+    waits = fire_tick(conn.expires, conn.armed) == turn and level_of(conn.expires - conn.armed) == level
+    if conn.queued == 0 or not waits:
         director.turns += 1
         link.turn = turn
         link.order = (level << ORDER_BITS) + director.turns
+    elif link.turn != turn or link.order >> ORDER_BITS != level:
+        link.turn = turn
+        link.order = level << ORDER_BITS
+
+
+@kernel
+def arm_trash(t: Tables) -> None:
+    """Set the timer after which the trash is looked at.
+
+    Source
+    ------
+    facts: schedulers.md section 5.3; ip_vs_ctl.c __ip_vs_del_dest(), ip_vs_dest_trash_expire(), 6.1 and 6.12.
+    """
+    director = t.director[0]
+    period = TRASH_PERIOD * director.hz
+    director.turns += 1
+    director.trash_fire = fire_tick(director.now + period, director.now)
+    director.trash_order = (level_of(period) << ORDER_BITS) + director.turns
+
+
+@kernel
+def fires_after_trash(t: Tables, c: int) -> bool:
+    """Whether the timer of an entry, which is due now, fires after that of the trash, which is due now, too.
+
+    Source
+    ------
+    timer.c collect_expired_timers(), expire_timers(), 6.1 and 6.12; seen on both.
+    """
+    director = t.director[0]
+    conn = t.conns[c]
+    link = t.links[c]
+    order = link.order if link.turn == director.now else level_of(conn.expires - conn.armed) << ORDER_BITS
+    return order < director.trash_order
 
 
 @kernel

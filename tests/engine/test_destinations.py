@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from ipaddress import ip_address
 
@@ -243,6 +244,55 @@ def test_connections_keep_a_removed_destination(play: Playbook) -> None:
 def test_when_its_connections_are_gone_a_removed_destination_is_forgotten(play: Playbook) -> None:
     play.config("udp V:53 rr", "A", "B").send("c1 UDP").expect("FORWARD B new").delete("B").at(490.464)
     forgotten(play)
+
+
+# Of two timers of one tick the one in the coarser slot fires first, and of one slot the one that came there last: seen
+# on 6.1.192 and 6.12.117.
+
+
+@pytest.mark.parametrize(("back", "check"), [(244.7, remembered), (244.704, forgotten)])
+def test_a_connection_that_ends_in_the_tick_of_a_look_was_there_first(
+    play: Playbook, back: float, check: Callable[[Playbook], Playbook]
+) -> None:
+    # SYN_RECV is 60 s, too: its timer waits in the slot of the first look, which came there later and fires before it
+    check(play.config("tcp V:80 rr", "A", "B").send("c1 SYN").expect("FORWARD B new").at(0.1).delete("B").at(back))
+
+
+@pytest.mark.parametrize(("back", "check"), [(183.26, remembered), (183.264, forgotten)])
+def test_a_connection_that_began_after_the_trash_was_in_use_ends_before_the_look(
+    play: Playbook, back: float, check: Callable[[Playbook], Playbook]
+) -> None:
+    play.config("tcp V:80 rr", "A", "B").delete("A").at(0.05).send("c1 SYN").expect("FORWARD B new")
+    check(play.at(0.1).delete("B").at(back))
+
+
+@pytest.mark.parametrize(("back", "check"), [(244.7, remembered), (244.704, forgotten)])
+def test_a_connection_that_is_set_anew_in_its_slot_keeps_its_place_there(
+    play: Playbook, back: float, check: Callable[[Playbook], Playbook]
+) -> None:
+    play.config("tcp V:80 rr", "A", "B").send("c1 SYN").expect("FORWARD B new").at(0.05).delete("A")
+    play.at(0.1).send("c1 SYN").expect("FORWARD B known")
+    check(play.at(0.15).delete("B").at(back))
+
+
+@pytest.mark.parametrize(("back", "check"), [(244.7, remembered), (244.704, forgotten)])
+def test_a_connection_in_a_finer_slot_ends_after_the_look(
+    play: Playbook, back: float, check: Callable[[Playbook], Playbook]
+) -> None:
+    # CLOSE is 10 s: from 50.2 s (jiffy 4294904846) asked for 4294907346, the next multiple of 64 is that of the look
+    play.config("tcp V:80 rr", "A", "B").send("c1 SYN").expect("FORWARD B new").delete("B")
+    check(play.at(50.2).reply("B c1 RST").expect("FORWARD B translated").at(back))
+
+
+@pytest.mark.parametrize(("back", "check"), [(1029.08, remembered), (1029.088, forgotten)])
+def test_a_connection_in_a_coarser_slot_ends_before_the_look(
+    play: Playbook, back: float, check: Callable[[Playbook], Playbook]
+) -> None:
+    # ESTABLISHED is 900 s: asked for 4295117296, the next multiple of 4096 is 4295118848 (906.208 s). Removed at 46 s
+    # (jiffy 4294903796), looks are at 4294919168 + n * 15360: the fourteenth is then, the sixteenth at 1029.088 s.
+    play.config("tcp V:80 rr", "A", "B").send("c1 SYN").expect("FORWARD B new")
+    play.reply("B c1 SYN+ACK").expect("FORWARD B translated").send("c1 ACK").expect("FORWARD B known")
+    check(play.at(46).delete("B").at(back))
 
 
 def test_coming_back_and_going_again_starts_the_count_anew(play: Playbook) -> None:

@@ -69,6 +69,7 @@ class NaiveDirector:
         self.trash: list[dict[str, Any]] = []
         self.conns: list[dict[str, Any]] = []
         self.trash_at: int | None = None
+        self.trash_order = (0, 0)
         self.sweep_at: int | None = None
 
     # Commands: "" or the name of the kernel's error
@@ -174,7 +175,7 @@ class NaiveDirector:
 
     def _to_trash(self, dest: dict[str, Any]) -> None:
         if not self.trash:
-            self.trash_at = fire_jiffy(self.now + 60 * self.hz, self.now)
+            self._arm_trash()
         dest.update(there=False, idle=None)
         self.trash.insert(0, dest)
         if self.sysctls["expire_nodest_conn"]:
@@ -193,6 +194,8 @@ class NaiveDirector:
             self.now = min(pending)
             due = [conn for conn in self.conns if conn["fires"] <= self.now]
             for conn in sorted(due, key=lambda conn: conn["order"], reverse=True):
+                if self._is_looked_at() and self.trash_order > conn["order"]:
+                    self._clean_trash()
                 if self._controls(conn):
                     conn["seconds"] = 60
                     self._put(conn)
@@ -202,13 +205,16 @@ class NaiveDirector:
                 self.sweep_at = None
                 for conn in [conn for conn in self.conns if not conn["dest"]["there"]]:
                     self._remove(conn)
-            if self.trash and self.trash_at is not None and self.trash_at <= self.now:
+            if self._is_looked_at():
                 self._clean_trash()
             for service in self.services.values():
                 if service["wakes"] == self.now:
                     service["picker"].tick(self.now)
                     service["wakes"] = fire_jiffy(self.now + service["picker"].period * self.hz, self.now)
         self.now = max(self.now, tick)
+
+    def _is_looked_at(self) -> bool:
+        return bool(self.trash) and self.trash_at is not None and self.trash_at <= self.now
 
     def _clean_trash(self) -> None:
         for dest in list(self.trash):
@@ -219,7 +225,12 @@ class NaiveDirector:
                 dest["idle"] = self.now
             elif self.now - dest["idle"] >= 120 * self.hz:
                 self.trash = [other for other in self.trash if other is not dest]
-        self.trash_at = fire_jiffy(self.now + 60 * self.hz, self.now)
+        self._arm_trash()
+
+    def _arm_trash(self) -> None:
+        expires = self.now + 60 * self.hz
+        self.armed += 1
+        self.trash_at, self.trash_order = fire_jiffy(expires, self.now), (level(expires, self.now), self.armed)
 
     def _arm(self, conn: dict[str, Any], expires: int) -> None:
         if conn.get("expires") == expires:
