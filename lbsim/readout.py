@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address
 from itertools import islice
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -35,7 +35,10 @@ from lbsim.model.listing import ListedDest, ListedService, Rates, Timeouts
 from lbsim.model.result import ConnRow, Counters, Destination, DestRow, ServiceRow
 from lbsim.model.trace import AddressTable
 
-__all__ = ["Readout"]
+__all__ = ["Activity", "Readout"]
+
+Activity: TypeAlias = "np.ndarray[tuple[int, int], np.dtype[np.signedinteger]]"
+"""Active and inactive connections, per row of the destination table : int64[2, rows]."""
 
 
 class Readout:
@@ -250,12 +253,13 @@ class Readout:
                 merged[at] = _merged(merged[at], this)
         return tuple(merged), index
 
-    def activity(self) -> list[tuple[int, int]]:
-        """(active, inactive) of every row of the destination table from row 1 on."""
+    def activity(self) -> Activity:
+        """Active and inactive connections of every row of the destination table from row 1 on."""
         t = self.tables
-        rows = self.lane.read(t.dests, ("total", "active"), int(t.director[0].dests_used) + 1)
-        total, active = (np.asarray(rows[name])[1:] for name in ("total", "active"))
-        return list(zip(active.tolist(), np.maximum(total - active, 0).tolist(), strict=True))
+        rows = self.lane.read(t.dests, ("active", "total"), int(t.director[0].dests_used) + 1)
+        found = np.array([rows["active"], rows["total"]], dtype="i8")[:, 1:]
+        found[1] = np.maximum(found[1] - found[0], 0)
+        return found
 
     def connections(self) -> tuple[ConnRow, ...]:
         """The connection table, sorted by protocol and ends (the kernel's order is random)."""

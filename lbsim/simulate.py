@@ -47,6 +47,7 @@ from lbsim.model.result import (
 )
 from lbsim.model.trace import AddressTable, FlowTable, IntColumn, Trace
 from lbsim.own_schedulers import load_schedulers
+from lbsim.readout import Activity
 from lbsim.traffic.marked import Marker
 
 __all__ = ["KEPT_PACKETS", "MANY_ENTRIES", "Watch", "simulate"]
@@ -63,7 +64,7 @@ FINEST_SAMPLES = 1_000_000  # ns between samples as long as nobody knows how lon
 
 _Event: TypeAlias = "tuple[int, int, AdminCommand | None]"
 _COMMAND, _SAMPLE, _MOMENT = 0, 1, 2  # the order of events of one instant; packets come after its commands
-_Sample: TypeAlias = "tuple[int, list[tuple[int, int]]]"
+_Sample: TypeAlias = "tuple[int, Activity]"  # when, and what EngineHost.activity says
 
 
 def simulate(
@@ -206,10 +207,10 @@ class _EvenSamples:
     def events(self) -> Iterator[_Event]:
         return ((at, _SAMPLE, None) for at in self._times)
 
-    def note(self, at: int, activity: list[tuple[int, int]]) -> None:
+    def note(self, at: int, activity: Activity) -> None:
         self.noted.append((at, activity))
 
-    def finish(self, end: int, activity: list[tuple[int, int]]) -> None:
+    def finish(self, end: int, activity: Activity) -> None:
         """The last sample was that of the end."""
 
 
@@ -230,7 +231,7 @@ class _GrowingSamples(_EvenSamples):
                 self.noted = [sample for sample in self.noted if sample[0] % self._step == 0]
             at = self.noted[-1][0] // self._step * self._step + self._step
 
-    def finish(self, end: int, activity: list[tuple[int, int]]) -> None:
+    def finish(self, end: int, activity: Activity) -> None:
         """The end is a sample, too."""
         if self._wanted > 1 and self.noted[-1][0] < end:
             self.note(end, activity)
@@ -569,12 +570,12 @@ class _Run:
 WAY = ("addr", "port", "tun_type", "tun_port", "tun_flags")
 
 
-def _series(noted: Sequence[tuple[int, list[tuple[int, int]]]], index: list[int], destinations: int) -> Series:
+def _series(noted: Sequence[_Sample], index: list[int], destinations: int) -> Series:
     """Samples per row of the engine's table, turned into one list per destination."""
-    active = [[0] * len(noted) for _ in range(destinations)]
-    inactive = [[0] * len(noted) for _ in range(destinations)]
-    for k, (_, rows) in enumerate(noted):
-        for d, (is_active, is_inactive) in enumerate(rows, start=1):
-            active[index[d]][k] += is_active
-            inactive[index[d]][k] += is_inactive
-    return Series(tuple(at for at, _ in noted), tuple(map(tuple, active)), tuple(map(tuple, inactive)))
+    summed = np.zeros((2, destinations, len(noted)), dtype="i8")
+    for k, (_, activity) in enumerate(noted):
+        rows = index[1 : activity.shape[1] + 1]
+        for one, numbers in zip(summed, activity, strict=True):
+            np.add.at(one[:, k], rows, numbers)
+    active, inactive = (tuple(map(tuple, one.tolist())) for one in summed)
+    return Series(tuple(at for at, _ in noted), active, inactive)
