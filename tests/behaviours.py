@@ -58,7 +58,7 @@ BEHAVIOURS = (
     Behaviour("one-packet scheduling", f"{ENGINE}/test_persistence.py::test_one_packet_entries_are_never_listed", "udp/one-packet", ("udp-one-packet",)),
     Behaviour("thresholds", f"{ENGINE}/test_thresholds.py::test_when_a_destination_is_full", "thresholds/overload", ("thresholds", "persistent-thresholds"), ("late_thresholds", "any_threshold")),
     Behaviour("weight 0", f"{ENGINE}/test_director.py::test_a_known_connection_goes_on_at_weight_0", "operations/drain", ("rr", "lc", "sh")),
-    Behaviour("removed destinations and their trash", f"{ENGINE}/test_destinations.py::test_an_idle_destination_is_forgotten_at_the_third_look", "operations/server-deleted", ("rr", "lc", "sh")),
+    Behaviour("removed destinations and their trash", f"{ENGINE}/test_destinations.py::test_an_idle_destination_is_forgotten_at_the_third_look", "operations/remembered", ("rr", "lc", "sh")),
     Behaviour("TCP's states", f"{ENGINE}/test_tcp.py::test_every_packet_leads_where_the_rules_say", "operations/half-open", ("rr",)),
     Behaviour("TCP of which one side is seen", f"{ENGINE}/test_tcp.py::test_the_first_answer_makes_a_one_sided_entry_two_sided", "dr/direct-routing", ("direct-routing", "any-method")),
     Behaviour("TCP's states with secure_tcp", f"{ENGINE}/test_tcp.py::test_all_transitions_are_there_for_every_direction_and_state", "operations/secure-tcp", ("switches",)),
