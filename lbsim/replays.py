@@ -320,14 +320,13 @@ def _with_all_recordings(loaded: Loaded, kernels: Sequence[str], out: Path | Non
 
 def _recordings(loaded: Loaded, kernels: Sequence[str], complain: Complain | None) -> Iterator[tuple[Trace, Recording]]:
     from lbsim.kernel import recording
-    from lbsim.kernel.images import BUILT_WITHOUT
 
     with _passed_on(complain):
         trace = trace_of(loaded)
         job = job_from(loaded, trace)
         for kernel in kernels:
             with _passed_on(complain):
-                for scheduler in loaded.used_schedulers & BUILT_WITHOUT.get(kernel, frozenset()):
+                for scheduler in loaded.used_schedulers & recording.BUILT_WITHOUT.get(kernel, frozenset()):
                     raise _lacking(loaded, kernel, scheduler)
                 yield trace, recording.read(recording.path_of(loaded.path, kernel), job)
 

@@ -16,12 +16,10 @@ from pathlib import Path
 from lbsim.errors import KernelUnavailable, expected_one_of
 from lbsim.kernel import cache, process
 
-__all__ = ["BUILT_WITHOUT", "SERIES", "Image", "fetch", "find", "installed", "named"]
+__all__ = ["SERIES", "Image", "fetch", "find", "installed", "named"]
 
 #: Kernel series that can be fetched by name, and how Debian 12 calls the package.
 SERIES = {"6.1": r"linux-image-6\.1\.\d+-\d+-cloud-amd64", "6.12": r"linux-image-6\.12\.\d+\S*-cloud-amd64"}
-#: Schedulers that lbsim has and Debian's kernel of a series has not.
-BUILT_WITHOUT = {"6.1": frozenset({"twos"})}
 
 #: Called now and then with a step's name, how much of it is done, and how much there is (0: not known).
 Progress = Callable[[str, int, int], object]
