@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NoReturn, ParamSpec
 import click
 
 from lbsim import __version__
-from lbsim.errors import LbsimError
+from lbsim.errors import BuiltWithout, LbsimError
 from lbsim.meter import Meter
 
 if TYPE_CHECKING:
@@ -74,9 +74,9 @@ def _replace_closed_streams() -> None:
 
 
 def _complain(error: LbsimError | str) -> int:
-    """Say in one line why something cannot be done."""
+    """Say in one line why something cannot be done; PASSED if that is no failure."""
     click.echo(" ".join(str(error).splitlines()), err=True)
-    return CANNOT
+    return PASSED if isinstance(error, BuiltWithout) else CANNOT
 
 
 def _discard_output() -> None:
@@ -321,7 +321,7 @@ def verify(
     if recorded:
         _get_ready(scenarios, jobs)
     from lbsim import replays
-    from lbsim.errors import BuiltWithout, KernelFailed, KernelUnavailable
+    from lbsim.errors import KernelFailed, KernelUnavailable
     from lbsim.pipeline import refuse_unwritable
 
     refuse_unwritable(out)
@@ -330,13 +330,11 @@ def verify(
 
     def complain(error: LbsimError) -> None:
         nonlocal status, left_out
-        if isinstance(error, BuiltWithout):
-            left_out += 1
-            click.echo(str(error), err=True)
-        elif allow_skip and isinstance(error, KernelUnavailable) and not isinstance(error, KernelFailed):
+        left_out += isinstance(error, BuiltWithout)
+        if allow_skip and isinstance(error, KernelUnavailable) and not isinstance(error, KernelFailed):
             click.echo(f"skipped: {error}", err=True)
         else:
-            status = _complain(error)
+            status = max(status, _complain(error))
 
     try:
         with Meter("verify") as progress:
@@ -411,16 +409,12 @@ def fetch(which: str) -> int:
 def record(*, scenarios: tuple[Path, ...], way: str) -> int:
     """Store what a real kernel does with scenarios beside them, for lbsim verify --recorded."""
     from lbsim import replays
-    from lbsim.errors import BuiltWithout
 
     loaded, status = _comparable(*_loaded(scenarios))
 
     def complain(error: LbsimError) -> None:
         nonlocal status
-        if isinstance(error, BuiltWithout):
-            click.echo(str(error), err=True)
-        else:
-            status = _complain(error)
+        status = max(status, _complain(error))
 
     command = f"lbsim kernel record --kernel {way}"
     with Meter("record") as progress:

@@ -258,8 +258,8 @@ class _RowClass(type):
 
 @cache
 def _row_class(record: Any) -> _RowClass:
-    fields = {name: property(itemgetter(name), partial(_put, name)) for name, _ in field_types(record)}
-    made = _RowClass(record.__name__, (np.void,), {"__slots__": (), **fields})
+    attributes = {name: property(itemgetter(name), partial(_put, name)) for name, _ in field_types(record)}
+    made = _RowClass(record.__name__, (np.void,), {"__slots__": (), **attributes})
     made.record = record
     return made
 

@@ -63,13 +63,16 @@ class Lots:
         if s == 0 or place == CLIENT or t.services[s].scheduler != NUMBERS["twos"]:
             return
         address = host.intern(ip_address(place.removeprefix("r:")))
-        picked = next((d for d in _list(t, s) if t.dests[d].addr == address), 0)
+        likely = chances(t, s)
+        picked = next((d for d in likely if t.dests[d].addr == address), 0)
+        if picked == 0 or likely[picked][0] == 0:  # it is known, or cannot be picked
+            return
         row = t.director[0]
         for state in range(_TRIES):
             row.random_state = state
             if twos.schedule(t, s, p) == picked:
                 row.random_state = state
-                self._led = _Pick(host, state, picked, chances(t, s))
+                self._led = _Pick(host, state, picked, likely)
                 return
 
     def settle(self) -> None:
@@ -132,20 +135,18 @@ def likelihood(surplus: float, variance: float) -> float:
 def chances(t: Tables, s: int) -> dict[int, tuple[float, float]]:
     """Usable destination of a service -> how likely twos picks it, and its load per weight.
 
-    Of two lots the second one's destination is picked if its load per weight is smaller. Numbers from 0 to the sum of
-    the weights are drawn, and 0 is the first destination's, too.
+    Numbers from 0 to the sum of the weights are drawn, and 0 is the first destination's, too.
 
     Source: facts, schedulers.md section 3.14.
     """
     usable = [d for d in _list(t, s) if t.dests[d].weight > 0 and t.dests[d].overload == 0]
     numbers = sum(t.dests[d].weight for d in usable) + 1
     drawn = {d: (t.dests[d].weight + (d == usable[0])) / numbers for d in usable}
-    loads = {d: load(t, t.dests[d]) / t.dests[d].weight for d in usable}
     found = dict.fromkeys(usable, 0.0)
     for one in usable:
         for other in usable:
-            found[other if loads[other] < loads[one] else one] += drawn[one] * drawn[other]
-    return {d: (found[d], loads[d]) for d in usable}
+            found[twos.less_loaded(t, one, other)] += drawn[one] * drawn[other]
+    return {d: (found[d], load(t, t.dests[d]) / t.dests[d].weight) for d in usable}
 
 
 def _list(t: Tables, s: int) -> Iterator[int]:

@@ -63,8 +63,8 @@ class Rehearsal:
     ) -> None:
         self._job = job
         self._seen = seen
-        self._kernel = kernel
-        self.lots = None if kernel is None or not has_lots(job) else Lots()
+        self._kernel = kernel or ()
+        self.lots = Lots() if kernel and has_lots(job) else None
         self._director = _director(job, seen, profile, lane)
         self.setup = tuple(_set_up(self._director, job))
 
@@ -75,7 +75,7 @@ class Rehearsal:
 
     def _led(self, played: Iterator[Step], lots: Lots) -> Iterator[Step]:
         """The same steps, with lots that fall as the kernel's did."""
-        for step in self._kernel or ():
+        for step in self._kernel:
             place = step.arrivals[0][0] if step.arrivals else CLIENT
             self._director.watch = partial(lots.lead, place=place)
             yield next(played)

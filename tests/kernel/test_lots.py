@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import exp
 from pathlib import Path
 from random import Random
@@ -14,6 +15,7 @@ from lbsim.compare import compare
 from lbsim.kernel.job import Event, Job, Observation, Seen, ShowSeen
 from lbsim.kernel.lots import LEAST_LOADED, Lots, chances, has_lots, likelihood
 from lbsim.kernel.verification import IN_LOTS
+from lbsim.live import Director
 from lbsim.replays import Replay, job_from, replay, verify
 from lbsim.scenario import Loaded, load
 from tests.engine.schedulers.rig import Rig
@@ -121,14 +123,8 @@ def test_lots_of_a_kernel_are_followed(tmp_path: Path, monkeypatch: pytest.Monke
 
 def other_seed(jobs: Sequence[Job], way: str = "auto", **_options: object) -> list[Observation]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lbsim.kernel.rehearsal.Director", with_seed)
+        patch.setattr("lbsim.kernel.rehearsal.Director", partial(Director, seed=4711))
         return [played(job) for job in jobs]
-
-
-def with_seed(*arguments: object, **named: object) -> object:
-    from lbsim.live import Director
-
-    return Director(*arguments, **named, seed=4711)  # type: ignore[arg-type]
 
 
 def test_results_follow_them_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

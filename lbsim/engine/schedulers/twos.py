@@ -16,9 +16,7 @@ from lbsim.engine.schedulers.registry import register
 
 @seldom
 def schedule(t: Tables, s: int, p: Packet) -> int:
-    """Of two usable destinations, each drawn by weight, the one with the smaller load / weight, the first of equals.
-
-    The products wrap at 2**31 as the kernel's do: with weight 65535 from a load of 32769 on.
+    """Of two usable destinations, each drawn by weight, the less loaded one.
 
     Source
     ------
@@ -40,6 +38,19 @@ def schedule(t: Tables, s: int, p: Packet) -> int:
     total &= 0xFFFFFFFF
     first = drawn(t, s, draw(t, total + 1))
     second = drawn(t, s, draw(t, total + 1))
+    return less_loaded(t, first, second)
+
+
+@kernel
+def less_loaded(t: Tables, first: int, second: int) -> int:
+    """Of two destinations the one with the smaller load / weight, the first of equals.
+
+    The products wrap at 2**31 as the kernel's do: with weight 65535 from a load of 32769 on.
+
+    Source
+    ------
+    facts: schedulers.md section 3.14; ip_vs_twos.c ip_vs_twos_schedule(), 6.1 and 6.12.
+    """
     one = t.dests[first]
     other = t.dests[second]
     if signed32(other.weight * signed32(load(t, one))) > signed32(one.weight * signed32(load(t, other))):
