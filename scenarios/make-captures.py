@@ -1,4 +1,4 @@
-"""Make the captures of scenarios, each beside its scenario: what clients, routers and virtual services sent, from outside.
+"""Make the captures of scenarios, each beside its scenario: what clients, routers and virtual services sent.
 
     python scenarios/make-captures.py FOLDER
 
@@ -76,7 +76,7 @@ QUERY, UPDATE, SHORT, LONG, LONGEST = 40, 1900, 100, 2900, 4000  # bytes of mess
 
 
 def message(number: int, size: int, *, is_answer: bool) -> bytes:
-    """A DNS message that allows answers of 4096 bytes, filled up to this size with a record, so that it can be counted on."""
+    """A DNS message that allows answers of 4096 bytes, filled up with a record to exactly this size."""
     asked = DNSQR(qname="example.com", qtype="TXT")
     made = DNS(id=number, qr=int(is_answer), qd=asked, ar=DNSRROPT(rclass=4096))
     missing = size - len(bytes(made))
