@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import shutil
 import signal
@@ -24,7 +23,6 @@ _SBIN = ("/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/bin", "/bin", "/usr/loca
 
 _PR_SET_PDEATHSIG = 1
 _LOOK_EVERY = 0.5  # seconds
-_libc = ctypes.CDLL(None)
 
 # Between us and a program that starts programs of its own: when we are gone the kernel tells this one, which then
 # ends the whole group. The kernel itself would tell nobody but our own child.
@@ -37,6 +35,22 @@ ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG}, signal.SIGTERM)
 if os.getppid() != int(sys.argv[1]):
     end()
 sys.exit(subprocess.run(sys.argv[2:]).returncode & 255)
+"""
+
+# What asks the kernel to end it when we are gone, and then becomes another program; it tells why it cannot.
+_BECOMES = f"""
+import ctypes, os, signal, sys
+parent, tell = map(int, sys.argv[1:3])
+ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG}, signal.SIGKILL)
+if os.getppid() != parent:
+    sys.exit(1)
+os.set_inheritable(tell, False)
+for number in (signal.SIGPIPE, signal.SIGXFSZ):
+    signal.signal(number, signal.SIG_DFL)
+try:
+    os.execvp(sys.argv[3], sys.argv[3:])
+except OSError as error:
+    os.write(tell, b"%d" % error.errno)
 """
 
 
@@ -55,26 +69,32 @@ def started(
     ------
     KernelUnavailable : it cannot be started.
     """
-    parent = os.getpid()
-
-    def die_with_parent() -> None:
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
-
+    told, tell = os.pipe()
     try:
         with errors.open("wb") as said:
             process = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said, env=environment,
-                start_new_session=True, pass_fds=pass_fds, preexec_fn=die_with_parent,  # noqa: PLW1509 - one system call, no locks
+                [sys.executable, "-ISc", _BECOMES, str(os.getpid()), str(tell), *argv],
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said, env=environment,
+                start_new_session=True, pass_fds=(tell, *pass_fds),
             )  # fmt: skip
     except OSError as error:
-        step = f"cannot be started: {os.strerror(error.errno or 0)}"
-        raise KernelUnavailable(argv[0], step, "install it anew, or look at your limits (ulimit -a)") from error
+        os.close(told)
+        raise _not_started(argv, error.errno) from error
+    finally:
+        os.close(tell)
     try:
+        with os.fdopen(told, "rb") as answer:
+            number = answer.read()  # nothing, and the end, when it has become the program
+        if number:
+            raise _not_started(argv, int(number))
         yield process
     finally:
         _end(process)
+
+
+def _not_started(argv: Sequence[str], number: int | None) -> KernelUnavailable:
+    step = f"cannot be started: {os.strerror(number or 0)}"
+    return KernelUnavailable(argv[0], step, "install it anew, or look at your limits (ulimit -a)")
 
 
 def finished(
