@@ -326,7 +326,7 @@ def _recordings(loaded: Loaded, kernels: Sequence[str], complain: Complain | Non
         job = job_from(loaded, trace)
         for kernel in kernels:
             with _passed_on(complain):
-                for scheduler in loaded.used_schedulers & recording.BUILT_WITHOUT.get(kernel, frozenset()):
+                for scheduler in loaded.used_schedulers.keys() & recording.BUILT_WITHOUT.get(kernel, frozenset()):
                     raise _lacking(loaded, kernel, scheduler)
                 yield trace, recording.read(recording.path_of(loaded.path, kernel), job)
 
@@ -389,7 +389,7 @@ def _refuse_lacking(loaded: Loaded, seen: Observation) -> None:
     from lbsim.kernel.job import CommandSeen
 
     not_found = KERNEL_MESSAGES[AddService, "ENOENT"]
-    known = loaded.used_schedulers.intersection(BUILT_IN)
+    known = loaded.used_schedulers.keys() & set(BUILT_IN)
     for answer in (*seen.setup, *(row for row in seen.events if isinstance(row, CommandSeen))):
         for scheduler in known.intersection(answer.argv):
             if not_found in answer.output:

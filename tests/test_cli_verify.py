@@ -16,6 +16,7 @@ from lbsim.errors import KernelFailed, KernelUnavailable
 from lbsim.kernel.images import Image
 from lbsim.kernel.job import Event, Job, Observation, Seen
 from lbsim.kernel.probe import Way
+from lbsim.scenario import load
 from tests.kernel.played import RELEASE, played, played_all
 from tests.scenario.texts import WHOLE, changed, write
 
@@ -328,6 +329,18 @@ def test_a_scenario_with_two_destinations_of_twos_at_one_address_is_left_out(tmp
         2, "twos-two-choices: left out: two destinations of tcp 192.168.1.10:80 have one address, and which of them "
         "twos drew does not show\n",
     )  # fmt: skip
+
+
+def test_two_destinations_at_one_address_matter_to_twos_only(tmp_path: Path) -> None:
+    text = TWOS.read_text(encoding="utf-8")
+    other = """  ipvsadm -A -t 192.168.1.11:80 -s rr
+  ipvsadm -a -t 192.168.1.11:80 -r 10.0.0.11:80 -m
+  ipvsadm -a -t 192.168.1.11:80 -r 10.0.0.11:81 -m
+
+traffic:"""
+    text = text[: text.index("expect:")]  # for there is more than one service now
+    (tmp_path / "other.lbsim.yaml").write_text(text.replace("\n\ntraffic:", f"\n{other}"), encoding="utf-8")
+    assert load(tmp_path / "other.lbsim.yaml").not_on_a_kernel == ""
 
 
 def lacks_twos(jobs: Sequence[Job], way: str = "auto", **_: object) -> list[Observation]:

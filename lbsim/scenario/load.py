@@ -117,17 +117,20 @@ class Loaded:
         for scheduler in sorted(self.used_schedulers):
             if scheduler not in (*BUILT_IN, "none"):
                 return f"no real kernel has the scheduler {scheduler}"
-        if "twos" in self.used_schedulers:
-            for service, dests in self.services.items():
-                if len({dest.address for dest in dests}) < len(dests):
-                    return f"two destinations of {service} have one address, and which of them twos drew does not show"
+        for service in self.used_schedulers.get("twos", ()):
+            dests = self.services.get(service, ())
+            if len({dest.address for dest in dests}) < len(dests):
+                return f"two destinations of {service} have one address, and which of them twos drew does not show"
         return ""
 
     @property
-    def used_schedulers(self) -> set[str]:
-        """The schedulers that services have at some time of the run."""
-        commands = (*self.config.commands, *(timed.command for timed in self.timeline))
-        return {command.scheduler for command in commands if isinstance(command, AddService | EditService)}
+    def used_schedulers(self) -> dict[str, list[ServiceId]]:
+        """The schedulers that services have at some time of the run, and which services these are."""
+        used: dict[str, list[ServiceId]] = {}
+        for command in (*self.config.commands, *(timed.command for timed in self.timeline)):
+            if isinstance(command, AddService | EditService):
+                used.setdefault(command.scheduler, []).append(command.service)
+        return used
 
     @property
     def services(self) -> dict[ServiceId, tuple[DestId, ...]]:
