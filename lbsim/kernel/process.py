@@ -24,6 +24,8 @@ _SBIN = ("/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/bin", "/bin", "/usr/loca
 _PR_SET_PDEATHSIG = 1
 _LOOK_EVERY = 0.5  # seconds
 
+# Our two stand-ins start without site-packages, but with the PYTHONHOME that a computer may need (python -SP, not -I).
+#
 # Between us and a program that starts programs of its own: when we are gone the kernel tells this one, which then
 # ends the whole group. The kernel itself would tell nobody but our own child.
 _GUARD = f"""
@@ -73,7 +75,7 @@ def started(
     try:
         with errors.open("wb") as said:
             process = subprocess.Popen(
-                [sys.executable, "-ISc", _BECOMES, str(os.getpid()), str(tell), *argv],
+                [sys.executable, "-SPc", _BECOMES, str(os.getpid()), str(tell), *argv],
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said, env=environment,
                 start_new_session=True, pass_fds=(tell, *pass_fds),
             )  # fmt: skip
@@ -113,7 +115,7 @@ def finished(
     TimeoutError : it was ended.
     """
     process = subprocess.Popen(
-        [sys.executable, "-ISc", _GUARD, str(os.getpid()), *argv],
+        [sys.executable, "-SPc", _GUARD, str(os.getpid()), *argv],
         cwd=folder, env=os.environ | {"LC_ALL": "C.UTF-8", "LANGUAGE": ""}, start_new_session=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True, encoding="utf-8", errors="replace",
