@@ -125,6 +125,7 @@ def look_ahead(t: Tables, packets: list[Packet], i: int, stop: int) -> None:
         p = packets[i + 2 * AHEAD]
         prefetch(t.conn_heads, client_bucket(p, mask))
         prefetch(t.flows, p.flow)
+        prefetch(t.addresses, p.src if p.direction == IN else p.dst)
     if i + AHEAD < stop:
         prefetch(t.conns, t.conn_heads[client_bucket(packets[i + AHEAD], mask)])
 

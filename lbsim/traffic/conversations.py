@@ -46,7 +46,7 @@ from lbsim.traffic.numbering import (
     Numbers,
     TalkColumns,
     number_rows,
-    prefetch_flow,
+    prefetch_numbers,
     room,
 )
 from lbsim.traffic.quoting import Notes, fresh_notes, grown_notes, note_quote, notes_room, quotes_of
@@ -254,8 +254,7 @@ def find_rows(raw: Bytes, frames: Frames, count: int, book: Book, known: Known, 
         places[row] = at
         sizes[row] = captured
         if COMPILED:
-            port = sport if number > 0 else dport
-            prefetch_flow(clients[row - first_row], port, to.pair, dport if number > 0 else sport, known)
+            prefetch_numbers(rows, row, clients[row - first_row], to.pair, known)
         if shape == ICMP_ERROR:
             wrong = captured >= length and wrong_icmp(raw, at, at + l4, at + captured, version)
             note_quote(raw, at + l4, at + captured, version, row, wrong, book, notes)

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import Any, NamedTuple, TypeAlias
 
-from lbsim.engine.lanes import COMPILED, kernel
+from lbsim.engine.lanes import COMPILED, kernel, prefetch
 from lbsim.engine.records import i1, i2, i4, i8, tuple_of_columns
 from lbsim.packet.headers import Bytes
 
 __all__ = ["FRAME_COLUMNS", "LONGEST", "NO_TIME", "FrameColumns", "Interface", "Place", "Scan", "find_frames"]
 
 LONGEST = 256 * 2**20  # bytes of a frame or a block
+AHEAD = 1024  # bytes; what lies there is fetched while a frame is looked at
 END_OF_TIME = 1 << 62  # nanoseconds, the year 2116: differences of such times still fit into 64 bits
 NO_TIME = -1  # pcapng has packets without a time: they are of the time of the packet before
 SECOND = 1_000_000_000
@@ -131,6 +132,8 @@ def _pcap_frames(raw: Bytes, size: int, scan: Scan, frames: Frames, most: int) -
         if at + 16 > size:
             _stop(scan, SHORT, 16, 0)
             break
+        if COMPILED:
+            prefetch(raw, at + AHEAD)
         seconds, fraction, captured = _record_head(raw, at, big)
         fraction *= unit
         if captured > LONGEST:
@@ -195,6 +198,8 @@ def _pcapng_frames(raw: Bytes, size: int, scan: Scan, interfaces: list[Interface
     scan.stopped = FULL
     while row < most and _next_block(raw, size, scan):
         at = scan.at
+        if COMPILED:
+            prefetch(raw, at + AHEAD)
         kind = u32(raw, at, scan.big)
         end = at + u32(raw, at + 4, scan.big)
         if kind == INTERFACE_BLOCK:

@@ -14,15 +14,15 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from lbsim.engine.hashing import row_bucket
-from lbsim.engine.lanes import Lane, kernel, prefetch
-from lbsim.engine.numbers import IN
+from lbsim.engine.lanes import COMPILED, Lane, kernel, prefetch
+from lbsim.engine.numbers import IN, SYN, TCP
 from lbsim.engine.records import i4, tuple_of_columns
 from lbsim.model.trace import AddressTable, FlowTable, IntColumn
 from lbsim.packet.headers import Bytes, double_word
 from lbsim.traffic.lane_columns import columns, longer, read_columns, zeros
 from lbsim.traffic.service_ends import Pair
 
-__all__ = ["TALK_COLUMNS", "Columns", "Known", "Numbers", "TalkColumns", "number_rows", "prefetch_flow", "room"]
+__all__ = ["TALK_COLUMNS", "Columns", "Known", "Numbers", "TalkColumns", "number_rows", "prefetch_numbers", "room"]
 
 #: Who a row is about: the client (IPv4: its address; IPv6: minus the place of its address in the window), and a row of
 #: the pairs, of protocols and virtual addresses.
@@ -172,10 +172,27 @@ def number_rows(
     raw: Bytes, rows: Columns, row: int, count: int, talks: Columns, pairs: list[Pair], known: Known
 ) -> None:
     """Give ``count`` rows from ``row`` on their flow's number, and write down both ends in their direction."""
-    slots, flow_clients = known.flow_slots, known.clients
+    _number_flows(raw, rows, row, count, talks, pairs, known)
+    flow_clients = known.clients
+    talk_pairs = talks.pair
+    directions, flows, srcs, dsts = rows.direction, rows.flow, rows.src, rows.dst
+    for k in range(count):
+        number = flow_clients[flows[row] + 1] - 1
+        virtual = pairs[talk_pairs[k]].number - 1
+        is_in = directions[row] == IN
+        srcs[row] = number if is_in else virtual
+        dsts[row] = virtual if is_in else number
+        row += 1
+
+
+@kernel
+def _number_flows(
+    raw: Bytes, rows: Columns, row: int, count: int, talks: Columns, pairs: list[Pair], known: Known
+) -> None:
+    """Give ``count`` rows from ``row`` on their flow's number."""
+    slots = known.flow_slots
     mask = len(slots) - 1
-    directions, flows = rows.direction, rows.flow
-    srcs, sports, dsts, dports = rows.src, rows.sport, rows.dst, rows.dport
+    directions, flows, sports, dports = rows.direction, rows.flow, rows.sport, rows.dport
     clients, talk_pairs = talks
     for k in range(count):
         client = clients[k]
@@ -195,20 +212,24 @@ def number_rows(
                 break
             at = (at + 2) & mask
         flow = slots[at + 1] & LOW_31
-        number = flow_clients[flow] - 1
-        virtual = pairs[pair].number - 1
         flows[row] = flow - 1
-        srcs[row] = number if is_in else virtual
-        dsts[row] = virtual if is_in else number
+        if COMPILED:
+            prefetch(known.clients, flow)
         row += 1
 
 
 @kernel
-def prefetch_flow(client: int, port: int, pair: int, virtual_port: int, known: Known) -> None:
-    """Begin to fetch where the number of an IPv4 client's flow is."""
-    if client >= 0:
-        mask = len(known.flow_slots) // 2 - 1
-        prefetch(known.flow_slots, row_bucket(client, port, pair << 16 | virtual_port, mask) * 2)
+def prefetch_numbers(rows: Columns, row: int, client: int, pair: int, known: Known) -> None:
+    """Begin to fetch where the number of a row's flow is, and that of its IPv4 client if the flow may be a new one."""
+    if client < 0:
+        return
+    is_in = rows.direction[row] == IN
+    port = rows.sport[row] if is_in else rows.dport[row]
+    virtual_port = rows.dport[row] if is_in else rows.sport[row]
+    mask = len(known.flow_slots) // 2 - 1
+    prefetch(known.flow_slots, row_bucket(client, port, pair << 16 | virtual_port, mask) * 2)
+    if rows.proto[row] != TCP or rows.flags[row] & SYN != 0:
+        prefetch(known.slots, row_bucket(client, 0, 0, len(known.slots) - 1))
 
 
 @kernel
