@@ -1,12 +1,12 @@
 """What leaves a live director because of a packet: the engine's decision, made into bytes.
 
-Packets that the director itself sends belong here, too: errors, and what its own network stack answers. Nobody
-listens there, so that is resets, port unreachable and answers to pings.
+Packets that the director itself sends belong here, too: errors, and what its own network stack answers. Unless somebody
+listens there, that is resets, port unreachable and answers to pings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, NamedTuple
@@ -26,16 +26,18 @@ from lbsim.packet.quoted import Quoted, quoted
 from lbsim.packet.rewrite import rewrite
 from lbsim.packet.tunnel import Wrapping, wrap
 
-__all__ = ["CLIENTS", "Arrived", "Departure", "Departures", "may_split", "note", "valid_headers"]
+__all__ = ["CLIENTS", "DIRECTOR", "Arrived", "Departure", "Departures", "may_split", "note", "valid_headers"]
 
 CLIENTS = "clients"
+DIRECTOR = "director"  # programs that run on it
 
 _WITHOUT_ANSWER = (reasons.ICMP_UNRELATED, reasons.FRAGMENT_KEPT, reasons.NOT_UNICAST)
 
 
 @dataclass(frozen=True, slots=True)
 class Departure:
-    """A packet that leaves the director: towards ``"clients"`` or the real server with that address.
+    """A packet that leaves the director: towards ``"clients"`` or the real server with that address; or that comes to a
+    program on it: ``"director"``.
 
     With direct routing and tunnels that is the destination's address, and the packet is still for the virtual address.
     """
@@ -105,11 +107,15 @@ class Departures:
     Parameters
     ----------
     own : addresses of the director; one of them is the source of what it sends by itself.
+    listening : protocol, address and port where a program listens on it.
     """
 
-    def __init__(self, host: EngineHost, own: Sequence[Address]) -> None:
+    def __init__(
+        self, host: EngineHost, own: Sequence[Address], listening: Collection[tuple[int, bytes, int]] = ()
+    ) -> None:
         self._host = host
         self._own = own
+        self._listening = listening
         self._packet = host.lane.table(Packet, 1)
         self._outcome = host.lane.table(Outcome, 1)
 
@@ -129,6 +135,8 @@ class Departures:
             case Verdict.LOCAL if v.reason == reasons.LOCAL_DEST:
                 return self._of_local_socket(arrived, v)
             case Verdict.LOCAL if v.reason not in _WITHOUT_ANSWER:
+                if self._listens(arrived.headers):
+                    return _one(DIRECTOR, arrived.data)
                 return _one(arrived.via, self._of_own_stack(arrived))
             case Verdict.ROUTE:
                 return self._routed(arrived)
@@ -198,20 +206,33 @@ class Departures:
         if not v.new_src:  # an ICMP error
             return ()
         data = rewrite(arrived.data, self._change(v, ttl_down=0))
+        delivered = parse_headers(data)
+        if delivered is not None and self._listens(delivered):
+            return _one(DIRECTOR, data)
         answer = _own_stack(data, arrived.headers)
         headers = parse_headers(answer) if answer else None
         if answer is None or headers is None:
             return ()
-        return _one(arrived.via, self._sent_by_itself(answer, headers))
+        return _one(arrived.via, self.sent_by_itself(answer, headers)[0])
 
-    def _sent_by_itself(self, data: bytes, headers: Headers) -> bytes:
+    def _listens(self, headers: Headers) -> bool:
+        """Whether a program gets what comes to the packet's target."""
+        return (headers.proto, headers.dst, headers.dport) in self._listening
+
+    def sent_by_itself(self, data: bytes, headers: Headers) -> tuple[bytes | None, Outcome]:
+        """What leaves of a packet that the director itself sends, if anything, and what IPVS makes of it.
+
+        Where IPVS refuses it, the sender is told, and that is the director.
+        """
         p = self._packet[0]
         note(self._host, p, headers, OUT)
         quote = quoted(data, headers, self._host.has_tunnel) if headers.shape == ICMP_ERROR else None
         p.quote = self._host.note_quote(quote) if quote else 0
         self._host.answer(self._packet, self._outcome)
         v = self._outcome[0]
-        return rewrite(data, self._change(v, ttl_down=0)) if v.verdict == reasons.FORWARD else data
+        if v.verdict == reasons.FORWARD:
+            return rewrite(data, self._change(v, ttl_down=0)), v
+        return data if v.verdict == reasons.ROUTE else None, v
 
     # Back to the sender
 

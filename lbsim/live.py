@@ -25,14 +25,14 @@ from typing import TYPE_CHECKING
 from lbsim import listing
 from lbsim.config import dump_services, parse, parse_request, refusal
 from lbsim.config.marks import Marks, read_marks
-from lbsim.departures import CLIENTS, Arrived, Departure, Departures, may_split, note, valid_headers
+from lbsim.departures import CLIENTS, DIRECTOR, Arrived, Departure, Departures, may_split, note, valid_headers
 from lbsim.engine import reasons
 from lbsim.engine.lanes import Lane
-from lbsim.engine.numbers import BAD_IP_HEADER, FRAGMENT, ICMP_ERROR, IN, IPV4, OUT
+from lbsim.engine.numbers import BAD_IP_HEADER, FRAGMENT, ICMP_ERROR, IN, IPV4, OUT, SCTP, TCP, UDP
 from lbsim.engine.records import Outcome, Packet
 from lbsim.errors import CommandRefused, ConfigError, LbsimError, expected_one_of
 from lbsim.host import SECOND, EngineHost, profile_named
-from lbsim.model.config import AdminCommand, DirectorConfig, Place
+from lbsim.model.config import AdminCommand, DirectorConfig, Place, ServiceId
 from lbsim.model.finding import Finding
 from lbsim.model.listing import (
     ListConnections,
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "CommandAnswer", "Departure", "Director", "RateStats", "Stats"]
 
 FRAGMENT_KEPT = reason_of(reasons.FRAGMENT_KEPT).name
+_PROTOCOLS = {"tcp": TCP, "udp": UDP, "sctp": SCTP}
 _FILES = ("ip_vs", "ip_vs_conn", "ip_vs_conn_sync", "ip_vs_stats", "ip_vs_stats_percpu")  # of /proc/net
 
 
@@ -122,6 +123,8 @@ class Director:
     networks : those that there are routes to; default: everything.
     accept_local : whether packets whose source is the director's own address are accepted, as with the sysctl of that
         name (IPv4): answers of destinations with direct routing that have the director as their router.
+    listening : ends where programs listen on the director, as ``tcp 192.168.1.10:8080``: they get what comes there, and
+        answer only what :meth:`receive` is given via ``"director"``. Elsewhere the director's stack refuses.
     marks : lines that give packets firewall marks, see :mod:`lbsim.config.marks`; single addresses that they name are
         the director's.
     start_jiffies : the kernel's tick at time 0 (timers are rounded on absolute ticks).
@@ -151,6 +154,7 @@ class Director:
         mtu: Mapping[str, int] | None = None,
         networks: Iterable[str] | None = None,
         accept_local: bool = False,
+        listening: Iterable[str] = (),
         marks: str | Marks = "",
         start_jiffies: int | None = None,
         lane: Lane | None = None,
@@ -186,7 +190,7 @@ class Director:
         self._host.be_router(parsed.router)
         self._host.tables.director[0].accept_local = int(accept_local)
         self._fragments = Fragments()
-        self._departures = Departures(self._host, self._own)
+        self._departures = Departures(self._host, self._own, [_listening_end(text) for text in listening])
         self._packets = self._host.lane.table(Packet, 1)
         self._outcomes = self._host.lane.table(Outcome, 1)
         self.findings: list[Finding] = []
@@ -204,7 +208,8 @@ class Director:
         ----------
         packet : an IP packet as bytes, or a scapy packet (what is in front of IP is ignored).
         at : seconds; default: now.
-        via : where it comes from: ``"clients"``, or the address of the real server that sends it.
+        via : where it comes from: ``"clients"``, the address of the real server that sends it, or, if that is a program
+            on it, ``"director"``.
 
         Returns
         -------
@@ -386,6 +391,10 @@ class Director:
             p.direction, p.shape = IN, BAD_IP_HEADER
             self._host.receive_block(self._packets, self._outcomes, 1)
             return Answer(Verdict(v.verdict), reason_of(v.reason).name, None, ())
+        if via == DIRECTOR:
+            packet, v = self._departures.sent_by_itself(data, headers)
+            departures = () if packet is None else (Departure(CLIENTS, packet),)
+            return Answer(Verdict(v.verdict), reason_of(v.reason).name, self._dest_name(v.dest), departures)
         arrived = self._noted(data, headers, via, came)
         if self.watch:
             self.watch(self._host, p)
@@ -428,6 +437,16 @@ class Director:
             return None
         dest = self._host.tables.dests[d]
         return self._host.endpoint(dest.addr, dest.port)
+
+
+def _listening_end(text: str) -> tuple[int, bytes, int]:
+    try:
+        end = ServiceId.parse(text)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    if end.fwmark:
+        raise ConfigError(f"{text!r} is no end of a program; expected 'tcp ADDRESS:PORT', likewise udp or sctp")
+    return _PROTOCOLS[end.protocol], end.address.packed, end.port
 
 
 def _need_numbers(given: bool) -> None:

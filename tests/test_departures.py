@@ -21,6 +21,7 @@ from scapy.layers.l2 import GRE
 from scapy.packet import Packet, Raw
 
 from lbsim import Director
+from lbsim.errors import ConfigError
 from lbsim.live import Answer, Departure
 from lbsim.packet import checksum
 from lbsim.packet.fragments import split
@@ -245,6 +246,38 @@ def test_a_local_destination_answers_through_ipvs(version: int, way: str, port: 
     assert only(answer) == Departure("clients", bytes(reset))
     row = director.services()[0]
     assert (row.counters.in_packets, row.counters.out_packets, director.connections()[0].state) == (1, 1, "CLOSE")
+
+
+@BOTH
+@pytest.mark.parametrize(("way", "port"), [("-m", 8080), ("-g", 80), ("-i", 80)])
+def test_a_program_on_the_director_gets_packets_and_answers_through_ipvs(version: int, way: str, port: int) -> None:
+    vip = end(version, "vip")
+    where = f"[{vip}]:{port}" if version == 6 else f"{vip}:{port}"
+    director = made(version, way, port=port, server=vip, listening=[f"tcp {where}"])
+    got = only(asked(director, request(version, ttl=1)))
+    there = network(version, "client", "vip", ttl=1) / TCP(sport=40001, dport=port, flags="S")
+    assert got == Departure("director", bytes(there))
+    sent = network(version, "vip", "client") / TCP(sport=port, dport=40001, flags="SA", ack=1001)
+    left = network(version, "vip", "client") / TCP(sport=80, dport=40001, flags="SA", ack=1001)
+    answer = director.receive(bytes(sent), via="director")
+    assert (answer.verdict.name, answer.reason) == ("FORWARD", "translated")
+    assert only(answer) == Departure("clients", bytes(left))
+    row = director.services()[0]
+    assert (row.counters.out_packets, director.connections()[0].state) == (1, "SYN_RECV")
+
+
+def test_a_program_also_gets_what_ipvs_leaves_alone() -> None:
+    director = made(4, listening=[f"udp {end(4, 'vip')}:53"])
+    query = network(4, "client", "vip") / UDP(sport=5000, dport=53) / Raw(b"?")
+    assert asked(director, query).departures == (Departure("director", bytes(query)),)
+    answer = network(4, "vip", "client") / UDP(sport=53, dport=5000) / Raw(b"!")
+    assert director.receive(bytes(answer), via="director").departures == (Departure("clients", bytes(answer)),)
+
+
+@pytest.mark.parametrize("text", ["192.168.1.10:80", "icmp 192.168.1.10:80", "tcp 192.168.1.10", "fwm 1"])
+def test_where_a_program_listens_must_be_an_end(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"expected .*tcp ADDRESS:PORT|expected 10\.0\.0\.11:80"):
+        Director("", listening=[text])
 
 
 @pytest.mark.parametrize(("version", "local"), [(4, "127.0.0.1"), (6, "::1")])

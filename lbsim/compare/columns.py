@@ -15,7 +15,7 @@ import numpy as np
 
 from lbsim.compare.comparison import Difference, Section
 from lbsim.engine.numbers import IN, SCTP, TCP, UDP
-from lbsim.model.verdict import SEEN, Verdict, reason_of
+from lbsim.model.verdict import SEEN, Verdict, reason_named, reason_of
 from lbsim.model.wording import and_more
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ __all__ = ["Sides", "moved", "packets"]
 _PROTOCOLS = {TCP: "tcp", UDP: "udp", SCTP: "sctp"}
 _Name = TypeVar("_Name")
 _SEEN = [reason.code for reason in SEEN]
+_DELIVERED = reason_named("seen_delivered").code
 
 #: Verdict -> what it looks like from outside. Of what the director's own stack got, an answer may come or nothing.
 _LOOKS_LIKE = {
@@ -155,8 +156,10 @@ def packets(sides: Sides, limit: int) -> Section:
     if sides.tell_alike():
         differs |= (a.result["verdict"] != b.result["verdict"]) | (a.result["reason"] != b.result["reason"])
     else:
-        told, seen = (side.result["verdict"] for side in ((a, b) if a.tells_why else (b, a)))
-        differs &= told == Verdict.FORWARD  # who was meant to get what got nowhere cannot be seen
+        telling, seeing = (a, b) if a.tells_why else (b, a)
+        told, seen = telling.result["verdict"], seeing.result["verdict"]
+        got_somewhere = (told == Verdict.FORWARD) | (seeing.result["reason"] == _DELIVERED)
+        differs &= got_somewhere  # who was meant to get what got nowhere cannot be seen
         differs |= ~_looks()[told, seen]
     (where,) = np.nonzero(differs)
     rows = []

@@ -38,6 +38,7 @@ from lbsim.engine.numbers import (
     ICMP_ERROR,
     IN,
     IPV4,
+    LOCAL_NODE,
     MASQ,
     NO_PORTS,
     ONE_PACKET,
@@ -417,12 +418,17 @@ def step_state(t: Tables, c: int, p: Packet, direction: int) -> None:
 def reply(t: Tables, p: Packet, v: Outcome) -> None:
     """A packet from a real server. Whether its destination is still there or has weight 0 does not matter.
 
-    The director forwards it like any router, so the TTL is looked at first.
+    The director forwards it like any router, so the TTL is looked at first. What one of its own sockets sends is no
+    longer on its way.
 
     Source
     ------
-    facts: packet-path.md section 12; ip_vs_core.c ip_vs_out(), handle_response(), 6.1 and 6.12.
+    facts: packet-path.md sections 12 and 15; ip_vs_core.c ip_vs_out(), handle_response(), 6.1 and 6.12.
     """
+    if t.addresses[p.src].local != 0 and p.direction == REPLY:
+        answer(t, p, v)
+        v.method = LOCAL_NODE
+        return
     if p.length > t.director[0].plain_length and stopped_back(t, p, v):
         return
     if p.ttl <= 1:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lbsim.engine import reasons
 from lbsim.engine.forwarding import overhead
-from lbsim.engine.numbers import DROUTE, ICMP_ERROR, IN, IPV4, SCTP, TCP, TUNNEL, UDP
+from lbsim.engine.numbers import DROUTE, ICMP_ERROR, IN, IPV4, LOCAL_NODE, SCTP, TCP, TUNNEL, UDP
 from lbsim.explain.names import METHODS, TUNNELS
 from lbsim.model.explanation import HeaderChange
 from lbsim.model.verdict import Verdict
@@ -56,7 +56,7 @@ def _ttl(p: Packet, v: Outcome, names: Names) -> int:
     """An error that the director forwards loses one as such, and another one as IPVS sends it."""
     if v.reason == reasons.TUNNEL_ERROR:
         return OWN_TTL
-    if v.verdict == Verdict.LOCAL:
+    if v.verdict == Verdict.LOCAL or v.method == LOCAL_NODE:  # to and from programs on the director: not routed
         return p.ttl
     return p.ttl - (2 if v.reason == reasons.ICMP_ROUTED else 1)
 
@@ -70,7 +70,7 @@ def _checksums(p: Packet, v: Outcome, names: Names) -> tuple[str, ...]:
     ports = (p.sport, p.dport) != (v.new_sport, v.new_dport)
     error = p.shape == ICMP_ERROR
     changed = {
-        "ip": v4 and (addresses or v.verdict == Verdict.FORWARD),
+        "ip": v4 and (addresses or _ttl(p, v, names) != p.ttl),
         "quoted ip": v4 and error and ports,
         "icmp": error and ports,
         "tcp": not error and p.proto == TCP and (addresses or ports),

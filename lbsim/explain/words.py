@@ -42,6 +42,8 @@ def headline(explanation: Explanation) -> str:
     flags = f" {p.flags}" if p.flags and p.flags != "none" else " without flags" if p.flags else ""
     mark = f", mark {p.mark}" if p.mark else ""
     whose = "a client" if p.direction == "in" else "a real server"
+    if explanation.header is not None and explanation.header.method == "local":
+        whose = "a program on the director"
     if p.icmp is not None:  # routers send errors, too
         whose = "the clients' side" if p.direction == "in" else "the real servers' side"
     return (

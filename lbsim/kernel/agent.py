@@ -240,7 +240,7 @@ def _do(job: Job, aligned: bool, progress: Callable[[], None]) -> Observation:
     rows: list[Seen] = []
     error = ""
     try:
-        with closing(Bench(job.vips, job.servers, job.mtu)) as bench:
+        with closing(Bench(job.vips, job.servers, job.mtu, job.listening)) as bench:
             for name, value in job.sysctls:
                 set_sysctl(name, value)
             setup.extend(_command(Command(0, argv), 0) for argv in job.setup)

@@ -32,8 +32,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import CLOCK_MONOTONIC, clock_gettime_ns
 
-from lbsim.kernel.job import CLIENT, Arrival, server
+from lbsim.kernel.job import CLIENT, DIRECTOR, Arrival, server
 from lbsim.kernel.netlink import requests
+from lbsim.kernel.programs import Programs
 from lbsim.kernel.ring import Ring
 from lbsim.kernel.wiring import (
     ETH0,
@@ -97,15 +98,24 @@ class Bench:
     vips : further addresses of the director.
     servers : addresses of the real servers.
     mtu : (network, MTU of the director's route to it); all others have 1500.
+    listening : where programs listen on the director.
     """
 
-    def __init__(self, vips: tuple[str, ...], servers: tuple[str, ...], mtu: tuple[tuple[str, int], ...] = ()) -> None:
+    def __init__(
+        self,
+        vips: tuple[str, ...],
+        servers: tuple[str, ...],
+        mtu: tuple[tuple[str, int], ...] = (),
+        listening: tuple[str, ...] = (),
+    ) -> None:
         self._home = os.open("/proc/self/ns/net", os.O_RDONLY)
         self.namespaces: dict[str, int] = {}  # place, "switch", "director" -> file descriptor that holds it
         self._wires: dict[str, socket.socket] = {}  # place -> its packet socket; clients first
         self._rings: dict[str, Ring] = {}
+        self._programs: Programs | None = None
         try:
             _build(self.namespaces, vips, servers, mtu, self._plug)
+            self._programs = Programs(listening) if listening else None
         except BaseException:
             self.close()
             raise
@@ -115,9 +125,17 @@ class Bench:
         self._poll = select.poll()
         for wire in self._wires.values():
             self._poll.register(wire, select.POLLIN)
+        for number in self._programs or ():
+            self._poll.register(number, select.POLLIN)
 
     def send(self, side: str, packet: bytes) -> None:
-        """Put an IP packet onto the clients' wire (``c``) or a real server's (``r:ADDRESS``)."""
+        """Put an IP packet onto the clients' wire (``c``) or a real server's (``r:ADDRESS``), or send it as a program
+        on the director does (``d``).
+        """
+        if side == DIRECTOR:
+            assert self._programs is not None, "nobody listens on the director, so nobody answers"
+            self._programs.send(packet)
+            return
         kind = _IPV6 if packet[0] >> 4 == 6 else _IPV4
         self._wires[side].send(self._heads[side] + kind + packet)
 
@@ -141,6 +159,8 @@ class Bench:
             ring.close()
         for wire in self._wires.values():
             wire.close()
+        if self._programs is not None:
+            self._programs.close()
         _enter(self._home)
         os.close(self._home)
         for namespace in self.namespaces.values():
@@ -158,6 +178,10 @@ class Bench:
     def _ready(self, start: int, quiet: float) -> list[Arrival]:
         found: list[Arrival] = []
         for number, _ in self._poll.poll(quiet * 1000):
+            if self._programs is not None and number in self._programs:
+                for packet in self._programs.received(number):
+                    found.append(Arrival(DIRECTOR, packet, clock_gettime_ns(CLOCK_MONOTONIC) - start))
+                continue
             place = self._places[number]
             for frame in self._rings[place].frames():
                 kind = frame[12:14]

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 __all__ = [
     "CLIENT",
+    "DIRECTOR",
     "REPLY",
     "ROUTING",
     "Arrival",
@@ -29,6 +30,7 @@ __all__ = [
 ]
 
 CLIENT = "c"  # on the clients' side
+DIRECTOR = "d"  # of what a program on the director gets and sends
 REPLY = "reply"  # on the servers' side, from whichever server got the flow's last request
 ROUTING = (("ip", "rule"), ("ip", "route"))  # how commands begin for which no program is needed
 
@@ -83,6 +85,8 @@ class Job(NamedTuple):
     events : in order of time; equal times keep their order.
     straight : networks of real servers whose answers, and of clients to whom answers, do not pass the director.
     mtu : (network, MTU of the director's route to it).
+    listening : where programs listen on the director itself (``tcp 192.168.1.10:80``, ``udp [2001:db8::10]:53``); they
+        answer only what the events say.
     """
 
     name: str
@@ -93,6 +97,7 @@ class Job(NamedTuple):
     events: tuple[Event, ...] = ()
     straight: tuple[str, ...] = ()
     mtu: tuple[tuple[str, int], ...] = ()
+    listening: tuple[str, ...] = ()
 
     def commands(self) -> list[tuple[str, ...]]:
         """All that is run in the director, in order."""
@@ -108,6 +113,8 @@ class Job(NamedTuple):
             parts["straight"] = self.straight
         if self.mtu:
             parts["mtu"] = self.mtu
+        if self.listening:
+            parts["listening"] = self.listening
         return json.dumps(parts, separators=(",", ":"))
 
     @staticmethod
@@ -123,11 +130,14 @@ class Job(NamedTuple):
             tuple(_event(row) for row in parts["events"]),
             tuple(parts.get("straight", ())),
             tuple((network, size) for network, size in parts.get("mtu", ())),
+            tuple(parts.get("listening", ())),
         )
 
 
 class Arrival(NamedTuple):
-    """A packet that left the director: ``where`` is :data:`CLIENT`, ``r:ADDRESS``, or ``r:?`` (no known server)."""
+    """A packet that left the director: ``where`` is :data:`CLIENT`, ``r:ADDRESS``, or ``r:?`` (no known server);
+    or one that came to a program on it: :data:`DIRECTOR`.
+    """
 
     where: str
     content: bytes

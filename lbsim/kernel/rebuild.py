@@ -12,11 +12,11 @@ from ipaddress import ip_address
 from itertools import product
 
 from lbsim.engine_words import CHECKSUMS, TUNNELS
-from lbsim.kernel.job import CLIENT, REPLY, Job, Packet
+from lbsim.kernel.job import CLIENT, DIRECTOR, REPLY, Job, Packet
 from lbsim.kernel.rehearsal import OWN_ADDRESSES
 from lbsim.kernel.result import commands_of
 from lbsim.kernel.seen import without_picks
-from lbsim.model.config import AddDest, Address, AddService, EditDest, Tunnel
+from lbsim.model.config import AddDest, Address, AddService, EditDest, ServiceId, Tunnel
 from lbsim.model.verdict import Rewrite
 from lbsim.packet import answers
 from lbsim.packet.headers import parse
@@ -38,6 +38,7 @@ class Rebuilder:
         self._ports: dict[str, set[int]] = {}
         self._services: dict[tuple[Address, int], None] = {}
         self._own = [ip_address(address) for address in dict.fromkeys((*OWN_ADDRESSES, *job.vips))]
+        self._listening = [(end.address, end.port) for end in map(ServiceId.parse, job.listening)]
         self._tunnels: dict[str, dict[Tunnel, None]] = {}
         for command in commands_of(job):
             if isinstance(command, AddDest | EditDest) and command.method == "tunnel":
@@ -63,11 +64,17 @@ class Rebuilder:
         headers, planned = parse(sent), parse(event.content)
         if headers is None or planned is None:
             return
-        if where != CLIENT:
+        if where == DIRECTOR:
+            yield sent
+            for target, port in self._listening:
+                if target.version == headers.version:
+                    yield rewrite(sent, Rewrite(dst=target, dport=port, ttl_down=0))
+        elif where != CLIENT:
             for port in sorted(self._ports.get(where, ())):
                 yield rewrite(sent, Rewrite(dst=ip_address(where.removeprefix("r:")), dport=port or headers.dport))
         elif event.side == REPLY:
-            yield rewrite(sent, Rewrite(src=ip_address(planned.src), sport=planned.sport))
+            for ttl_down in (1, 0):  # 0: a program on the director sent it
+                yield rewrite(sent, Rewrite(src=ip_address(planned.src), sport=planned.sport, ttl_down=ttl_down))
         elif event.side != CLIENT:
             for address, port in self._services:
                 if address.version == headers.version:

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from lbsim.errors import LbsimError
 from lbsim.kernel.job import (
     CLIENT,
+    DIRECTOR,
     REPLY,
     Arrival,
     Command,
@@ -229,8 +230,8 @@ def _word(job: Job, rebuilder: Rebuilder, event: Event, sent: bytes | None, wher
 
 
 def _short(job: Job, where: str) -> str:
-    if where == CLIENT:
-        return CLIENT
+    if where in (CLIENT, DIRECTOR):
+        return where
     address = where.removeprefix("r:")
     return str(job.servers.index(address) + 1) if address in job.servers else "?"
 
@@ -271,7 +272,8 @@ def _ungrouped(groups: dict[str, list[str]]) -> str:
 
 def _places(job: Job) -> dict[str, str]:
     """The places by their short names."""
-    return {CLIENT: CLIENT, "?": server("?")} | {str(i): server(name) for i, name in enumerate(job.servers, start=1)}
+    known = {CLIENT: CLIENT, DIRECTOR: DIRECTOR, "?": server("?")}
+    return known | {str(i): server(name) for i, name in enumerate(job.servers, start=1)}
 
 
 def _left(places: Mapping[str, str], word: str) -> _Left:

@@ -9,9 +9,10 @@ from dataclasses import astuple
 from functools import partial
 from operator import add, attrgetter, sub
 
+from lbsim import departures
 from lbsim.config import parse_command
 from lbsim.engine.lanes import Lane
-from lbsim.kernel.job import CLIENT, REPLY, Command, Job, Observation, Packet, Seen, Show, ShowSeen, server
+from lbsim.kernel.job import CLIENT, DIRECTOR, REPLY, Command, Job, Observation, Packet, Seen, Show, ShowSeen, server
 from lbsim.kernel.job_rules import marks_of, router_of
 from lbsim.kernel.lots import Lots, has_lots
 from lbsim.kernel.reply import Responders
@@ -26,6 +27,7 @@ __all__ = ["OWN_ADDRESSES", "Rehearsal", "rehearse", "setup_answers"]
 OWN_ADDRESSES = ("192.168.1.1", "10.0.0.1", "2001:db8:1::1", "fd00::1")
 SECOND = 1_000_000_000
 TICK = 4_000_000  # ns, at HZ=250
+_VIA = {CLIENT: departures.CLIENTS, DIRECTOR: departures.DIRECTOR}  # the others are real servers
 COPIED_EVERY = 2_100_000_000  # ns: so often, at least, the kernel copies its counters for those who look
 
 
@@ -184,6 +186,7 @@ def _director(job: Job, seen: Observation, profile: str, lane: Lane | None = Non
         marks=marks_of(job),
         own=(*OWN_ADDRESSES, *job.vips),
         mtu=dict(job.mtu),
+        listening=job.listening,
         start_jiffies=seen.jiffies if seen.jiffies >= 0 else None,
         lane=lane,
         estimator=False,
@@ -232,12 +235,17 @@ def _received(
         if answer is None:
             return []
         side, content = answer
-    received = director.receive(content, at=at, via="clients" if side == CLIENT else side.removeprefix("r:"))
-    places = [server(one.to) if one.to in job.servers else CLIENT for one in received.departures]
-    arrivals = [(place, one.packet) for place, one in zip(places, received.departures, strict=True)]
+    received = director.receive(content, at=at, via=_VIA.get(side, side.removeprefix("r:")))
+    arrivals = [(_place(one.to, job), one.packet) for one in received.departures]
     if event.side == CLIENT:
         responders.note(event.flow, arrivals)
     return arrivals
+
+
+def _place(to: str, job: Job) -> str:
+    if to == departures.DIRECTOR:
+        return DIRECTOR
+    return server(to) if to in job.servers else CLIENT
 
 
 def _listing(director: Director, *, stats: bool) -> Listing:

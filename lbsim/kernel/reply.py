@@ -8,7 +8,7 @@ from ipaddress import ip_address, ip_network
 from struct import Struct
 
 from lbsim.engine.numbers import SCTP, TCP, UDP
-from lbsim.kernel.job import CLIENT, server
+from lbsim.kernel.job import CLIENT, DIRECTOR, server
 from lbsim.model.verdict import Rewrite
 from lbsim.packet.checksum import check_after
 from lbsim.packet.fragments import Fragments, is_fragment
@@ -72,7 +72,7 @@ class Responders:
             if where == CLIENT or headers is None or headers.proto in (ICMP, ICMPV6):
                 continue
             translated = where in (_wire_of(headers.dst), UNKNOWN) and unwrap(content) is None
-            passes = translated and not self._pass_by(headers)
+            passes = where == DIRECTOR or (translated and not self._pass_by(headers))
             self._last[flow] = (where, headers.dst, headers.dport) if passes else None
             break
 

@@ -24,6 +24,7 @@ from lbsim.engine.services import FIRST_UNPRIVILEGED, FTP, FTP_DATA
 from lbsim.errors import LbsimError
 from lbsim.kernel.job import (
     CLIENT,
+    DIRECTOR,
     REPLY,
     Arrival,
     Command,
@@ -78,8 +79,9 @@ NO_MARKS = Marks()
 _METHODS = {shown: method for method, shown in METHODS.items()}
 _NUMBERS = {"tcp": TCP, "udp": UDP, "sctp": SCTP, "fwm": TCP}
 _BY_NUMBER: dict[int, Protocol] = {TCP: "tcp", UDP: "udp", SCTP: "sctp"}
-_TRANSLATED, _UNTRANSLATED, _ANSWERED_ICMP, _ANSWERED, _NOTHING = map(
-    reason_named, ("seen_translated", "seen_untranslated", "seen_icmp", "seen_answer", "seen_nothing")
+_TRANSLATED, _UNTRANSLATED, _ANSWERED_ICMP, _ANSWERED, _NOTHING, _DELIVERED = map(
+    reason_named,
+    ("seen_translated", "seen_untranslated", "seen_icmp", "seen_answer", "seen_nothing", "seen_delivered"),
 )
 _NOT_SENT, _STRAIGHT = reason_named("no_responder"), reason_named("straight_reply")
 _OF_THE_TRACE = ("time", "flow", "direction", "proto", "length", "src", "sport", "dst", "dport")
@@ -372,7 +374,8 @@ class _Wires:
 
     def __init__(self, job: Job, life: _Life, addresses: dict[bytes, int]) -> None:
         self._places = {f"r:{address}": ip_address(address).packed for address in job.servers}
-        self._vips = {ip_address(address).packed for address in job.vips}
+        self._own = {ip_address(address) for address in job.vips}
+        self._vips = {address.packed for address in self._own}
         self._rows = {key: i for i, key in enumerate(life.weights)}
         self._services = {service for service, _ in self._rows}
         self._marks = marks_of(job)
@@ -404,6 +407,8 @@ class _Wires:
         contents = [(where, unwrap(content) or content) for where, content in whole]
         left = [(where, content, headers) for where, content in contents if (headers := parse(content))]
         for where, content, new in left:
+            if where == DIRECTOR:
+                return self._delivered(sent, new)
             if new.dst != sent.src:
                 if new.shape == ICMP_ERROR and self._is_virtual(sent):
                     return self._error_sent_on(sent, data, where, content, new)
@@ -434,6 +439,18 @@ class _Wires:
                 return _Fate(_UNTRANSLATED)
             dest = self._row(service, sent.src, sent.sport)
         return _Fate(_TRANSLATED, dest, ends)
+
+    def _delivered(self, sent: Headers, new: Headers) -> _Fate:
+        """A packet that a program on the director got: over NAT it was sent to the destination's end, else to that of
+        the service.
+        """
+        service = self._service(sent.proto, sent.dst, sent.dport)
+        dest = self._row(service, new.dst, new.dport)
+        if dest < 0 and new.dst == sent.dst:
+            rows = {to.address: row for (of, to), row in self._rows.items() if of == service}
+            dest = max((row for to, row in rows.items() if to in self._own or to.is_loopback), default=-1)
+        ends = self._number(new.src), new.sport, self._number(new.dst), new.dport
+        return _Fate(_DELIVERED, dest, ends)
 
     def _is_virtual(self, sent: Headers) -> bool:
         if sent.dst in self._vips:

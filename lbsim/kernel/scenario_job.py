@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 import numpy as np
@@ -16,9 +16,11 @@ from lbsim.kernel.job import CLIENT, REPLY, Command, Event, Job, Packet, Show, s
 from lbsim.kernel.job_rules import commands_for
 from lbsim.kernel.rehearsal import OWN_ADDRESSES
 from lbsim.model.config import (
+    AddDest,
     Address,
     AdminCommand,
     DirectorConfig,
+    ServiceId,
     TimedCommand,
     destination_addresses,
     service_addresses,
@@ -65,9 +67,9 @@ def job_of(
         are too long for its wires.
     """
     commands = [*config.commands, *(timed.command for timed in timeline)]
-    servers = _in_order(destination_addresses(commands))
     vips = _in_order(service_addresses(commands).union(marks.hosts))
-    _refuse_foreign(servers, vips)
+    servers = [address for address in _in_order(destination_addresses(commands)) if not _is_own(address, vips)]
+    _refuse_foreign(servers)
     end = max([trace.duration, *(timed.at for timed in timeline), *moments]) if until is None else until
     events: list[tuple[int, int, Event]] = [
         (timed.at, 0, Command(timed.at, _argv(timed.command))) for timed in timeline if timed.at <= end
@@ -86,6 +88,7 @@ def job_of(
         events=(*(event for *_, event in sorted(events, key=lambda row: row[:2])), Show(settled, stats=True)),
         straight=tuple(map(str, straight_replies)),
         mtu=tuple((str(network), size) for network, size in (mtu or {}).items()),
+        listening=tuple(map(str, _listening(commands, vips, trace))),
     )
 
 
@@ -93,14 +96,48 @@ def _in_order(addresses: set[Address]) -> list[Address]:
     return sorted(addresses, key=lambda address: (address.version, int(address)))
 
 
-def _refuse_foreign(servers: list[Address], vips: list[Address]) -> None:
+def _is_own(address: Address, vips: Collection[Address]) -> bool:
+    """Whether a destination is the director itself."""
+    return address in vips or address.is_loopback
+
+
+def _listening(commands: Sequence[AdminCommand], vips: Collection[Address], trace: Trace) -> list[ServiceId]:
+    """Where programs listen on the director: at the ends of its own destinations.
+
+    Over NAT that is the destination's end (of a loopback address none: nothing gets there), else that of the service;
+    of one for every port, each port that clients ask for.
+
+    Raises
+    ------
+    KernelUnavailable : it would have to be a program of SCTP, or for a firewall mark.
+    """
+    asked = np.unique(trace["dport"][trace["direction"] == IN]).tolist()
+    found: dict[ServiceId, None] = {}
+    for command in commands:
+        if not isinstance(command, AddDest) or not _is_own(command.dest.address, vips):
+            continue
+        service, dest = command.service, command.dest
+        if command.method == "masq" and dest.address.is_loopback:
+            continue
+        if service.protocol not in ("tcp", "udp"):
+            raise KernelUnavailable(
+                f"replay with destination {dest} of {service}",
+                "a program that listens on the bench's director has a port of TCP or UDP",
+                "give the destination an address of its own",
+            )
+        address, port = (dest.address, dest.port) if command.method == "masq" else (service.address, service.port)
+        found |= {ServiceId(service.protocol, address, number): None for number in ([port] if port else asked)}
+    return list(found)
+
+
+def _refuse_foreign(servers: list[Address]) -> None:
     for address in servers:
         network = next((network for network in _INTERNAL if address in network), None)
         if network is None:
             reason = "the bench has no such network"
         elif address in (network.network_address, network.broadcast_address):
             reason = "no host can have this address on the bench"
-        elif address in vips or str(address) in OWN_ADDRESSES:
+        elif str(address) in OWN_ADDRESSES:
             reason = "on the bench this is the director itself"
         else:
             continue

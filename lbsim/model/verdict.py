@@ -68,6 +68,11 @@ SEEN: tuple[Reason, ...] = (
         "Nothing left a real kernel: IPVS dropped the packet, or the director's own stack kept it without an answer.",
         _BENCH,
     ),
+    Reason(
+        85, "seen_delivered", Verdict.LOCAL,
+        "A program that runs on the director got the packet from a real kernel.",
+        _BENCH,
+    ),
 )  # fmt: skip
 
 #: Every reason, in the order of the codes.

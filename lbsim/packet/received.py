@@ -26,7 +26,7 @@ import numpy as np
 
 from lbsim import __version__
 from lbsim.engine.lanes import Lane, compiled_lane, interpreted_lane
-from lbsim.engine.numbers import IN, MASQ, TUNNEL
+from lbsim.engine.numbers import IN, LOCAL_NODE, MASQ, TUNNEL
 from lbsim.engine.reasons import FORWARD, ICMP_ROUTED
 from lbsim.errors import LbsimError, TraceError
 from lbsim.model.address import Address
@@ -143,6 +143,7 @@ class CaptureWriter:
         place = np.where(trace["direction"] == IN, inward, FIRST)
         ways = answers.ways or _all_over_nat(answers)
         kept = (trace["direction"] == IN) & (ways.method != MASQ) & (answers["dest"] >= 0)
+        own = (trace["direction"] != IN) & (ways.method == LOCAL_NODE)  # an answer of the director itself
         dest = np.where(kept, answers["dest"], 0)
         to_addr = np.where(kept, ways.addr[dest], answers["new_dst"])
         place[list(trace.datagrams.rows)] = IN_PIECES
@@ -151,7 +152,7 @@ class CaptureWriter:
         seen = partial(_seen_by, lane)
         tunnels = {name: seen(getattr(ways, name), "i4") for name in ("tun_type", "tun_port", "tun_flags")}
         return Block(
-            ttl_down=seen(np.where(answers["reason"] == ICMP_ROUTED, 2, 1), "i1"),
+            ttl_down=seen(np.where(answers["reason"] == ICMP_ROUTED, 2, np.where(own, 0, 1)), "i1"),
             to_addr=seen(to_addr, "i4"),
             to_port=seen(np.where(kept, ways.port[dest], answers["new_dport"]), "i4"),
             tunnel=seen(np.where(kept & (ways.method == TUNNEL), dest, -1), "i4"),

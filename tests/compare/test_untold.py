@@ -13,7 +13,7 @@ from lbsim.model.verdict import SEEN, Verdict, reason_named
 from tests.results import SECOND, WEB, A, B, C, Run, entry, web
 
 FIRST, OTHER = "10.1.0.1:40000", "10.1.0.2:40000"
-SEEN_AS = {reason.verdict: reason for reason in SEEN}
+SEEN_AS = {reason.verdict: reason for reason in reversed(SEEN)}  # nobody listens on the director
 TICK = SECOND // 250
 
 

@@ -9,6 +9,7 @@ import pytest
 from lbsim import Director
 from lbsim.config import parse
 from lbsim.engine.director import receive_block, set_aside, to_reschedule
+from lbsim.engine.lanes import Lane, compiled_lane, interpreted_lane
 from lbsim.engine.numbers import (
     AH,
     BAD_IP_HEADER,
@@ -47,7 +48,10 @@ from lbsim.engine.reasons import (
 from lbsim.engine.records import Conn, Outcome, Packet
 from lbsim.engine.tcp import STATES
 from lbsim.host import EngineHost
+from lbsim.model.verdict import reason_of
 from lbsim.packet.build import build_packet
+from lbsim.simulate import simulate
+from lbsim.traffic import script
 from tests.playbook import Playbook
 
 # An entry, and what then
@@ -253,6 +257,25 @@ def test_an_answer_of_another_protocol_is_routed(play: Playbook) -> None:
 def test_an_answer_with_ttl_1_is_refused_before_ipvs_sees_it(play: Playbook) -> None:
     play.config("tcp V:80 rr", "A").send("c1 SYN").expect("FORWARD A new").wait(10)
     play.reply("A c1 ACK", ttl=1).expect("REJECT ttl_exceeded").table("c1 SYN_RECV A 50")
+
+
+# facts: packet-path.md section 15: it comes from LOCAL_OUT, neither the TTL nor the chain FORWARD is looked at
+@pytest.mark.parametrize(
+    ("destination", "reasons"),
+    [
+        ("192.168.1.10:8080 -m", ["local_dest", "translated"]),
+        ("192.168.1.10:80 -g", ["local_dest", "translated"]),
+        ("10.0.0.11:8080 -m", ["new", "ttl_exceeded"]),
+    ],
+)
+@pytest.mark.parametrize("lane", [interpreted_lane(), compiled_lane()], ids=lambda lane: lane.name)
+def test_an_answer_of_the_director_itself_is_not_routed(destination: str, reasons: list[str], lane: Lane) -> None:
+    config = f"iptables -P FORWARD DROP\n-A -t 192.168.1.10:80 -s rr\n-a -t 192.168.1.10:80 -r {destination}\n"
+    client, vip = "198.51.100.1:1001", "192.168.1.10:80"
+    trace = script.parse(f"0s {client} > {vip} tcp S\n1ms {vip} > {client} tcp SA\n")
+    trace["ttl"][1] = 1
+    result = simulate(parse(config), trace, lane=lane)
+    assert [reason_of(int(code)).name for code in result["reason"]] == reasons
 
 
 def test_an_answer_at_weight_0_passes(play: Playbook) -> None:

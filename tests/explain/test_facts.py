@@ -8,6 +8,7 @@ from lbsim.config import parse
 from lbsim.engine.numbers import AH, ICMP_ERROR, IN, OUT, SCTP, TCP, UDP
 from lbsim.engine.records import Outcome, Packet
 from lbsim.explain.explaining import look_at
+from lbsim.explain.words import lines
 from lbsim.host import EngineHost
 from lbsim.model.config import ip_address
 from lbsim.model.explanation import Command, Explanation
@@ -460,6 +461,24 @@ def test_a_local_destination_gets_it_itself() -> None:
 def test_a_local_destination_without_nat_gets_it_as_it_is() -> None:
     found = explain_last(config("rr", "192.0.2.1 -g"), SYN)
     assert (found.verdict, said(found, "leaves")) == ("LOCAL", "A socket of the director gets it: as it is.")
+
+
+# facts: packet-path.md section 15: what a socket of the director sends is not routed.
+@pytest.mark.parametrize(
+    ("destination", "left"),
+    [
+        (
+            "192.0.2.1:8080",
+            f"192.0.2.1:8080 > {CLIENT} becomes {VIP} > {CLIENT}. The TTL stays 64, and the checksum of TCP follows.",
+        ),
+        ("192.0.2.1 -g", f"It goes on with the ends that it has: {VIP} > {CLIENT}. The TTL stays 64."),
+    ],
+)
+def test_an_answer_of_a_local_destination_keeps_its_ttl(destination: str, left: str) -> None:
+    found = explain_packet(1, config("rr", destination), OPENED)
+    assert (found.verdict, found.reason, found.header and found.header.ttl) == ("FORWARD", "translated", (64, 64))
+    assert said(found, "leaves") == left
+    assert lines(found)[0].endswith(", from a program on the director")
 
 
 def test_an_icmp_error_about_a_clients_packet_goes_to_the_client() -> None:

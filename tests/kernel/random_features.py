@@ -62,6 +62,8 @@ NETS = {
 
 #: Addresses of somebody far behind the director, to which only marks bring packets.
 FAR = Net(("192.0.2.10", "192.0.2.11"), NETS[4].servers, NETS[4].clients)
+#: The director's own addresses are destinations, too: programs listen there.
+OWN = {version: Net(net.vips, (*net.servers[:2], *net.vips), net.clients) for version, net in NETS.items()}
 #: A client's, and those of routers on the way to clients.
 SENDERS = {4: ("{client}", "198.51.100.254", "192.168.1.254"), 6: ("{client}", "2001:db8:a::fe")}
 
@@ -165,6 +167,9 @@ KINDS: dict[str, Kind] = {
         mtu=(("10.0.0.12/32", 1400), ("10.0.0.14/32", 1300), ("203.0.113.0/24", 1350)),
         sysctls=(("pmtu_disc", ("0", "1")),),
     ),
+    "own": Kind(net=OWN[4], method=any_method, service=lambda rng: rng.choice(("", " -p 30")), sysctls=_ERRORS),
+    "udp-own": Kind(net=OWN[4], proto=UDP, method=any_method, errors=True, sysctls=_ERRORS),
+    "ipv6-own": Kind(net=OWN[6], version=6, method=any_method, sysctls=_ERRORS),
     "switches": Kind(
         sysctls=(
             *_WITHOUT_EFFECT,
@@ -323,12 +328,15 @@ def random_feature_job(name: str, seed: int, decisions: int = 80) -> Job:
             writer.events.append(Show(writer.at))
         writer.at += rng.choices(GAPS, (16, 16, 12, 8, 3, 1.5, 0.8, 0.3))[0] * MILLISECOND
     writer.events += [Show(writer.at), Show(writer.at + COUNTERS_SETTLE, stats=True)]
+    vips, word = NETS[kind.version].vips, WORDS[kind.proto]
+    own = [server for server in writer.net.servers if server in vips]
     return Job(
         name=f"{name}-{seed}",
-        vips=NETS[kind.version].vips,
-        servers=writer.net.servers,
+        vips=vips,
+        servers=tuple(server for server in writer.net.servers if server not in own),
         setup=tuple(tuple(line.split()) for line in setup),
         sysctls=tuple((f"net.ipv4.vs.{key}", rng.choice(values)) for key, values in kind.sysctls if rng.random() < 0.5),
         events=tuple(writer.events),
         mtu=kind.mtu,
+        listening=tuple(f"{word} {writer.net.end(address, port)}" for address in own for port in kind.ports),
     )

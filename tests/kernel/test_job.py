@@ -43,7 +43,8 @@ def test_a_job_survives_json_on_one_line(
 ) -> None:
     setup, sysctls = (("ipvsadm", "-C"),), (("net.ipv4.vs.conntrack", "1"),)
     mtu = tuple((network, 1400) for network in straight)
-    job = Job(name, ("192.168.1.10",), ("fd00::11",), setup, sysctls, events, straight, mtu)
+    listening = tuple(f"tcp [{network}]:80" for network in straight)
+    job = Job(name, ("192.168.1.10",), ("fd00::11",), setup, sysctls, events, straight, mtu, listening)
     assert "\n" not in job.to_json()
     assert Job.from_json(job.to_json()) == job
 

@@ -8,7 +8,7 @@ from scapy.layers.inet6 import ICMPv6DestUnreach, IPv6
 from scapy.packet import Packet as ScapyPacket
 from scapy.packet import Raw
 
-from lbsim.kernel.job import CLIENT, REPLY, Arrival, Job, Packet, server
+from lbsim.kernel.job import CLIENT, DIRECTOR, REPLY, Arrival, Job, Packet, server
 from lbsim.kernel.rebuild import Rebuilder, crc_of
 from lbsim.kernel.seen import comparable
 
@@ -28,6 +28,7 @@ JOB = Job(
     (VIP, VIP6),
     ("10.0.0.11", "10.0.0.12", "fd00::11"),
     (("iptables", "-P", "FORWARD", "ACCEPT"), *(tuple(line.split()) for line in SETUP)),
+    listening=(f"tcp {VIP}:8080", f"tcp [{VIP6}]:8080"),
 )
 SYN = TCP(sport=1000, dport=80, flags="S", seq=7)
 SYN_ACK = TCP(sport=8081, dport=1000, flags="SA", seq=1, ack=8)
@@ -53,6 +54,20 @@ def test_a_request_is_found_at_each_port_of_the_server_that_got_it(port: int) ->
     there = TCP(sport=1000, dport=port, flags="S", seq=7)
     left = IP(src=GUEST, dst="10.0.0.11", id=5, ttl=63) / there
     assert rebuilt(IP(src=GUEST, dst=VIP, id=5) / SYN, left, server("10.0.0.11")) == bytes(left)
+
+
+@pytest.mark.parametrize("port", [80, 8080])
+def test_what_a_program_on_the_director_gets_is_found_with_its_ttl(port: int) -> None:
+    there = TCP(sport=1000, dport=port, flags="S", seq=7)
+    for layer, client, vip in ((IP, GUEST, VIP), (IPv6, GUEST6, VIP6)):
+        left = layer(src=client, dst=vip) / there
+        assert rebuilt(layer(src=client, dst=vip) / SYN, left, DIRECTOR) == bytes(left)
+
+
+def test_what_a_program_on_the_director_answers_is_found_with_its_ttl() -> None:
+    sent = IP(src=VIP, dst=GUEST, ttl=64) / TCP(sport=8080, dport=1000, flags="SA", seq=1, ack=8)
+    left = IP(src=VIP, dst=GUEST, ttl=64) / TCP(sport=80, dport=1000, flags="SA", seq=1, ack=8)
+    assert rebuilt(sent, left, CLIENT, side=REPLY, planned=left) == bytes(left)
 
 
 def test_a_request_at_a_port_that_no_destination_has_is_not_found() -> None:

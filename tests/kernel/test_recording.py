@@ -14,6 +14,7 @@ from scapy.layers.inet import IP
 from lbsim.errors import LbsimError
 from lbsim.kernel import recording
 from lbsim.kernel.job import (
+    DIRECTOR,
     REPLY,
     Arrival,
     CommandSeen,
@@ -83,7 +84,7 @@ def test_bytes_become_their_crc_32() -> None:
     assert kept.arrivals == (("c", bytes.fromhex("cbf43926")),)
 
 
-@pytest.mark.parametrize("where", ["c", server(JOB.servers[0]), server(JOB.servers[7]), server("?")])
+@pytest.mark.parametrize("where", ["c", DIRECTOR, server(JOB.servers[0]), server(JOB.servers[7]), server("?")])
 @pytest.mark.parametrize("number", range(3))
 def test_what_leaves_comes_back_with_its_place_whatever_the_event(tmp_path: Path, where: str, number: int) -> None:
     kinds = {type(seen): i for i, seen in reversed(list(enumerate(played(JOB).events)))}

@@ -7,6 +7,7 @@ import pytest
 from lbsim.engine.lanes import Lane
 from lbsim.kernel.job import (
     CLIENT,
+    DIRECTOR,
     REPLY,
     Command,
     CommandSeen,
@@ -67,6 +68,26 @@ def ends(step: Step) -> list[tuple[str, int, int]]:
     """Where packets went, with their ports."""
     found = [(where, parse(content)) for where, content in step.arrivals]
     return [(where, headers.sport, headers.dport) for where, headers in found if headers]
+
+
+# facts: packet-path.md section 15
+def test_a_program_on_the_director_gets_its_requests_and_answers_through_ipvs() -> None:
+    local = (SETUP[0], ("ipvsadm", "-a", "-t", f"{VIP}:80", "-r", f"{VIP}:8080", "-m"))
+    events = (request(SECOND, ttl=1), reply(2 * SECOND))
+    got, answered = steps(*events, setup=local, listening=(f"tcp {VIP}:8080",))
+    assert ends(got) == [(DIRECTOR, 1001, 8080)]
+    assert ends(answered) == [(CLIENT, 80, 1001)]
+    (_, left), *_ = answered.arrivals
+    assert left[8] == 64  # it is not routed, so its TTL stays
+
+
+def test_what_a_program_sends_that_ipvs_refuses_does_not_leave() -> None:
+    local = (SETUP[0], ("ipvsadm", "-a", "-t", f"{VIP}:80", "-r", f"{VIP}:80", "-m"))
+    events = (request(SECOND, ACK), reply(2 * SECOND))  # no entry, yet a program gets it
+    options: dict[str, object] = {"setup": local, "listening": (f"tcp {VIP}:80",)}
+    assert [ends(step) for step in steps(*events, **options)] == [[(DIRECTOR, 1001, 80)], [(CLIENT, 80, 1001)]]
+    refused = steps(*events, **options, sysctls=(("net.ipv4.vs.nat_icmp_send", "1"),))
+    assert [ends(step) for step in refused] == [[(DIRECTOR, 1001, 80)], []]
 
 
 # rr starts with the newest destination and then goes on to the older ones.

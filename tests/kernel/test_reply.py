@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 
+from lbsim.kernel.job import DIRECTOR
 from lbsim.kernel.reply import Responders, sent_by
 from lbsim.model.verdict import Rewrite
 from lbsim.packet.rewrite import rewrite
@@ -63,6 +64,15 @@ def test_no_answer_comes_from_whoever_has_another_gateway_nor_to_a_client_next_d
     assert (responders.answer(7, reply), responders.is_straight(7)) == (None, True)
     responders.note(8, [("r:10.0.1.12", bytes(IP(src="198.51.99.1", dst="10.0.1.12") / TCP(sport=40001, dport=80)))])
     assert (responders.answer(8, reply) is None, responders.is_straight(8)) == (False, False)
+
+
+@pytest.mark.parametrize(("end", "port"), [("192.168.1.10", 8080), ("192.168.1.20", 80)])
+def test_a_program_on_the_director_answers_from_where_it_listens(end: str, port: int) -> None:
+    responders = Responders()
+    reply = bytes(IP(src="192.168.1.20", dst="198.51.100.1") / TCP(sport=80, dport=40001, flags="SA"))
+    responders.note(7, [(DIRECTOR, bytes(IP(src="198.51.100.1", dst=end) / TCP(sport=40001, dport=port)))])
+    expected = bytes(IP(src=end, dst="198.51.100.1") / TCP(sport=port, dport=40001, flags="SA"))
+    assert responders.answer(7, reply) == (DIRECTOR, expected)
 
 
 def test_who_got_it_through_a_tunnel_answers_the_client_itself() -> None:

@@ -18,6 +18,7 @@ from lbsim.config import parse, parse_command
 from lbsim.errors import LbsimError
 from lbsim.kernel.job import (
     CLIENT,
+    DIRECTOR,
     Arrival,
     Command,
     CommandSeen,
@@ -87,9 +88,11 @@ def answered(job: Job, *packets: PacketSeen, look: ShowSeen = LOOK, said: tuple[
     return Observation("j", "6.1.192", 4096, setup, tuple(map(seen, job.events)))
 
 
-def outcome(*left: tuple[str, ScapyPacket], text: str = REQUEST, sent: ScapyPacket | None = None) -> Result:
+def outcome(
+    *left: tuple[str, ScapyPacket], text: str = REQUEST, sent: ScapyPacket | None = None, config: str = CONFIG
+) -> Result:
     """The result of the last packet of a script, of which this was seen to leave."""
-    trace, job = asked(text)
+    trace, job = asked(text, config)
     last = PacketSeen(
         0, tuple(Arrival(where, bytes(packet), 0) for where, packet in left), None if sent is None else bytes(sent)
     )
@@ -196,6 +199,24 @@ def test_an_icmp_error_to_a_real_server_is_a_rejection() -> None:
 def test_a_reset_to_the_sender_is_an_answer_of_the_directors_own_stack() -> None:
     reset = IP(src=VIP, dst=GUEST) / TCP(sport=80, dport=1001, flags="RA", ack=1)
     assert fate(outcome((CLIENT, reset))) == ("LOCAL", "seen_answer")
+
+
+# over NAT the packet says which destination it was; else it is the one that the director has for the service
+@pytest.mark.parametrize(
+    ("destination", "port"), [(f"{VIP}:8080 -m", 8080), (f"{VIP}:80 -g", 80), ("127.0.0.1:80 -g", 80)]
+)
+def test_what_a_program_on_the_director_gets_was_delivered(destination: str, port: int) -> None:
+    left = IP(src=GUEST, dst=VIP) / TCP(sport=1001, dport=port, flags="S")
+    result = outcome((DIRECTOR, left), config=f"{CONFIG}ipvsadm -a -t {VIP}:80 -r {destination}\n")
+    assert fate(result) == ("LOCAL", "seen_delivered")
+    assert ends(result) == (f"{GUEST}:1001", f"{VIP}:{port}")
+    assert dest_of(result) == (HTTP, destination.split(maxsplit=1)[0])
+
+
+def test_what_a_program_on_the_director_gets_without_ipvs_is_of_no_destination() -> None:
+    left = IP(src=GUEST, dst=VIP) / TCP(sport=1001, dport=81, flags="S")
+    result = outcome((DIRECTOR, left), text=f"0s {GUEST}:1001 > {VIP}:81 tcp S")
+    assert (fate(result), dest_of(result)) == (("LOCAL", "seen_delivered"), None)
 
 
 def test_a_packet_that_is_sent_on_counts_whatever_else_leaves() -> None:

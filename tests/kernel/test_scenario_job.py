@@ -162,9 +162,37 @@ def test_other_methods_and_options_are_set_up_as_they_were_given() -> None:
     assert [" ".join(argv) for argv in made.setup] == [*config.splitlines(), "ipvsadm -Z", "ipvsadm --set 0 30 0"]
 
 
-def test_a_service_address_is_no_destination() -> None:
-    with pytest.raises(KernelUnavailable, match="this is the director itself"):
-        job(f"{CONFIG}ipvsadm -A -t 10.0.0.11:80 -s rr\n")
+# facts: packet-path.md section 15: over NAT a local socket gets the packet at the destination's end, else at the
+# virtual one, and from outside nothing gets to a loopback address over NAT.
+@pytest.mark.parametrize(
+    ("destination", "listening"),
+    [
+        (f"{VIP}:8080 -m", [f"tcp {VIP}:8080"]),
+        (f"{VIP}:8080 -g", [f"tcp {VIP}:80"]),
+        (f"{VIP}:8080 -i", [f"tcp {VIP}:80"]),
+        ("127.0.0.1:8080 -m", []),
+        ("127.0.0.1:8080 -g", [f"tcp {VIP}:80"]),
+        ("10.0.0.12:8080 -m", []),
+    ],
+)
+def test_programs_listen_where_the_directors_own_destinations_get_their_packets(
+    destination: str, listening: list[str]
+) -> None:
+    made = job(f"{CONFIG}ipvsadm -a -t {VIP}:80 -r {destination}\n")
+    assert list(made.listening) == listening
+    assert made.servers == ("10.0.0.11", "10.0.0.12") if "10.0.0.12" in destination else ("10.0.0.11",)
+
+
+def test_a_program_for_every_port_has_those_that_clients_ask_for() -> None:
+    config = f"{CONFIG}ipvsadm -A -t {VIP}:0 -s rr -p 60\nipvsadm -a -t {VIP}:0 -r {VIP}:0 -m\n"
+    trace = script.parse(f"{SCRIPT}30ms 198.51.100.1:1001 > {VIP}:443 tcp S\n")
+    assert list(job(config, trace).listening) == [f"tcp {VIP}:80", f"tcp {VIP}:443"]
+
+
+@pytest.mark.parametrize("service", ["--sctp-service 192.168.1.10:80", "-f 1"])
+def test_a_program_that_the_bench_cannot_have_is_named(service: str) -> None:
+    with pytest.raises(KernelUnavailable, match="listens on the bench's director has a port of TCP or UDP"):
+        job(f"{CONFIG}ipvsadm -A {service} -s rr\nipvsadm -a {service} -r {VIP}:80 -m\n")
 
 
 def test_a_packet_of_a_real_server_that_is_no_destination_is_named() -> None:

@@ -341,6 +341,18 @@ def test_an_error_that_ipvs_found_on_its_way_has_lost_two_from_its_ttl(tmp_path:
     assert [packet[8] for _, packet in packets_in(tmp_path / "all.pcap")] == [62, 63, 63, 63, 63]
 
 
+# facts: packet-path.md section 15: what a socket of the director sends is not routed.
+@pytest.mark.parametrize("lane", [interpreted_lane(), compiled_lane()], ids=lambda lane: lane.name)
+def test_an_answer_of_the_director_itself_keeps_its_ttl(tmp_path: Path, lane: Lane) -> None:
+    local = NAT.replace("10.0.0.12:8080", "192.168.1.10:8080")
+    write(tmp_path / "all.pcap", local, script.parse(TALK), lane=lane)
+    left = [IP(packet) for _, packet in packets_in(tmp_path / "all.pcap")]
+    assert [(packet.src, packet.dst, packet.ttl) for packet in left] == [
+        ("192.168.1.10", "198.51.100.1", 64),
+        ("198.51.100.2", "10.0.0.11", 63),
+    ]
+
+
 # --- What cannot be written
 
 
