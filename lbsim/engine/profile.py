@@ -100,19 +100,23 @@ class Sysctl:
     """A tunable below net.ipv4.vs.
 
     ``default`` is the kernel's. ``kernel`` are the least and the greatest value that it takes, ``modelled`` those that
-    lbsim knows; None: any. ``switch`` says whether it is a field of the engine's director of the same name; all others
-    change nothing here, and ``effect`` says why. ``refused`` says that lbsim takes no value at all.
+    lbsim knows; None: any. ``power`` says that it must be a power of two. ``switch`` says whether it is a field of the
+    engine's director of the same name; all others change nothing here, and ``effect`` says why. ``refused`` says that
+    lbsim takes no value at all.
     """
 
     default: int
     effect: str
     kernel: tuple[int, int] | None = None
     modelled: tuple[int, int] | None = None
+    power: bool = False
     switch: bool = False
     refused: bool = False
 
 
 _MEMORY = "1 and 2 are on only when memory runs short, which it never does here (2 then reads back as 1)"
+_INT = (-(2**31), 2**31 - 1)
+_SECONDS = (-8_589_934, 8_589_934)  # which as ticks of 4 ms are an int
 _SYNC = "none: the connection synchronisation daemon is not modelled, so none runs"
 
 #: Name -> tunable. The page docs/sysctls.md is generated from here.
@@ -158,8 +162,10 @@ SYSCTLS: dict[str, Sysctl] = {
         0, "1: templates of a destination with weight 0 are no longer followed", switch=True
     ),
     "ignore_tunneled": Sysctl(0, "none: the director itself takes no packet out of another one here", switch=True),
-    "lblc_expiration": Sysctl(86400, "seconds after which lblc forgets an address that nobody asked for", switch=True),
-    "lblcr_expiration": Sysctl(86400, "likewise for lblcr; and after which a set shrinks", switch=True),
+    "lblc_expiration": Sysctl(
+        86400, "seconds after which lblc forgets an address that nobody asked for", _SECONDS, switch=True
+    ),
+    "lblcr_expiration": Sysctl(86400, "likewise for lblcr; and after which a set shrinks", _SECONDS, switch=True),
     "nat_icmp_send": Sysctl(
         0,
         "1: a packet of a destination over NAT that belongs to no entry is refused, with port unreachable",
@@ -173,9 +179,9 @@ SYSCTLS: dict[str, Sysctl] = {
     "sloppy_tcp": Sysctl(0, "1: any TCP packet but a RST may open a connection", switch=True),
     "snat_reroute": Sysctl(1, "none: routing by source address is not modelled"),
     "sync_persist_mode": Sysctl(0, _SYNC),
-    "sync_ports": Sysctl(1, _SYNC),
-    "sync_qlen_max": Sysctl(0, f"{_SYNC}; the kernel's default depends on the memory"),
-    "sync_refresh_period": Sysctl(0, _SYNC),
+    "sync_ports": Sysctl(1, _SYNC, (1, 2**30), power=True),
+    "sync_qlen_max": Sysctl(0, f"{_SYNC}; the kernel's default depends on the memory", (0, _INT[1])),
+    "sync_refresh_period": Sysctl(0, _SYNC, _SECONDS),
     "sync_retries": Sysctl(0, _SYNC, (0, 3)),
     "sync_sock_size": Sysctl(0, _SYNC),
     "sync_threshold": Sysctl(3, f"{_SYNC}; this is the first of its two numbers, the second stays 50", (0, 49)),
@@ -191,17 +197,23 @@ def refused_value(name: str, value: int) -> str:
 
     Source
     ------
-    facts: packet-path.md section 20 (sync_*, est_nice: checked live); ip_vs_ctl.c proc_do_defense_mode(),
-    proc_do_sync_threshold().
+    facts: packet-path.md section 20 (all limits checked live); ip_vs_ctl.c proc_do_defense_mode(),
+    proc_do_sync_threshold(), proc_do_sync_ports().
     """
     known = SYSCTLS[name]
     if known.refused:
         return f"net.ipv4.vs.{name} is not modelled: {known.effect}"
-    if known.kernel and not known.kernel[0] <= value <= known.kernel[1]:
-        return f"the kernel refuses net.ipv4.vs.{name}={value} (EINVAL): expected {_range(known.kernel)}"
+    least, greatest = known.kernel or _INT
+    if not least <= value <= greatest or (known.power and value.bit_count() != 1):
+        return f"the kernel refuses net.ipv4.vs.{name}={value} (EINVAL): expected {_taken(known)}"
     if known.modelled and not known.modelled[0] <= value <= known.modelled[1]:
         return f"net.ipv4.vs.{name}={value} is not modelled: expected {_range(known.modelled)}"
     return ""
+
+
+def _taken(known: Sysctl) -> str:
+    """The values that the kernel takes."""
+    return f"a power of two, {_range(known.kernel or _INT)}" if known.power else _range(known.kernel or _INT)
 
 
 def _range(values: tuple[int, int]) -> str:
@@ -217,8 +229,7 @@ def sysctls_page() -> str:
     """
     rows = []
     for name, known in SYSCTLS.items():
-        taken = known.modelled or known.kernel
-        values = _range(taken) if taken else "any"
+        values = _range(known.modelled) if known.modelled else _taken(known) if known.kernel else "any"
         said = f"| none | not modelled: {known.effect} |" if known.refused else f"| {values} | {known.effect} |"
         rows.append(f"| `{name}` | {'' if known.refused else known.default} {said}")
     lines = [

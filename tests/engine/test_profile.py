@@ -82,6 +82,27 @@ def test_a_value_that_is_not_modelled_is_refused(name: str, value: int, known: s
     assert refused_value(name, value) == f"net.ipv4.vs.{name}={value} is not modelled: expected {known}"
 
 
+# as both kernels take and refuse them, see tests/kernel/test_boot.py
+@pytest.mark.parametrize(
+    ("name", "taken", "refused", "expected"),
+    [
+        ("sync_ports", (1, 2, 64, 2**30), (-1, 0, 3, 6, 2**31 - 1, 2**31), "a power of two, 1 to 1073741824"),
+        ("sync_qlen_max", (0, 2**31 - 1), (-1, 2**31), "0 to 2147483647"),
+        ("sync_refresh_period", (-8589934, 8589934), (-8589935, 8589935), "-8589934 to 8589934"),
+        ("lblc_expiration", (-8589934, 8589934), (-8589935, 8589935), "-8589934 to 8589934"),
+        ("amemthresh", (-(2**31), 2**31 - 1), (-(2**31) - 1, 2**31), "-2147483648 to 2147483647"),
+        ("drop_entry", (0, 2), (-1, 4), "0 to 3"),
+    ],
+)
+def test_the_kernel_takes_what_it_takes(
+    name: str, taken: tuple[int, ...], refused: tuple[int, ...], expected: str
+) -> None:
+    assert [refused_value(name, value) for value in taken] == [""] * len(taken)
+    assert [refused_value(name, value) for value in refused] == [
+        f"the kernel refuses net.ipv4.vs.{name}={value} (EINVAL): expected {expected}" for value in refused
+    ]
+
+
 @pytest.mark.parametrize(("name", "value"), [("drop_packet", 3), ("conn_reuse_mode", -7), ("drop_entry", 2)])
 def test_other_values_are_taken(name: str, value: int) -> None:
     assert refused_value(name, value) == ""

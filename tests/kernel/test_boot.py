@@ -8,6 +8,7 @@ import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 
+from lbsim.engine.profile import TAKEN, refused_value
 from lbsim.errors import KernelUnavailable
 from lbsim.kernel import images, vm
 from lbsim.kernel.images import Image
@@ -30,6 +31,18 @@ def request(sport: int, flags: str = "S", dport: int = 80) -> bytes:
 def answer(sport: int) -> bytes:
     return bytes(IP(src=VIP, dst=CLIENT, id=8) / TCP(sport=80, dport=sport, flags="SA", seq=5, ack=1001))
 
+
+def query(**ends: str | int) -> bytes:
+    ports = {name: ends.pop(name) for name in ("sport", "dport")}
+    return bytes(IPv6(hlim=9, tc=4, fl=77, **ends) / UDP(**ports) / b"a")
+
+
+#: Each tunable with values around the limits of some.
+TUNED = [
+    (name, value)
+    for name in TAKEN
+    for value in (-(2**31), -8589935, -8589934, -1, 0, 1, 2, 3, 4, 6, 49, 50, 8589934, 8589935, 2**30, 2**31 - 1)
+]
 
 JOBS = (
     Job(
@@ -59,6 +72,22 @@ JOBS = (
     )),
     Job("masquerade", (VIP,), ("10.0.0.11",), (MASQUERADE,), (), (
         Packet(SECOND, 1, server("10.0.0.11"), bytes(IP(src="10.0.0.11", dst=CLIENT) / UDP(sport=99, dport=7))),
+    )),
+    Job("programs", (VIP, "2001:db8:1::10"), (), (
+        ADD, ("ipvsadm", "-a", "-t", f"{VIP}:80", "-r", f"{VIP}:8080", "-m"),
+        ("ipvsadm", "-A", "-u", "[2001:db8:1::10]:53", "-s", "rr"),
+        ("ipvsadm", "-a", "-u", "[2001:db8:1::10]:53", "-r", "[2001:db8:1::10]:53", "-g"),
+    ), (), (
+        Packet(1 * SECOND, 1, "c", request(40001)),
+        Packet(2 * SECOND, 1, "reply", answer(40001)),
+        Packet(3 * SECOND, 2, "c", query(dst="2001:db8:1::10", src="2001:db8:9::1", sport=9, dport=53)),
+        Packet(4 * SECOND, 2, "reply", query(src="2001:db8:1::10", dst="2001:db8:9::1", sport=53, dport=9)),
+        Packet(5 * SECOND, 3, "c", request(40002, "A", dport=8080)),
+    ), listening=(f"tcp {VIP}:8080", "udp [2001:db8:1::10]:53")),
+    Job("tunables", (VIP,), (), tuple(
+        ("ipvsadm", "-A", "-t", f"{VIP}:{port}", "-s", scheduler) for port, scheduler in ((80, "lblc"), (81, "lblcr"))
+    ), (), tuple(
+        Command(i * 10_000_000, ("sysctl", f"net.ipv4.vs.{name}={value}")) for i, (name, value) in enumerate(TUNED)
     )),
     Job("bad sysctl", (), (), (), (("net.ipv4.vs.nonsense", "1"),)),
     Job("bad command", (), (), (("ipvsadm", "-A", "-t", "nonsense"), ("; reboot",)), (), (Show(0),)),
@@ -116,6 +145,26 @@ def test_a_reply_is_sent_by_the_server_that_got_the_request(seen: dict[str, Obse
     assert arrival.where == "c"
     tcp = TCP(sport=80, dport=40001, flags="SA", seq=5, ack=1001)
     assert arrival.content == bytes(IP(src=VIP, dst=CLIENT, id=8, ttl=63) / tcp)
+
+
+def test_a_program_on_the_director_gets_and_sends_packets_that_are_not_routed(seen: dict[str, Observation]) -> None:
+    got, sent, got6, sent6, untouched = (packet(seen["programs"], i) for i in range(5))
+    assert [arrival.content for arrival in got.arrivals] == [request(40001, dport=8080)]
+    assert [arrival.content for arrival in sent.arrivals] == [answer(40001)]
+    asked = query(dst="2001:db8:1::10", src="2001:db8:9::1", sport=9, dport=53)
+    assert [arrival.content for arrival in got6.arrivals] == [asked]
+    assert [arrival.content for arrival in sent6.arrivals] == [sent6.sent]
+    assert [arrival.content for arrival in untouched.arrivals] == [request(40002, "A", dport=8080)]
+    places = [[arrival.where for arrival in row.arrivals] for row in (got, sent, got6, sent6, untouched)]
+    assert places == [["d"], ["c"], ["d"], ["c"], ["d"]]
+
+
+def test_a_kernel_takes_the_values_of_tunables_that_the_engine_says(seen: dict[str, Observation], image: Image) -> None:
+    rows = [row for row in seen["tunables"].events if isinstance(row, CommandSeen)]
+    there = [pair for pair in zip(TUNED, rows, strict=True) if pair[0][0] != "est_nice" or image.series != "6.1"]
+    refusals = {f"{name}={value}": refused_value(name, value) for (name, value), _ in there}
+    taken = {at for at, refusal in refusals.items() if not refusal or "is not modelled" in refusal}
+    assert {f"{name}={value}" for (name, value), row in there if row.status == 0} == taken
 
 
 def test_a_reply_without_a_request_is_not_sent(seen: dict[str, Observation]) -> None:
