@@ -20,6 +20,7 @@ from lbsim.model.config import (
     Address,
     AdminCommand,
     DirectorConfig,
+    EditDest,
     ServiceId,
     TimedCommand,
     destination_addresses,
@@ -109,16 +110,23 @@ def _listening(commands: Sequence[AdminCommand], vips: Collection[Address], trac
 
     Raises
     ------
-    KernelUnavailable : it would have to be a program of SCTP, or for a firewall mark.
+    KernelUnavailable : it would have to be a program of SCTP, or for a firewall mark; or direct routing over IPv6 would
+        lead to it: then 6.1 and 6.12 keep a reference to the interface, and the bench's namespaces stay for ever.
     """
     asked = np.unique(trace["dport"][trace["direction"] == IN]).tolist()
     found: dict[ServiceId, None] = {}
     for command in commands:
-        if not isinstance(command, AddDest) or not _is_own(command.dest.address, vips):
+        if not isinstance(command, AddDest | EditDest) or not _is_own(command.dest.address, vips):
             continue
         service, dest = command.service, command.dest
         if command.method == "masq" and dest.address.is_loopback:
             continue
+        if command.method == "droute" and dest.address.version == 6:
+            raise KernelUnavailable(
+                f"replay with destination {dest} of {service}",
+                "with direct routing over IPv6 to the director itself a kernel never lets go of the bench's network",
+                "send its packets over NAT or through a tunnel",
+            )
         if service.protocol not in ("tcp", "udp"):
             raise KernelUnavailable(
                 f"replay with destination {dest} of {service}",

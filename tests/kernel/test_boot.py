@@ -76,7 +76,7 @@ JOBS = (
     Job("programs", (VIP, "2001:db8:1::10"), (), (
         ADD, ("ipvsadm", "-a", "-t", f"{VIP}:80", "-r", f"{VIP}:8080", "-m"),
         ("ipvsadm", "-A", "-u", "[2001:db8:1::10]:53", "-s", "rr"),
-        ("ipvsadm", "-a", "-u", "[2001:db8:1::10]:53", "-r", "[2001:db8:1::10]:53", "-g"),
+        ("ipvsadm", "-a", "-u", "[2001:db8:1::10]:53", "-r", "[2001:db8:1::10]:53", "-i"),
     ), (), (
         Packet(1 * SECOND, 1, "c", request(40001)),
         Packet(2 * SECOND, 1, "reply", answer(40001)),

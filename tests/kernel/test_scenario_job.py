@@ -189,6 +189,13 @@ def test_a_program_for_every_port_has_those_that_clients_ask_for() -> None:
     assert list(job(config, trace).listening) == [f"tcp {VIP}:80", f"tcp {VIP}:443"]
 
 
+def test_direct_routing_over_ipv6_to_the_director_is_not_tried() -> None:
+    config = "-A -t [2001:db8::10]:80 -s rr\n-a -t [2001:db8::10]:80 -r [2001:db8::10]:80 {}\n"
+    assert job(config.format("-i"), NOTHING).listening == ("tcp [2001:db8::10]:80",)
+    with pytest.raises(KernelUnavailable, match="never lets go of the bench's network; send its packets over NAT"):
+        job(config.format("-g"), NOTHING)
+
+
 @pytest.mark.parametrize("service", ["--sctp-service 192.168.1.10:80", "-f 1"])
 def test_a_program_that_the_bench_cannot_have_is_named(service: str) -> None:
     with pytest.raises(KernelUnavailable, match="listens on the bench's director has a port of TCP or UDP"):
