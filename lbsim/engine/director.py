@@ -82,6 +82,7 @@ from lbsim.engine.reasons import (
     SOURCE_ROUTED,
     STRAIGHT_REPLY,
     TEMPLATE_ANSWERED,
+    TOLD_ITSELF,
     TTL_EXCEEDED,
     UNMODELLED,
 )
@@ -426,8 +427,7 @@ def reply(t: Tables, p: Packet, v: Outcome) -> None:
     facts: packet-path.md sections 12 and 15; ip_vs_core.c ip_vs_out(), handle_response(), 6.1 and 6.12.
     """
     if t.addresses[p.src].local != 0 and p.direction == REPLY:
-        answer(t, p, v)
-        v.method = LOCAL_NODE
+        answer_itself(t, p, v)
         return
     if p.length > t.director[0].plain_length and stopped_back(t, p, v):
         return
@@ -458,12 +458,18 @@ def route_on(t: Tables, p: Packet, come_in: int, v: Outcome) -> None:
 def answer_itself(t: Tables, p: Packet, v: Outcome) -> None:
     """A packet that the director itself sends: an answer of one of its sockets, or an ICMP error in place of it.
 
+    Where IPVS refuses an answer, the director is told by itself. Over IPv6 that error comes to IPVS like any other, so
+    it may open a connection.
+
     Source
     ------
     facts: packet-path.md sections 14 and 15; ip_vs_core.c ip_vs_out(), hook LOCAL_OUT, 6.1 and 6.12.
     """
     if p.shape != ICMP_ERROR:
         answer(t, p, v)
+        v.method = LOCAL_NODE
+        if v.reason == SERVER_REFUSED and t.director[0].schedule_icmp != 0 and t.addresses[p.src].family != IPV4:
+            decide(v, UNMODELLED, TOLD_ITSELF, 0)
         return
     decide(v, ROUTE, NO_CONNECTION, 0)
     c = quoted_entry(t, p, True)

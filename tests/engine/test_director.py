@@ -278,6 +278,26 @@ def test_an_answer_of_the_director_itself_is_not_routed(destination: str, reason
     assert [reason_of(int(code)).name for code in result["reason"]] == reasons
 
 
+# seen on 6.1.192: the error that the director is told over IPv6 opens an entry, over IPv4 nothing comes of it
+@pytest.mark.parametrize(
+    ("vip", "client", "sysctls", "reason"),
+    [
+        ("192.168.1.10:80", "198.51.100.1:1001", ("nat_icmp_send", "schedule_icmp"), "server_refused"),
+        ("[2001:db8::10]:80", "[2001:db8:9::1]:1001", ("nat_icmp_send", "schedule_icmp"), "told_itself"),
+        ("[2001:db8::10]:80", "[2001:db8:9::1]:1001", ("nat_icmp_send",), "server_refused"),
+        ("[2001:db8::10]:80", "[2001:db8:9::1]:1001", (), "no_connection"),
+    ],
+)
+@pytest.mark.parametrize("lane", [interpreted_lane(), compiled_lane()], ids=lambda lane: lane.name)
+def test_what_becomes_of_a_refused_answer_of_the_director_itself(
+    vip: str, client: str, sysctls: tuple[str, ...], reason: str, lane: Lane
+) -> None:
+    config = parse(f"-A -t {vip} -s rr\n-a -t {vip} -r {vip} -m\n")
+    text = f"0s {client} > {vip} tcp S\n1ms {client} > {vip} tcp R\n20s {vip} > {client} tcp A\n"
+    result = simulate(config, script.parse(text), lane=lane, sysctls=dict.fromkeys(sysctls, 1))
+    assert reason_of(int(result["reason"][-1])).name == reason
+
+
 def test_an_answer_at_weight_0_passes(play: Playbook) -> None:
     play.config("tcp V:80 rr", "A").send("c1 SYN").expect("FORWARD A new").edit("A weight 0")
     play.reply("A c1 SYN+ACK").expect("FORWARD A translated")
