@@ -293,7 +293,7 @@ def test_what_becomes_of_a_refused_answer_of_the_director_itself(
     vip: str, client: str, sysctls: tuple[str, ...], reason: str, lane: Lane
 ) -> None:
     config = parse(f"-A -t {vip} -s rr\n-a -t {vip} -r {vip} -m\n")
-    text = f"0s {client} > {vip} tcp S\n1ms {client} > {vip} tcp R\n20s {vip} > {client} tcp A\n"
+    text = f"0s {client} > {vip} tcp S\n100s {vip} > {client} tcp A\n"
     result = simulate(config, script.parse(text), lane=lane, sysctls=dict.fromkeys(sysctls, 1))
     assert reason_of(int(result["reason"][-1])).name == reason
 
