@@ -69,8 +69,9 @@ def job_of(
     """
     commands = [*config.commands, *(timed.command for timed in timeline)]
     vips = _in_order(service_addresses(commands).union(marks.hosts))
-    servers = [address for address in _in_order(destination_addresses(commands)) if not _is_own(address, vips)]
-    _refuse_foreign(servers)
+    own = service_addresses(config.commands).union(marks.hosts)  # from the beginning
+    servers = [address for address in _in_order(destination_addresses(commands)) if not _is_own(address, own)]
+    _refuse_foreign(servers, vips)
     end = max([trace.duration, *(timed.at for timed in timeline), *moments]) if until is None else until
     events: list[tuple[int, int, Event]] = [
         (timed.at, 0, Command(timed.at, _argv(timed.command))) for timed in timeline if timed.at <= end
@@ -89,7 +90,7 @@ def job_of(
         events=(*(event for *_, event in sorted(events, key=lambda row: row[:2])), Show(settled, stats=True)),
         straight=tuple(map(str, straight_replies)),
         mtu=tuple((str(network), size) for network, size in (mtu or {}).items()),
-        listening=tuple(map(str, _listening(commands, vips, trace))),
+        listening=tuple(map(str, _listening(commands, own, trace))),
     )
 
 
@@ -97,12 +98,12 @@ def _in_order(addresses: set[Address]) -> list[Address]:
     return sorted(addresses, key=lambda address: (address.version, int(address)))
 
 
-def _is_own(address: Address, vips: Collection[Address]) -> bool:
+def _is_own(address: Address, own: Collection[Address]) -> bool:
     """Whether a destination is the director itself."""
-    return address in vips or address.is_loopback
+    return address in own or address.is_loopback
 
 
-def _listening(commands: Sequence[AdminCommand], vips: Collection[Address], trace: Trace) -> list[ServiceId]:
+def _listening(commands: Sequence[AdminCommand], own: Collection[Address], trace: Trace) -> list[ServiceId]:
     """Where programs listen on the director: at the ends of its own destinations.
 
     Over NAT that is the destination's end (of a loopback address none: nothing gets there), else that of the service;
@@ -116,7 +117,7 @@ def _listening(commands: Sequence[AdminCommand], vips: Collection[Address], trac
     asked = np.unique(trace["dport"][trace["direction"] == IN]).tolist()
     found: dict[ServiceId, None] = {}
     for command in commands:
-        if not isinstance(command, AddDest | EditDest) or not _is_own(command.dest.address, vips):
+        if not isinstance(command, AddDest | EditDest) or not _is_own(command.dest.address, own):
             continue
         service, dest = command.service, command.dest
         if command.method == "masq" and dest.address.is_loopback:
@@ -138,14 +139,14 @@ def _listening(commands: Sequence[AdminCommand], vips: Collection[Address], trac
     return list(found)
 
 
-def _refuse_foreign(servers: list[Address]) -> None:
+def _refuse_foreign(servers: list[Address], vips: Collection[Address]) -> None:
     for address in servers:
         network = next((network for network in _INTERNAL if address in network), None)
         if network is None:
             reason = "the bench has no such network"
         elif address in (network.network_address, network.broadcast_address):
             reason = "no host can have this address on the bench"
-        elif str(address) in OWN_ADDRESSES:
+        elif address in vips or str(address) in OWN_ADDRESSES:
             reason = "on the bench this is the director itself"
         else:
             continue

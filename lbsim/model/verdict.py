@@ -326,7 +326,7 @@ REASONS: tuple[Reason, ...] = (
         code.TOLD_ITSELF, "told_itself", Verdict.UNMODELLED,
         "An answer of the director itself over IPv6 that belongs to no entry and is refused (nat_icmp_send): the error "
         "about it comes to IPVS, too, and may open a connection (schedule_icmp).",
-        "ip_vs_core.c ip_vs_out(), ip_vs_in_icmp_v6(); seen on 6.1.192",
+        "ip_vs_core.c ip_vs_out(), ip_vs_in_icmp_v6(); seen on 6.1.192 and 6.12.117",
     ),
     Reason(
         code.MASQUERADED, "masqueraded", Verdict.UNMODELLED,

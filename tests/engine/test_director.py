@@ -278,7 +278,7 @@ def test_an_answer_of_the_director_itself_is_not_routed(destination: str, reason
     assert [reason_of(int(code)).name for code in result["reason"]] == reasons
 
 
-# seen on 6.1.192: the error that the director is told over IPv6 opens an entry, over IPv4 nothing comes of it
+# seen on 6.1.192 and 6.12.117: over IPv6 the error that the director is told opens an entry, over IPv4 it does not
 @pytest.mark.parametrize(
     ("vip", "client", "sysctls", "reason"),
     [

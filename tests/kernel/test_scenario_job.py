@@ -189,6 +189,13 @@ def test_a_program_for_every_port_has_those_that_clients_ask_for() -> None:
     assert list(job(config, trace).listening) == [f"tcp {VIP}:80", f"tcp {VIP}:443"]
 
 
+def test_a_destination_that_becomes_the_director_only_later_is_named() -> None:
+    later = TimedCommand(SECOND, parse_command("ipvsadm -A -t 10.0.0.11:80 -s rr"))
+    with pytest.raises(KernelUnavailable, match="this is the director itself"):
+        job(timeline=[later])
+    assert job(f"{CONFIG}ipvsadm -A -t 10.0.0.11:80 -s rr\n", NOTHING).listening == ("tcp 10.0.0.11:8080",)
+
+
 def test_direct_routing_over_ipv6_to_the_director_is_not_tried() -> None:
     config = "-A -t [2001:db8::10]:80 -s rr\n-a -t [2001:db8::10]:80 -r [2001:db8::10]:80 {}\n"
     assert job(config.format("-i"), NOTHING).listening == ("tcp [2001:db8::10]:80",)
