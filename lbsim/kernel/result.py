@@ -434,10 +434,14 @@ class _Wires:
             service = self._service(sent.proto, sent.dst, sent.dport)
             dest = self._row(service, self._places.get(where, new.dst), new.dport)
         else:
-            service = self._service(sent.proto, new.src, new.sport) if new.src != sent.src else None
-            if service is None:
-                return _Fate(_UNTRANSLATED)
+            by_program = sent.src in self._vips
+            changed = (new.src, new.sport) != (sent.src, sent.sport)
+            service = self._service(sent.proto, new.src, new.sport) if changed or by_program else None
             dest = self._row(service, sent.src, sent.sport)
+            if by_program and dest < 0:  # not over NAT, as nothing changed
+                dest = self._own_row(service)
+            if service is None or (dest < 0 and not changed):
+                return _Fate(_UNTRANSLATED)
         return _Fate(_TRANSLATED, dest, ends)
 
     def _delivered(self, sent: Headers, new: Headers) -> _Fate:
@@ -447,10 +451,14 @@ class _Wires:
         service = self._service(sent.proto, sent.dst, sent.dport)
         dest = self._row(service, new.dst, new.dport)
         if dest < 0 and new.dst == sent.dst:
-            rows = {to.address: row for (of, to), row in self._rows.items() if of == service}
-            dest = max((row for to, row in rows.items() if to in self._own or to.is_loopback), default=-1)
+            dest = self._own_row(service)
         ends = self._number(new.src), new.sport, self._number(new.dst), new.dport
         return _Fate(_DELIVERED, dest, ends)
+
+    def _own_row(self, service: ServiceId | None) -> int:
+        """The row of the service's destination that is the director itself, -1 if there is none."""
+        rows = {to.address: row for (of, to), row in self._rows.items() if of == service}
+        return max((row for to, row in rows.items() if to in self._own or to.is_loopback), default=-1)
 
     def _is_virtual(self, sent: Headers) -> bool:
         if sent.dst in self._vips:

@@ -323,16 +323,16 @@ REASONS: tuple[Reason, ...] = (
         "ip_vs_conn.c ip_vs_conn_out_get()",
     ),
     Reason(
-        code.TOLD_ITSELF, "told_itself", Verdict.UNMODELLED,
-        "An answer of the director itself over IPv6 that belongs to no entry and is refused (nat_icmp_send): the error "
-        "about it comes to IPVS, too, and may open a connection (schedule_icmp).",
-        "ip_vs_core.c ip_vs_out(), ip_vs_in_icmp_v6(); seen on 6.1.192 and 6.12.117",
-    ),
-    Reason(
         code.MASQUERADED, "masqueraded", Verdict.UNMODELLED,
         "A packet that is routed, and not for IPVS, while a MASQUERADE rule is set for where it goes: connection "
         "tracking gives it the director's address, if it begins a connection or is of one that began so.",
         "packet-path facts, section 17.1",
+    ),
+    Reason(
+        code.TOLD_ITSELF, "told_itself", Verdict.UNMODELLED,
+        "An answer of the director itself over IPv6 that belongs to no entry and is refused (nat_icmp_send): the error "
+        "about it comes to IPVS, too, and may open a connection (schedule_icmp).",
+        "ip_vs_core.c ip_vs_out(), ip_vs_in_icmp_v6(); seen on 6.1.192 and 6.12.117",
     ),
     Reason(
         code.FORWARD_DROPPED, "forward_dropped", Verdict.DROP,

@@ -213,6 +213,25 @@ def test_what_a_program_on_the_director_gets_was_delivered(destination: str, por
     assert dest_of(result) == (HTTP, destination.split(maxsplit=1)[0])
 
 
+@pytest.mark.parametrize(
+    ("destination", "port", "seen"),
+    [
+        (f"{VIP}:8080 -m", 8080, ("FORWARD", "seen_translated")),
+        (f"{VIP}:80 -g", 80, ("FORWARD", "seen_translated")),
+        ("10.0.0.13:80 -g", 80, ("ROUTE", "seen_untranslated")),
+    ],
+)
+def test_what_a_program_on_the_director_answers_is_its_destinations(
+    destination: str, port: int, seen: tuple[str, str]
+) -> None:
+    sent = IP(src=VIP, dst=GUEST) / TCP(sport=port, dport=1001, flags="SA")
+    left = IP(src=VIP, dst=GUEST) / TCP(sport=80, dport=1001, flags="SA")
+    config = f"{CONFIG}ipvsadm -a -t {VIP}:80 -r {destination}\n"
+    result = outcome((CLIENT, left), text=REPLIED, sent=sent, config=config)
+    assert fate(result) == seen
+    assert dest_of(result) == (None if seen[0] == "ROUTE" else (HTTP, destination.split()[0]))
+
+
 def test_what_a_program_on_the_director_gets_without_ipvs_is_of_no_destination() -> None:
     left = IP(src=GUEST, dst=VIP) / TCP(sport=1001, dport=81, flags="S")
     result = outcome((DIRECTOR, left), text=f"0s {GUEST}:1001 > {VIP}:81 tcp S")
