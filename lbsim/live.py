@@ -28,8 +28,9 @@ from lbsim.config.marks import Marks, read_marks
 from lbsim.departures import CLIENTS, DIRECTOR, Arrived, Departure, Departures, may_split, note, valid_headers
 from lbsim.engine import reasons
 from lbsim.engine.lanes import Lane
-from lbsim.engine.numbers import BAD_IP_HEADER, FRAGMENT, ICMP_ERROR, IN, IPV4, OUT, SCTP, TCP, UDP
+from lbsim.engine.numbers import BAD_IP_HEADER, FRAGMENT, ICMP_ERROR, IN, IPV4, OUT
 from lbsim.engine.records import Outcome, Packet
+from lbsim.engine_words import PROTOCOLS
 from lbsim.errors import CommandRefused, ConfigError, LbsimError, expected_one_of
 from lbsim.host import SECOND, EngineHost, profile_named
 from lbsim.model.config import AdminCommand, DirectorConfig, Place, ServiceId
@@ -57,7 +58,6 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "CommandAnswer", "Departure", "Director", "RateStats", "Stats"]
 
 FRAGMENT_KEPT = reason_of(reasons.FRAGMENT_KEPT).name
-_PROTOCOLS = {"tcp": TCP, "udp": UDP, "sctp": SCTP}
 _FILES = ("ip_vs", "ip_vs_conn", "ip_vs_conn_sync", "ip_vs_stats", "ip_vs_stats_percpu")  # of /proc/net
 
 
@@ -446,7 +446,7 @@ def _listening_end(text: str) -> tuple[int, bytes, int]:
         raise ConfigError(str(error)) from error
     if end.fwmark:
         raise ConfigError(f"{text!r} is no end of a program; expected 'tcp ADDRESS:PORT', likewise udp or sctp")
-    return _PROTOCOLS[end.protocol], end.address.packed, end.port
+    return PROTOCOLS[end.protocol], end.address.packed, end.port
 
 
 def _need_numbers(given: bool) -> None:

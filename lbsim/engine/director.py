@@ -458,8 +458,8 @@ def route_on(t: Tables, p: Packet, come_in: int, v: Outcome) -> None:
 def answer_itself(t: Tables, p: Packet, v: Outcome) -> None:
     """A packet that the director itself sends: an answer of one of its sockets, or an ICMP error in place of it.
 
-    Where IPVS refuses an answer, the director is told by itself. Over IPv6 that error comes to IPVS like any other, so
-    it may open a connection.
+    Where IPVS refuses an answer, the director is told by itself. That error comes to IPVS like any other, so it may
+    open a connection.
 
     Source
     ------
@@ -468,7 +468,7 @@ def answer_itself(t: Tables, p: Packet, v: Outcome) -> None:
     if p.shape != ICMP_ERROR:
         answer(t, p, v)
         v.method = LOCAL_NODE
-        if v.reason == SERVER_REFUSED and t.director[0].schedule_icmp != 0 and t.addresses[p.src].family != IPV4:
+        if v.reason == SERVER_REFUSED and t.director[0].schedule_icmp != 0:
             decide(v, UNMODELLED, TOLD_ITSELF, 0)
         return
     decide(v, ROUTE, NO_CONNECTION, 0)

@@ -28,7 +28,8 @@ import os
 import select
 import socket
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from time import CLOCK_MONOTONIC, clock_gettime_ns
 
@@ -112,20 +113,22 @@ class Bench:
         self.namespaces: dict[str, int] = {}  # place, "switch", "director" -> file descriptor that holds it
         self._wires: dict[str, socket.socket] = {}  # place -> its packet socket; clients first
         self._rings: dict[str, Ring] = {}
-        self._programs: Programs | None = None
+        self._programs = Programs(())
         try:
             _build(self.namespaces, vips, servers, mtu, self._plug)
-            self._programs = Programs(listening) if listening else None
+            self._programs = Programs(listening)
         except BaseException:
             self.close()
             raise
-        self._places = {wire.fileno(): place for place, wire in self._wires.items()}
+        self._packets: dict[int, tuple[str, Callable[[], Iterator[bytes]]]] = {}
+        for place, wire in self._wires.items():
+            self._packets[wire.fileno()] = place, partial(_packets, self._rings[place])
+        for number in self._programs:
+            self._packets[number] = DIRECTOR, partial(self._programs.received, number)
         self._heads = {server(address): ETH1 + mac_of(i) for i, address in enumerate(servers)}
         self._heads[CLIENT] = ETH0 + ROUTER
         self._poll = select.poll()
-        for wire in self._wires.values():
-            self._poll.register(wire, select.POLLIN)
-        for number in self._programs or ():
+        for number in self._packets:
             self._poll.register(number, select.POLLIN)
 
     def send(self, side: str, packet: bytes) -> None:
@@ -133,7 +136,6 @@ class Bench:
         on the director does (``d``).
         """
         if side == DIRECTOR:
-            assert self._programs is not None, "nobody listens on the director, so nobody answers"
             self._programs.send(packet)
             return
         kind = _IPV6 if packet[0] >> 4 == 6 else _IPV4
@@ -159,8 +161,7 @@ class Bench:
             ring.close()
         for wire in self._wires.values():
             wire.close()
-        if self._programs is not None:
-            self._programs.close()
+        self._programs.close()
         _enter(self._home)
         os.close(self._home)
         for namespace in self.namespaces.values():
@@ -178,16 +179,17 @@ class Bench:
     def _ready(self, start: int, quiet: float) -> list[Arrival]:
         found: list[Arrival] = []
         for number, _ in self._poll.poll(quiet * 1000):
-            if self._programs is not None and number in self._programs:
-                for packet in self._programs.received(number):
-                    found.append(Arrival(DIRECTOR, packet, clock_gettime_ns(CLOCK_MONOTONIC) - start))
-                continue
-            place = self._places[number]
-            for frame in self._rings[place].frames():
-                kind = frame[12:14]
-                if kind == _IPV4 or (kind == _IPV6 and not _is_housekeeping(frame)):
-                    found.append(Arrival(place, frame[14:], clock_gettime_ns(CLOCK_MONOTONIC) - start))
+            place, packets = self._packets[number]
+            found += [Arrival(place, packet, clock_gettime_ns(CLOCK_MONOTONIC) - start) for packet in packets()]
         return found
+
+
+def _packets(ring: Ring) -> Iterator[bytes]:
+    """The IP packets of a job that have come over a wire."""
+    for frame in ring.frames():
+        kind = frame[12:14]
+        if kind == _IPV4 or (kind == _IPV6 and not _is_housekeeping(frame)):
+            yield frame[14:]
 
 
 def _build(

@@ -17,6 +17,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from ipaddress import ip_address
 
+from lbsim.packet.headers import parse
+
 __all__ = ["Programs"]
 
 _KINDS = {"tcp": (socket.SOCK_STREAM, socket.IPPROTO_TCP), "udp": (socket.SOCK_DGRAM, socket.IPPROTO_UDP)}
@@ -59,9 +61,6 @@ class Programs:
         """The file descriptors that can be read when something has come."""
         return iter(self._seeing)
 
-    def __contains__(self, number: int) -> bool:
-        return number in self._seeing
-
     def received(self, number: int) -> Iterator[bytes]:
         """The IP packets that came to the ends since the last call, as far as this file descriptor tells."""
         seeing, proto = self._seeing[number]
@@ -71,18 +70,20 @@ class Programs:
             except BlockingIOError:
                 return
             packet = data if seeing.family == socket.AF_INET else _with_header(data, proto, sender[0], more)
-            at = (packet[0] & 15) * 4 if packet[0] >> 4 == 4 else 40
-            target = packet[16:20] if packet[0] >> 4 == 4 else packet[24:40]
-            if (proto, target, int.from_bytes(packet[at + 2 : at + 4], "big")) in self._ends:
+            headers = parse(packet)
+            if headers is not None and (proto, headers.dst, headers.dport) in self._ends:
                 yield packet
 
     def send(self, packet: bytes) -> None:
         """Send an IP packet as one of the programs; nothing leaves if IPVS does not let it."""
-        family, target = (socket.AF_INET6, packet[24:40]) if packet[0] >> 4 == 6 else (socket.AF_INET, packet[16:20])
+        headers = parse(packet)
+        assert headers is not None, "a job sends IP packets only"
+        target = str(ip_address(headers.dst))
+        family = _family(target)
         if family not in self._sending:
             self._sending[family] = socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW)
         with suppress(PermissionError):
-            self._sending[family].sendto(packet, (socket.inet_ntop(family, target), 0))
+            self._sending[family].sendto(packet, (target, 0))
 
     def close(self) -> None:
         """End all of them."""

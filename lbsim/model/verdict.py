@@ -330,9 +330,9 @@ REASONS: tuple[Reason, ...] = (
     ),
     Reason(
         code.TOLD_ITSELF, "told_itself", Verdict.UNMODELLED,
-        "An answer of the director itself over IPv6 that belongs to no entry and is refused (nat_icmp_send): the error "
-        "about it comes to IPVS, too, and may open a connection (schedule_icmp).",
-        "ip_vs_core.c ip_vs_out(), ip_vs_in_icmp_v6(); seen on 6.1.192 and 6.12.117",
+        "An answer of the director itself that belongs to no entry and is refused (nat_icmp_send): the error about it "
+        "comes to IPVS, too, and may open a connection (schedule_icmp).",
+        "ip_vs_core.c ip_vs_out(), ip_vs_in_icmp(); seen on 6.1.192 and 6.12.117",
     ),
     Reason(
         code.FORWARD_DROPPED, "forward_dropped", Verdict.DROP,

@@ -167,9 +167,10 @@ KINDS: dict[str, Kind] = {
         mtu=(("10.0.0.12/32", 1400), ("10.0.0.14/32", 1300), ("203.0.113.0/24", 1350)),
         sysctls=(("pmtu_disc", ("0", "1")),),
     ),
-    "own": Kind(net=OWN[4], method=any_method, service=lambda rng: rng.choice(("", " -p 30")), sysctls=_ERRORS),
-    "udp-own": Kind(net=OWN[4], proto=UDP, method=any_method, errors=True, sysctls=_ERRORS),
-    # not by direct routing: with it 6.1 and 6.12 never let go of the namespace; without schedule_icmp: told_itself
+    # all without schedule_icmp: told_itself
+    "own": Kind(net=OWN[4], method=any_method, service=lambda rng: rng.choice(("", " -p 30")), sysctls=_ERRORS[1:]),
+    "udp-own": Kind(net=OWN[4], proto=UDP, method=any_method, errors=True, sysctls=_ERRORS[1:]),
+    # not by direct routing: with it 6.1 and 6.12 never let go of the namespace
     "ipv6-own": Kind(net=OWN[6], version=6, method=lambda rng: rng.choice(("-m", tunnel(rng))), sysctls=_ERRORS[1:]),
     "switches": Kind(
         sysctls=(

@@ -14,6 +14,7 @@ from lbsim.kernel import images, vm
 from lbsim.kernel.images import Image
 from lbsim.kernel.job import Command, CommandSeen, Job, Observation, Packet, PacketSeen, Show, ShowSeen, server
 from lbsim.kernel.seen import comparable
+from lbsim.packet.headers import parse
 
 pytestmark = pytest.mark.kernel
 
@@ -94,6 +95,24 @@ JOBS = (
 )  # fmt: skip
 
 
+#: A kernel gives the error that goes on here a random id, so no two boots see the same.
+TOLD_ITSELF = tuple(
+    Job(f"told itself, {vip}", (vip.strip("[]"),), (server.strip("[]"),), (
+        ("ipvsadm", "-A", "-t", f"{vip}:80", "-s", "rr"),
+        ("ipvsadm", "-a", "-t", f"{vip}:80", "-r", f"{vip}:80", "-m", "-w", "0"),
+        ("ipvsadm", "-a", "-t", f"{vip}:80", "-r", f"{server}:80", "-m"),
+    ), (("net.ipv4.vs.nat_icmp_send", "1"), ("net.ipv4.vs.schedule_icmp", "1")), (
+        Packet(1 * SECOND, 1, "c", bytes(ends / TCP(sport=1001, dport=80, flags="A"))),
+        Packet(2 * SECOND, 1, "reply", bytes(back / TCP(sport=80, dport=1001, flags="A"))),
+    ), listening=(f"tcp {vip}:80",))
+    for vip, server, ends, back in (
+        (VIP, "10.0.0.11", IP(src=CLIENT, dst=VIP), IP(src=VIP, dst=CLIENT)),
+        ("[2001:db8:1::10]", "[fd00::11]", IPv6(src="2001:db8:9::1", dst="2001:db8:1::10"),
+         IPv6(src="2001:db8:1::10", dst="2001:db8:9::1")),
+    )
+)  # fmt: skip
+
+
 @pytest.fixture(scope="module", params=list(images.SERIES))
 def image(request: pytest.FixtureRequest) -> Image:
     return images.fetch(request.param)
@@ -101,7 +120,7 @@ def image(request: pytest.FixtureRequest) -> Image:
 
 @pytest.fixture(scope="module")
 def seen(image: Image) -> dict[str, Observation]:
-    return {observation.name: observation for observation in vm.run(image, JOBS)}
+    return {observation.name: observation for observation in vm.run(image, (*JOBS, *TOLD_ITSELF))}
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +176,18 @@ def test_a_program_on_the_director_gets_and_sends_packets_that_are_not_routed(se
     assert [arrival.content for arrival in untouched.arrivals] == [request(40002, "A", dport=8080)]
     places = [[arrival.where for arrival in row.arrivals] for row in (got, sent, got6, sent6, untouched)]
     assert places == [["d"], ["c"], ["d"], ["c"], ["d"]]
+
+
+# why the engine says told_itself and no more: who gets the error is scheduled
+@pytest.mark.parametrize(("vip", "server_of", "proto"), [(VIP, "10.0.0.11", 1), ("[2001:db8:1::10]", "fd00::11", 58)])
+def test_the_error_about_a_refused_answer_of_the_director_itself_opens_a_connection(
+    seen: dict[str, Observation], vip: str, server_of: str, proto: int
+) -> None:
+    got, refused = (packet(seen[f"told itself, {vip}"], i).arrivals for i in range(2))
+    assert [arrival.where for arrival in got] == ["d"]
+    (error,) = refused
+    headers = parse(error.content)
+    assert (error.where, headers and headers.proto) == (server(server_of), proto)
 
 
 def test_a_kernel_takes_the_values_of_tunables_that_the_engine_says(seen: dict[str, Observation], image: Image) -> None:
