@@ -150,3 +150,19 @@ def test_a_page_shows_what_was_kept_last() -> None:
     for page, brief in PAGES.items():
         shown = (Path(__file__).parents[2] / page).read_text(encoding="utf-8")
         assert not history.read() or markdown(history.read()[-1], brief=brief) in shown
+
+
+def test_a_peer_that_could_not_be_measured_is_told_with_what_is_wanted_of_it() -> None:
+    rows = (
+        Row("captures", "capture to decisions", "packets/s", (4e6,)),
+        Row("peers", "dpkt: parse", "packets/s", (1e5,)),
+        Row("peers", "nftables NAT of this kernel, without the sender", note="it needs root"),
+    )
+    for brief in (False, True):
+        table = markdown(replace(ENTRY, rows=rows), brief=brief).splitlines()
+        begin = table.index("| side by side | | lbsim | | times as fast | wanted |")
+        assert table[begin + 2 : begin + 5] == [
+            "| dpkt: parse | 100 k packets/s | capture to decisions | 4.00 M packets/s | 40 | ≥ 30 |",
+            f"| {rows[2].name} | not measured: it needs root | capture to decisions | | | ≥ 6 |",
+            "",
+        ]
