@@ -84,14 +84,13 @@ class AddressBook(Readout):
         ids = self.lane.heads(count)
         self._call(intern_addresses, *(self.lane.column(column) for column in columns), ids)
         found = np.asarray(ids, dtype="i4")
-        new, first = np.unique(found, return_index=True)
-        first = first[new > before]
+        first = _where_new(found, before)
         self._addresses.extend_columns(family=addresses.family[first], words=addresses.words[first])
         for network, local in self._networks:
             for a in np.unique(found[addresses.inside(network)]).tolist():
                 self._make_local(a, local)
         if self._mtus or self._reachable is not None or self.router.drops or self._straight:
-            for a in new[new > before].tolist():
+            for a in found[first].tolist():
                 self._look_at(a, self.address(a))
         return found
 
@@ -230,3 +229,9 @@ class AddressBook(Readout):
             larger = self.lane.grown(old, max(rows, len(old) + more))
             self.tables = replaced(self.lane, self.tables, **{table: larger})
         return self.tables
+
+
+def _where_new(ids: IntColumn, before: int) -> IntColumn:
+    """Where each id above ``before`` stands first. They are given in the order in which addresses appear."""
+    highest = np.maximum.accumulate(np.append(np.int32(before), ids))  # of those in front
+    return np.flatnonzero(ids > highest[:-1])

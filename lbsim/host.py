@@ -85,7 +85,7 @@ __all__ = ["EngineHost", "profile_named", "sysctl_values"]
 
 SECOND = 1_000_000_000
 ENDLESS = 1 << 30  # bytes
-_ADDRESS_BUCKETS = 1024
+_ADDRESS_BUCKETS = _CONN_BUCKETS = 1024  # at the beginning; of connections more where unused ones cost nothing
 SECURE_TCP = 3  # 1 and 2 are on only when memory runs short
 #: Scheduler -> the table that it needs, the mark up to which that is used, the rows of one service.
 _ROOMS = {
@@ -212,7 +212,7 @@ class EngineHost(AddressBook):
             "address_heads": lane.heads(_ADDRESS_BUCKETS),
             "service_heads": lane.integers([0] * index_size),
             "dest_heads": lane.integers([0] * index_size),
-            "conn_heads": lane.heads(1024),
+            "conn_heads": lane.heads(max(_CONN_BUCKETS, lane.spare)),
             "wheel_heads": lane.integers([0] * (LEVELS * SLOTS)),
             "hash_buckets": lane.heads(1),
             "mh_slots": lane.heads(1),
@@ -230,7 +230,7 @@ class EngineHost(AddressBook):
         row.conn_reuse_mode = 1
         row.address_mask = _ADDRESS_BUCKETS - 1
         row.service_mask = row.dest_mask = index_size - 1
-        row.conn_mask = 1023
+        row.conn_mask = len(tables.conn_heads) - 1
         row.plain_length = ENDLESS
         return tables
 

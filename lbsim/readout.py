@@ -257,9 +257,10 @@ class Readout:
         """Active and inactive connections of every row of the destination table from row 1 on."""
         t = self.tables
         rows = self.lane.read(t.dests, ("active", "total"), int(t.director[0].dests_used) + 1)
-        found = np.array([rows["active"], rows["total"]], dtype="i8")[:, 1:]
-        found[1] = np.maximum(found[1] - found[0], 0)
-        return found
+        found = np.empty((2, t.director[0].dests_used), dtype="i8")
+        found[0], found[1] = rows["active"][1:], rows["total"][1:]
+        found[1] -= found[0]
+        return np.maximum(found, 0, out=found)
 
     def connections(self) -> tuple[ConnRow, ...]:
         """The connection table, sorted by protocol and ends (the kernel's order is random)."""

@@ -419,7 +419,7 @@ class _Run:
         while self.block is not None:
             stop = len(self.block)
             if at is not None:
-                stop = int(np.searchsorted(self.block["time"], at, side="left" if before else "right"))
+                stop = int(self.block["time"].searchsorted(at, side="left" if before else "right"))
             self._receive(stop)
             if stop < len(self.block):
                 return
@@ -531,9 +531,10 @@ class _Run:
     def _conn_table(self) -> ConnTable:
         """The connection table, as :meth:`EngineHost.connections` lists it."""
         t, lane = self.host.tables, self.host.lane
-        rows = lane.read(t.conns, (*CONN_COLUMNS, "marks"), int(t.director[0].conns_used) + 1)
-        (used,) = np.nonzero(rows["serial"])
-        columns = {name: np.asarray(rows[name])[used] for name in (*CONN_COLUMNS, "marks")}
+        read = lane.read(t.conns, (*CONN_COLUMNS, "marks"), int(t.director[0].conns_used) + 1)
+        rows = {name: np.asarray(column) for name, column in read.items()}
+        used = slice(1, None) if rows["serial"][1:].all() else np.flatnonzero(rows["serial"])
+        columns = {name: np.array(column[used]) for name, column in rows.items()}
         columns["state"] = state_index(columns["proto"], columns["state"], columns.pop("marks"))
         columns |= {name: columns[name] - 1 for name in ("caddr", "vaddr", "daddr")}
         columns["expires"] = np.maximum(columns["expires"] - t.director[0].now, 0) // self.host.profile.hz
@@ -572,10 +573,10 @@ WAY = ("addr", "port", "tun_type", "tun_port", "tun_flags")
 
 def _series(noted: Sequence[_Sample], index: list[int], destinations: int) -> Series:
     """Samples per row of the engine's table, turned into one list per destination."""
-    summed = np.zeros((2, destinations, len(noted)), dtype="i8")
-    for k, (_, activity) in enumerate(noted):
-        rows = index[1 : activity.shape[1] + 1]
-        for one, numbers in zip(summed, activity, strict=True):
-            np.add.at(one[:, k], rows, numbers)
-    active, inactive = (tuple(map(tuple, one.tolist())) for one in summed)
+    of_rows = np.zeros((len(noted), 2, len(index) - 1), dtype="i8")
+    for numbers, (_, activity) in zip(of_rows, noted, strict=True):
+        numbers[:, : activity.shape[1]] = activity
+    summed = np.zeros((destinations, 2, len(noted)), dtype="i8")
+    np.add.at(summed, index[1:], of_rows.T)
+    active, inactive = (tuple(map(tuple, one.tolist())) for one in summed.transpose(1, 0, 2))
     return Series(tuple(at for at, _ in noted), active, inactive)

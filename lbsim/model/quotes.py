@@ -31,6 +31,9 @@ QUOTE_TYPES: Mapping[str, str] = {
 Column = np.ndarray[Any, Any]
 
 
+_NO_QUOTES = {name: np.zeros(0, dtype=kind) for name, kind in QUOTE_TYPES.items()}
+
+
 class Quotes:
     """A table of quoted packets, one column for each of :data:`QUOTE_TYPES`.
 
@@ -41,9 +44,7 @@ class Quotes:
     __slots__ = ("columns",)
 
     def __init__(self, columns: Mapping[str, Column] | None = None) -> None:
-        self.columns: Mapping[str, Column] = (
-            {name: np.zeros(0, dtype=kind) for name, kind in QUOTE_TYPES.items()} if columns is None else columns
-        )
+        self.columns: Mapping[str, Column] = _NO_QUOTES if columns is None else columns
 
     def __len__(self) -> int:
         return len(self.columns["row"])

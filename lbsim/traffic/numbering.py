@@ -136,8 +136,8 @@ class Numbers:
         """The flows that appeared in the block, as columns of a FlowTable; its addresses are noted."""
         counts = self.known.counts[0]
         if counts.fresh_addresses:
-            fresh = read_columns(self.known.fresh_addresses, ADDRESS_COLUMNS, int(counts.fresh_addresses))
-            self.addresses.extend_columns(family=fresh.pop("family"), words=np.stack([*fresh.values()], axis=1))
+            family, *words = (column[: int(counts.fresh_addresses)] for column in self.known.fresh_addresses)
+            self.addresses.extend_columns(family=family, words=np.array(words).T)
         return read_columns(self.known.fresh_flows, FLOW_COLUMNS, int(counts.fresh_flows))
 
     def _larger(self, slots: Any, width: int, used: int, move: Any) -> Any:
