@@ -198,6 +198,10 @@ class AddressBook(Readout):
         self._dest_ids.add(a)
         self._look_at_dest(a)
 
+    def is_dest(self, a: int) -> bool:
+        """Whether it is, or was, the address of a destination."""
+        return a in self._dest_ids
+
     def _look_at_dest(self, a: int) -> None:
         """Have every packet's way looked at, if this address of a destination is the director's."""
         if a in self._dest_ids and self.tables.addresses[a].local == 1:

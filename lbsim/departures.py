@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from typing import Any, NamedTuple
 
 from lbsim.engine import reasons
-from lbsim.engine.numbers import BY_ROUTING, BYPASS, ICMP_ERROR, IN, IPV4, MASQ, OUT, TCP, TUNNEL, UDP
+from lbsim.engine.numbers import BY_ROUTING, BYPASS, ICMP_ERROR, IN, IPV4, MASQ, OWN, TCP, TUNNEL, UDP
 from lbsim.engine.records import Outcome, Packet
 from lbsim.host import EngineHost
 from lbsim.model.config import Address
@@ -26,12 +26,13 @@ from lbsim.packet.quoted import Quoted, quoted
 from lbsim.packet.rewrite import rewrite
 from lbsim.packet.tunnel import Wrapping, wrap
 
-__all__ = ["CLIENTS", "DIRECTOR", "Arrived", "Departure", "Departures", "may_split", "note", "valid_headers"]
+__all__ = ["CLIENTS", "DIRECTOR", "Arrived", "Departure", "Departures", "Sent", "may_split", "note", "valid_headers"]
 
 CLIENTS = "clients"
 DIRECTOR = "director"  # programs that run on it
 
 _WITHOUT_ANSWER = (reasons.ICMP_UNRELATED, reasons.FRAGMENT_KEPT, reasons.NOT_UNICAST)
+_TO_CLIENT = (reasons.TRANSLATED, reasons.ICMP_TO_CLIENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,15 @@ class Arrived(NamedTuple):
     direction: int
     quoted: Quoted | None = None
     came: Datagram | None = None
+
+
+class Sent(NamedTuple):
+    """What became of a packet that the director itself sent: the engine's outcome, and what left because of it."""
+
+    verdict: int
+    reason: int
+    dest: int
+    departures: tuple[Departure, ...]
 
 
 def valid_headers(data: bytes) -> Headers | None:
@@ -126,14 +136,14 @@ class Departures:
                 return self._passed_on(arrived, v)
             case Verdict.FORWARD if v.reason == reasons.ICMP_ROUTED:
                 return self._to_destination(arrived, v, ttl_down=2)
-            case Verdict.FORWARD if arrived.direction == IN and v.reason != reasons.ICMP_TO_CLIENT:
-                return self._to_destination(arrived, v)
-            case Verdict.FORWARD:
+            case Verdict.FORWARD if v.reason in _TO_CLIENT:
                 return self._to_client(arrived, v)
+            case Verdict.FORWARD:
+                return self._to_destination(arrived, v)
             case Verdict.REJECT:
                 return _one(arrived.via, self._rejection(arrived, v))
             case Verdict.LOCAL if v.reason == reasons.LOCAL_DEST:
-                return self._of_local_socket(arrived, v)
+                return self._to_local_destination(arrived, v)
             case Verdict.LOCAL if v.reason not in _WITHOUT_ANSWER:
                 if self._listens(arrived.headers):
                     return _one(DIRECTOR, arrived.data)
@@ -177,6 +187,8 @@ class Departures:
     # To clients
 
     def _to_client(self, arrived: Arrived, v: Outcome) -> tuple[Departure, ...]:
+        if self._local(arrived.headers.dst):
+            return self._delivered(rewrite(arrived.data, self._change(v, ttl_down=0)), arrived.via)
         return self._sent(v.new_dst, rewrite(arrived.data, self._change(v)), arrived.came, CLIENTS)
 
     def _passed_on(self, arrived: Arrived, v: Outcome) -> tuple[Departure, ...]:
@@ -201,38 +213,72 @@ class Departures:
             return None
         return _own_stack(arrived.data, headers, self._nearest(ip_address(headers.src)))
 
-    def _of_local_socket(self, arrived: Arrived, v: Outcome) -> tuple[Departure, ...]:
-        """What the director's own stack answers to a packet for a local destination; IPVS sees that, too."""
+    def _to_local_destination(self, arrived: Arrived, v: Outcome) -> tuple[Departure, ...]:
         if not v.new_src:  # an ICMP error
             return ()
-        data = rewrite(arrived.data, self._change(v, ttl_down=0))
-        delivered = parse_headers(data)
-        if delivered is not None and self._listens(delivered):
-            return _one(DIRECTOR, data)
-        answer = _own_stack(data, arrived.headers)
-        headers = parse_headers(answer) if answer else None
-        if answer is None or headers is None:
+        return self._delivered(rewrite(arrived.data, self._change(v, ttl_down=0)), arrived.via)
+
+    # To and from the director itself
+
+    def _delivered(self, data: bytes, back: str) -> tuple[Departure, ...]:
+        """A packet that comes to a program on the director; or what the director's stack answers, as nobody listens
+        there. IPVS sees that, too.
+
+        Parameters
+        ----------
+        back : where its sender is, if not on the director.
+        """
+        headers = parse_headers(data)
+        if headers is None or headers.shape == ICMP_ERROR:
             return ()
-        return _one(arrived.via, self.sent_by_itself(answer, headers)[0])
+        if self._listens(headers):
+            return _one(DIRECTOR, data)
+        answer = _own_stack(data, headers)
+        made = parse_headers(answer) if answer else None
+        if answer is None or made is None:
+            return ()
+        return self.sent_by_itself(answer, made, back).departures
 
     def _listens(self, headers: Headers) -> bool:
         """Whether a program gets what comes to the packet's target."""
         return (headers.proto, headers.dst, headers.dport) in self._listening
 
-    def sent_by_itself(self, data: bytes, headers: Headers) -> tuple[bytes | None, Outcome]:
-        """What leaves of a packet that the director itself sends, if anything, and what IPVS makes of it.
+    def sent_by_itself(self, data: bytes, headers: Headers, to: str = CLIENTS) -> Sent:
+        """What becomes of a packet that the director itself sends.
 
         Where IPVS refuses it, the sender is told, and that is the director.
+
+        Parameters
+        ----------
+        to : who is meant, if no destination and not the director.
         """
-        p = self._packet[0]
-        note(self._host, p, headers, OUT)
+        p, v = self._packet[0], self._outcome[0]
+        note(self._host, p, headers, OWN)
+        p.may_split = int(may_split(data))
         quote = quoted(data, headers, self._host.has_tunnel) if headers.shape == ICMP_ERROR else None
         p.quote = self._host.note_quote(quote) if quote else 0
-        self._host.answer(self._packet, self._outcome)
-        v = self._outcome[0]
-        if v.verdict == reasons.FORWARD:
-            return rewrite(data, self._change(v, ttl_down=0)), v
-        return data if v.verdict == reasons.ROUTE else None, v
+        self._host.send_itself(self._packet, self._outcome)
+        said = int(v.verdict), int(v.reason), int(v.dest)
+        return Sent(*said, self._of_itself(Arrived(data, headers, to, OWN, quote), v))
+
+    def _of_itself(self, arrived: Arrived, v: Outcome) -> tuple[Departure, ...]:
+        """What leaves because of a packet that the director itself sends; it is not routed, only what IPVS sends is."""
+        data, target = arrived.data, arrived.headers.dst
+        match v.verdict:
+            case Verdict.FORWARD if v.reason in _TO_CLIENT:
+                data = rewrite(data, self._change(v, ttl_down=0))
+            case Verdict.FORWARD:
+                return self._to_destination(arrived, v)
+            case Verdict.LOCAL if v.reason == reasons.LOCAL_DEST:
+                return self._to_local_destination(arrived, v)
+            case Verdict.LOCAL | Verdict.ROUTE:
+                pass
+            case _:
+                return ()
+        if self._local(target):
+            return self._delivered(data, arrived.via)
+        a = self._host.intern_packed(target)
+        return _one(self._host.address_name(a) if self._host.is_dest(a) else arrived.via, data)
 
     # Back to the sender
 

@@ -394,9 +394,10 @@ class EngineHost(AddressBook):
         self.room_for(part.stop - part.start)
         self._call(blocks.receive_columns, given, ids, found, *rows, part.start, part.stop)
 
-    def answer(self, packets: list[Packet], outcomes: list[Outcome]) -> None:
-        """Let the first packet be one that a socket of the director sends: what IPVS makes of an answer."""
-        self._call(director.answer_itself, packets[0], outcomes[0])
+    def send_itself(self, packets: list[Packet], outcomes: list[Outcome]) -> None:
+        """Let the first packet be one that a program on the director sends: what IPVS makes of it."""
+        self.room_for(1)
+        self._call(director.send_itself, packets[0], outcomes[0])
 
     def note_quote(self, q: Quoted) -> int:
         """The row of a quoted packet, the only one until the next is noted."""

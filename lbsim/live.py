@@ -124,7 +124,7 @@ class Director:
     accept_local : whether packets whose source is the director's own address are accepted, as with the sysctl of that
         name (IPv4): answers of destinations with direct routing that have the director as their router.
     listening : ends where programs listen on the director, as ``tcp 192.168.1.10:8080``: they get what comes there, and
-        answer only what :meth:`receive` is given via ``"director"``. Elsewhere the director's stack refuses.
+        say only what :meth:`receive` is given via ``"director"``. Elsewhere the director's stack refuses.
     marks : lines that give packets firewall marks, see :mod:`lbsim.config.marks`; single addresses that they name are
         the director's.
     start_jiffies : the kernel's tick at time 0 (timers are rounded on absolute ticks).
@@ -208,8 +208,8 @@ class Director:
         ----------
         packet : an IP packet as bytes, or a scapy packet (what is in front of IP is ignored).
         at : seconds; default: now.
-        via : where it comes from: ``"clients"``, the address of the real server that sends it, or, if that is a program
-            on it, ``"director"``.
+        via : where it comes from: ``"clients"``, the address of the real server that sends it, or ``"director"``: a
+            program on it, which is a destination or a client.
 
         Returns
         -------
@@ -392,9 +392,10 @@ class Director:
             self._host.receive_block(self._packets, self._outcomes, 1)
             return Answer(Verdict(v.verdict), reason_of(v.reason).name, None, ())
         if via == DIRECTOR:
-            packet, v = self._departures.sent_by_itself(data, headers)
-            departures = () if packet is None else (Departure(CLIENTS, packet),)
-            return Answer(Verdict(v.verdict), reason_of(v.reason).name, self._dest_name(v.dest), departures)
+            sent = self._departures.sent_by_itself(data, headers)
+            return Answer(
+                Verdict(sent.verdict), reason_of(sent.reason).name, self._dest_name(sent.dest), sent.departures
+            )
         arrived = self._noted(data, headers, via, came)
         if self.watch:
             self.watch(self._host, p)

@@ -5,22 +5,23 @@ entry's state, forward it, re-arm the entry's timer. A packet from a real server
 let it pass untranslated. Before each packet the clock moves to its tick and timers that are due fire.
 
 Each of these steps has a module: ``conntable`` (find, re-arm), ``opening`` (schedule), ``counting``, ``tcp``, ``udp``
-and ``sctp`` (states), ``forwarding``, ``clock``. What is no plain packet has one, too: ``icmp_errors``, ``ipsec``.
+and ``sctp`` (states), ``forwarding``, ``clock``; ``answering`` has those of a reply. What is no plain packet has one,
+too: ``icmp_errors``, ``ipsec``.
 
 Kernel counterpart: ip_vs_core.c. Modelled: TCP, UDP and SCTP with every forwarding method, requests that arrive at the
-director, replies that it forwards or sends itself, ICMP errors about both. Of a datagram that comes in fragments, those
-that do not complete it are only kept; then it comes here as a whole (``lbsim.packet.fragments``). Not modelled: clients
-that run on the director.
+director or that it sends itself, replies likewise, ICMP errors about both. Of a datagram that comes in fragments, those
+that do not complete it are only kept; then it comes here as a whole (``lbsim.packet.fragments``).
 """
 
 from __future__ import annotations
 
+from lbsim.engine.answering import answer, step_state
 from lbsim.engine.clock import advance
-from lbsim.engine.conntable import client_bucket, expire, expire_now, find_in, find_out, put
+from lbsim.engine.conntable import client_bucket, expire, expire_now, find_in, put
 from lbsim.engine.counting import count_in, count_out
-from lbsim.engine.forwarding import decide, stopped_back, told_length, transmit, unmasquerade
-from lbsim.engine.icmp import quoted_entry
-from lbsim.engine.icmp_errors import error_outward, icmp_error
+from lbsim.engine.forwarding import decide, stopped_back, told_length, transmit
+from lbsim.engine.icmp import about_connection, quoted_entry
+from lbsim.engine.icmp_errors import about_answer, error_outward, icmp_error
 from lbsim.engine.ip_layer import kept_from_ipvs
 from lbsim.engine.ipsec import reply_of_ipsec, request_of_ipsec
 from lbsim.engine.lanes import COMPILED, kernel, prefetch, seldom
@@ -29,7 +30,6 @@ from lbsim.engine.numbers import (
     BAD_IP_HEADER,
     BAD_OPTIONS,
     CONTROLLED,
-    CUT_HEADER,
     ESP,
     FRAGMENT,
     FROM_CLIENTS,
@@ -42,15 +42,13 @@ from lbsim.engine.numbers import (
     MASQ,
     NO_PORTS,
     ONE_PACKET,
-    OUT,
+    OWN,
     REPLY,
-    RST,
     SCTP,
     SOURCE_ROUTE,
     STRAIGHT,
     SYN,
     TCP,
-    TEMPLATE,
     UDP,
     WHOLE,
 )
@@ -78,21 +76,18 @@ from lbsim.engine.reasons import (
     REJECT,
     RESCHEDULED,
     ROUTE,
-    SERVER_REFUSED,
     SOURCE_ROUTED,
     STRAIGHT_REPLY,
-    TEMPLATE_ANSWERED,
     TOLD_ITSELF,
     TTL_EXCEEDED,
     UNMODELLED,
 )
 from lbsim.engine.records import Conn, Outcome, Packet, Tables
-from lbsim.engine.sctp import CLOSED, step_sctp
-from lbsim.engine.sctp_chunks import ABORT, INIT
-from lbsim.engine.tcp import reusable, step_tcp
-from lbsim.engine.udp import step_udp
+from lbsim.engine.sctp import CLOSED
+from lbsim.engine.sctp_chunks import INIT
+from lbsim.engine.tcp import reusable
 
-__all__ = ["answer_itself", "receive", "receive_block", "step_state", "to_reschedule"]
+__all__ = ["receive", "receive_block", "send_itself", "step_state", "to_reschedule"]
 
 AHEAD = 8  # packets
 
@@ -146,14 +141,10 @@ def receive(t: Tables, p: Packet, v: Outcome) -> None:
         set_aside(t, p, v)
     elif p.direction == IN:
         request(t, p, v)
-        if v.verdict == FORWARD:
-            flow = t.flows[p.flow]
-            flow.addr = v.new_dst if v.method == MASQ and passes_director(t, p, v) else STRAIGHT
-            flow.port = v.new_dport
-        elif v.reason == LOCAL_DEST:
-            flow = t.flows[p.flow]
-            flow.addr = v.new_dst
-            flow.port = v.new_dport
+        note_receiver(t, p, v)
+    elif p.direction == OWN:
+        send_itself(t, p, v)
+        note_receiver(t, p, v)
     else:
         if p.direction == REPLY:
             answer_of_flow(t, p)
@@ -163,6 +154,24 @@ def receive(t: Tables, p: Packet, v: Outcome) -> None:
             reply(t, p, v)
         else:
             unsent(t, p, v)
+
+
+@kernel
+def note_receiver(t: Tables, p: Packet, v: Outcome) -> None:
+    """Note who got a client's packet: the flow's answers come from there.
+
+    Source
+    ------
+    lbsim's own: the responder is simulated.
+    """
+    if v.verdict == FORWARD:
+        flow = t.flows[p.flow]
+        flow.addr = v.new_dst if v.method == MASQ and passes_director(t, p, v) else STRAIGHT
+        flow.port = v.new_dport
+    elif v.reason == LOCAL_DEST:
+        flow = t.flows[p.flow]
+        flow.addr = v.new_dst
+        flow.port = v.new_dport
 
 
 @kernel
@@ -236,6 +245,8 @@ def set_aside(t: Tables, p: Packet, v: Outcome) -> None:
         fragment(t, p, v)
     elif kept_from_ipvs(t, p, v):
         return
+    elif p.direction == OWN:
+        send_itself(t, p, v)
     else:
         if p.direction == REPLY:
             error_of_flow(t, p)
@@ -310,9 +321,20 @@ def request(t: Tables, p: Packet, v: Outcome) -> None:
     ------
     facts: packet-path.md section 2; ip_vs_core.c ip_vs_in(), 6.1 and 6.12.
     """
-    if not for_ipvs(t, p, v):
+    if for_ipvs(t, p, v):
+        balance(t, p, v)
+    else:
         kept_from_ipvs(t, p, v)
-        return
+
+
+@kernel
+def balance(t: Tables, p: Packet, v: Outcome) -> None:
+    """A client's packet that IPVS looks at: to the destination of its entry, which may be a new one.
+
+    Source
+    ------
+    facts: packet-path.md section 2; ip_vs_core.c ip_vs_in(), 6.1 and 6.12.
+    """
     c = find_in(t, p)
     reason = KNOWN
     given_up = 0  # the destination of an entry that is not over NAT
@@ -367,16 +389,43 @@ def for_ipvs(t: Tables, p: Packet, v: Outcome) -> bool:
             route_on(t, p, FROM_CLIENTS, v)
     elif (director.services_v4 if target.family == IPV4 else director.services_v6) == 0:
         decide(v, LOCAL, IPVS_OFF, 0)
+    elif director.nat_icmp_send + director.own_clients == 0 or not answered_here(t, p, v):
+        return balanced(t, p, v)
+    return False
+
+
+@kernel
+def balanced(t: Tables, p: Packet, v: Outcome) -> bool:
+    """Whether a packet is of the kind that services balance; if not, its verdict is written.
+
+    Source
+    ------
+    facts: packet-path.md sections 2 and 5.2; ip_vs_core.c ip_vs_in(), 6.1 and 6.12.
+    """
+    if p.proto == AH or p.proto == ESP:
+        request_of_ipsec(t, p, v)
     elif p.proto != TCP and p.proto != UDP and p.proto != SCTP:
-        if p.proto == AH or p.proto == ESP:
-            request_of_ipsec(t, p, v)
-        else:
-            decide(v, LOCAL, OTHER_PROTOCOL, 0)
+        decide(v, LOCAL, OTHER_PROTOCOL, 0)
     elif p.shape == NO_PORTS:
         decide(v, DROP, HEADER_CUT, 0)
     else:
-        return director.nat_icmp_send == 0 or not refused(t, p, v)
+        return True
     return False
+
+
+@seldom
+def answered_here(t: Tables, p: Packet, v: Outcome) -> bool:
+    """Whether a packet to the director itself is an answer to one of its own programs, or refused as an answer; then
+    its verdict is written. It is looked at as an answer before it is looked at as a request.
+
+    Source
+    ------
+    facts: packet-path.md sections 2, 12 and 15; ip_vs_core.c ip_vs_out(), hook LOCAL_IN, 6.1 and 6.12.
+    """
+    answer(t, p, v)
+    if v.verdict == FORWARD:
+        v.method = LOCAL_NODE
+    return v.verdict != ROUTE
 
 
 @kernel
@@ -400,34 +449,21 @@ def to_reschedule(t: Tables, p: Packet, conn: Conn) -> bool:
 
 
 @kernel
-def step_state(t: Tables, c: int, p: Packet, direction: int) -> None:
-    """Let the packet move the entry's state and timeout.
-
-    Source
-    ------
-    facts: packet-path.md section 7; ip_vs_core.c ip_vs_set_state().
-    """
-    if p.proto == TCP:
-        step_tcp(t, c, p.tcp_flags, direction)
-    elif p.proto == UDP:
-        step_udp(t, c, direction)
-    else:
-        step_sctp(t, c, p.tcp_flags, direction)
-
-
-@kernel
 def reply(t: Tables, p: Packet, v: Outcome) -> None:
     """A packet from a real server. Whether its destination is still there or has weight 0 does not matter.
 
     The director forwards it like any router, so the TTL is looked at first. What one of its own sockets sends is no
-    longer on its way.
+    longer on its way, nor is what is for one of its own clients.
 
     Source
     ------
     facts: packet-path.md sections 12 and 15; ip_vs_core.c ip_vs_out(), handle_response(), 6.1 and 6.12.
     """
     if t.addresses[p.src].local != 0 and p.direction == REPLY:
-        answer_itself(t, p, v)
+        send_itself(t, p, v)
+        return
+    if t.director[0].own_clients != 0 and t.addresses[p.dst].local != 0:
+        request(t, p, v)
         return
     if p.length > t.director[0].plain_length and stopped_back(t, p, v):
         return
@@ -455,103 +491,71 @@ def route_on(t: Tables, p: Packet, come_in: int, v: Outcome) -> None:
 
 
 @seldom
+def send_itself(t: Tables, p: Packet, v: Outcome) -> None:
+    """A packet that the director itself sends: an answer, a request, or an ICMP error.
+
+    Where IPVS refuses it, the director is told by itself. That error comes to IPVS like any other, so it may open a
+    connection.
+
+    Source
+    ------
+    facts: packet-path.md sections 14 and 15; ip_vs_core.c ip_vs_out(), ip_vs_in(), hook LOCAL_OUT, 6.1 and 6.12.
+    """
+    if p.shape == ICMP_ERROR:
+        tell_itself(t, p, v)
+        return
+    answer_itself(t, p, v)
+    if v.verdict == ROUTE and p.direction == OWN:
+        request_itself(t, p, v)
+    if v.verdict == REJECT and t.director[0].schedule_icmp != 0:
+        decide(v, UNMODELLED, TOLD_ITSELF, 0)
+
+
+@seldom
 def answer_itself(t: Tables, p: Packet, v: Outcome) -> None:
-    """A packet that the director itself sends: an answer of one of its sockets, or an ICMP error in place of it.
-
-    Where IPVS refuses an answer, the director is told by itself. That error comes to IPVS like any other, so it may
-    open a connection.
+    """A packet that the director itself sends, looked at as the answer of a local destination.
 
     Source
     ------
-    facts: packet-path.md sections 14 and 15; ip_vs_core.c ip_vs_out(), hook LOCAL_OUT, 6.1 and 6.12.
+    facts: packet-path.md section 15; ip_vs_core.c ip_vs_out(), hook LOCAL_OUT, 6.1 and 6.12.
     """
-    if p.shape != ICMP_ERROR:
-        answer(t, p, v)
-        v.method = LOCAL_NODE
-        if v.reason == SERVER_REFUSED and t.director[0].schedule_icmp != 0:
-            decide(v, UNMODELLED, TOLD_ITSELF, 0)
-        return
-    decide(v, ROUTE, NO_CONNECTION, 0)
-    c = quoted_entry(t, p, True)
-    if c != 0:
-        error_outward(t, p, t.conns[c], v)
+    answer(t, p, v)
+    v.method = LOCAL_NODE
 
 
-@kernel
-def answer(t: Tables, p: Packet, v: Outcome) -> None:
-    """A packet from a real server that the director forwards, or from a socket of the director itself.
+@seldom
+def request_itself(t: Tables, p: Packet, v: Outcome) -> None:
+    """A packet of a client that is a program on the director. Whether its target is the director's does not matter.
+
+    What no service takes goes where it would go without IPVS. On its way to the director itself IPVS looks at it once
+    more, and finds the same.
 
     Source
     ------
-    facts: packet-path.md sections 12 and 15; ip_vs_core.c ip_vs_out(), handle_response(), 6.1 and 6.12.
+    facts: packet-path.md section 15; ip_vs_core.c ip_vs_in(), hook LOCAL_OUT; seen on 6.1.192 and 6.12.117.
     """
+    target = t.addresses[p.dst]
     director = t.director[0]
-    hooked = director.services_v4 if t.addresses[p.src].family == IPV4 else director.services_v6
-    if hooked == 0 or (p.proto != TCP and p.proto != UDP and p.proto != SCTP):
-        if hooked != 0 and (p.proto == AH or p.proto == ESP):
-            reply_of_ipsec(t, p, v)
-        else:
-            decide(v, ROUTE, NOT_BALANCED, 0)
-        return
-    c = find_out(t, p) if p.shape != NO_PORTS else 0
-    if c == 0:
-        reply_without_entry(t, p, v)
-        return
-    conn = t.conns[c]
-    if conn.marks & TEMPLATE != 0:
-        decide(v, UNMODELLED, TEMPLATE_ANSWERED, conn.dest)
-        return
-    if p.shape == CUT_HEADER:
-        decide(v, DROP, HEADER_CUT, conn.dest)
-        put(t, c)
-        return
-    count_out(t, conn.dest, p.length)
-    step_state(t, c, p, OUT)
-    unmasquerade(p, conn, v)
-    put(t, c)
-
-
-@kernel
-def reply_without_entry(t: Tables, p: Packet, v: Outcome) -> None:
-    """A real server's packet that belongs to no entry: routed, unless nat_icmp_send has it refused.
-
-    Source
-    ------
-    facts: packet-path.md section 12; ip_vs_core.c ip_vs_out(), 6.1 and 6.12.
-    """
-    if t.director[0].nat_icmp_send == 0 or p.shape == NO_PORTS or not refused(t, p, v):
+    if (director.services_v4 if target.family == IPV4 else director.services_v6) == 0:
+        decide(v, LOCAL, IPVS_OFF, 0)
+    elif balanced(t, p, v):
+        balance(t, p, v)
+    if v.verdict == LOCAL and v.reason != LOCAL_DEST and target.local == 0:
         decide(v, ROUTE, NO_CONNECTION, 0)
 
 
 @seldom
-def refused(t: Tables, p: Packet, v: Outcome) -> bool:
-    """Whether a packet that belongs to no entry is refused because a real server sends it; then its verdict is written.
-
-    One to the director itself is looked at as an answer, too, before it is looked at as a request.
+def tell_itself(t: Tables, p: Packet, v: Outcome) -> None:
+    """An ICMP error that the director itself sends: about a client's packet to it, or about an answer to it.
 
     Source
     ------
-    facts: packet-path.md sections 2 and 12; ip_vs_core.c ip_vs_out(), hooks FORWARD and LOCAL_IN, 6.1 and 6.12.
+    facts: packet-path.md sections 14 and 15; ip_vs_core.c ip_vs_out_icmp(), ip_vs_in_icmp(), hook LOCAL_OUT, 6.1 and
+    6.12.
     """
-    last = (p.proto == TCP and p.tcp_flags & RST != 0) or (p.proto == SCTP and p.tcp_flags == ABORT)
-    if last or not from_real_server(t, p):
-        return False
-    decide(v, REJECT, SERVER_REFUSED, 0)
-    return True
-
-
-@kernel
-def from_real_server(t: Tables, p: Packet) -> bool:
-    """Whether a packet comes from a destination over NAT of some service of its protocol, or by firewall mark.
-
-    Source
-    ------
-    facts: packet-path.md section 12; ip_vs_ctl.c ip_vs_has_real_service(), 6.1 and 6.12.
-    """
-    for d in range(1, t.director[0].dests_used + 1):
-        dest = t.dests[d]
-        if dest.available != 0 and dest.addr == p.src and dest.port == p.sport and dest.method == MASQ:
-            service = t.services[dest.service]
-            if service.proto == p.proto or service.fwmark != 0:
-                return True
-    return False
+    decide(v, ROUTE, NO_CONNECTION, 0)
+    c = quoted_entry(t, p, True)
+    if c != 0:
+        error_outward(t, p, t.conns[c], v)
+    elif p.direction == OWN and about_connection(t, t.quotes[p.quote]):
+        about_answer(t, p, v)

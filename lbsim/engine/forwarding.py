@@ -22,6 +22,7 @@ from lbsim.engine.numbers import (
     IN,
     IPV4,
     MASQ,
+    OWN,
     TUN_CSUM,
     TUNNEL,
     WHOLE,
@@ -227,13 +228,15 @@ def keep_header(p: Packet, conn: Conn, verdict: int, reason: int, v: Outcome) ->
 def deliver(t: Tables, p: Packet, conn: Conn, v: Outcome) -> None:
     """Hand a client's packet to a socket of the director: the entry's destination is an address of its own.
 
-    The TTL does not matter. Only packets over NAT change. 127.0.0.0/8 cannot be reached from outside that way.
+    The TTL does not matter. Only packets over NAT change. 127.0.0.0/8 cannot be reached from outside that way, though
+    from the director itself.
 
     Source
     ------
     facts: packet-path.md sections 13.1, 13.2 and 15; ip_vs_xmit.c crosses_local_route_boundary(), ip_vs_nat_xmit().
     """
-    if conn.method == BYPASS or (conn.method == MASQ and loopback(t, conn.daddr)):
+    outside = p.direction != OWN
+    if conn.method == BYPASS or (outside and conn.method == MASQ and loopback(t, conn.daddr)):
         decide(v, DROP, WRONG_WAY, conn.dest)
     elif conn.method != MASQ:
         keep_header(p, conn, LOCAL, LOCAL_DEST, v)
@@ -265,13 +268,15 @@ def stopped(t: Tables, p: Packet, conn: Conn, target: int, v: Outcome) -> bool:
 
     Source
     ------
-    facts: packet-path.md sections 13.1 and 13.4; ip_vs_xmit.c __ip_vs_get_out_rt(), decrement_ttl(),
-    ensure_mtu_is_adequate(), 6.1 and 6.12.
+    facts: packet-path.md sections 13.1, 13.4 and 15; ip_vs_xmit.c __ip_vs_get_out_rt(), decrement_ttl(),
+    ensure_mtu_is_adequate(), crosses_local_route_boundary(), 6.1 and 6.12.
     """
     limit = path_limit(t, target, conn.dest if conn.method == TUNNEL else 0)
     least = LEAST_V4 if t.addresses[target].family == IPV4 else LEAST_V6
     if t.addresses[target].no_route != 0:
         reject(t, p, NO_ROUTE, conn.dest, v)
+    elif p.direction == OWN and loopback(t, p.src):
+        decide(v, DROP, WRONG_WAY, conn.dest)
     elif p.ttl <= 1:
         reject(t, p, TTL_EXCEEDED, conn.dest, v)
     elif conn.method == TUNNEL and limit < least:

@@ -38,7 +38,7 @@ from lbsim.engine.reasons import (
 from lbsim.engine.records import Conn, Outcome, Packet, Tables
 from lbsim.engine.services import FTP, FTP_DATA, find_service
 
-__all__ = ["error_outward", "icmp_error"]
+__all__ = ["about_answer", "error_outward", "icmp_error"]
 
 
 @seldom
@@ -67,7 +67,11 @@ def icmp_error(t: Tables, p: Packet, v: Outcome) -> None:
             error_of_tunnel(t, p, t.conns[c], v)
         return
     if here:
-        about_answer(t, p, v)
+        c = quoted_entry(t, p, True) if director.own_clients != 0 else 0
+        if c != 0:
+            error_outward(t, p, t.conns[c], v)
+        else:
+            about_answer(t, p, v)
     elif not about_answer_on_its_way(t, p, v):
         c = quoted_entry(t, p, True)
         if c != 0:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from lbsim.engine.forwarding import decide
 from lbsim.engine.lanes import seldom
-from lbsim.engine.numbers import IPV4, MANY, NEVER_SOURCE, NEVER_TARGET, REPLY
+from lbsim.engine.numbers import IPV4, MANY, NEVER_SOURCE, NEVER_TARGET, OWN, REPLY
 from lbsim.engine.reasons import DROP, LOCAL, MARTIAN_SOURCE, MARTIAN_TARGET, NOT_UNICAST
 from lbsim.engine.records import Outcome, Packet, Tables
 
@@ -22,14 +22,14 @@ def kept_from_ipvs(t: Tables, p: Packet, v: Outcome) -> bool:
     """Whether a packet's addresses keep it from IPVS and from being routed; then its verdict is written.
 
     Only to many hosts may a packet come from 0.0.0.0: from one that has no address yet. A trace's answers come from
-    destinations, which may be the director itself.
+    destinations, which may be the director itself; what it sends does not come in.
 
     Source
     ------
     seen on 6.1.192 and 6.12.117; route.c ip_route_input_slow(), fib_frontend.c fib_validate_source(), ip6_input.c
     ip6_rcv_core().
     """
-    if p.direction == REPLY:
+    if p.direction == REPLY or p.direction == OWN:
         return False
     source = t.addresses[p.src]
     target = t.addresses[p.dst]

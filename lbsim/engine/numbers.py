@@ -18,6 +18,7 @@ SCTP = 132
 IN = 0  # from a client
 OUT = 1  # from the real server that src and sport name
 REPLY = 2  # from whichever destination got the flow's last IN packet
+OWN = 3  # from a program on the director itself
 
 # Shapes of a packet: how much of the transport header there is
 WHOLE = 0  # all of it

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from lbsim.engine.conntable import new_bypass, new_conn
 from lbsim.engine.forwarding import can_tell, decide
-from lbsim.engine.lanes import kernel
+from lbsim.engine.lanes import kernel, seldom
 from lbsim.engine.numbers import BY_ROUTING, CUT_HEADER, IPV4, ONE_PACKET, RST, SCTP, SYN, TCP, UDP
 from lbsim.engine.persistence import schedule_persistent
 from lbsim.engine.reasons import (
@@ -75,7 +75,21 @@ def open_entry(t: Tables, s: int, p: Packet) -> int:
     if c != 0:
         t.services[s].conns += 1
         t.dests[t.conns[c].dest].conns += 1
+        if t.addresses[p.src].local != 0:
+            expect_answers_here(t)
     return c
+
+
+@seldom
+def expect_answers_here(t: Tables) -> None:
+    """From now on look at all packets to the director as answers to clients on it, and at all ways of packets.
+
+    Source
+    ------
+    facts: packet-path.md section 15; ip_vs_core.c ip_vs_out(), hook LOCAL_IN, 6.1 and 6.12.
+    """
+    t.director[0].own_clients = 1
+    t.director[0].plain_length = 0
 
 
 @kernel

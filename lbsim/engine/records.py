@@ -79,6 +79,7 @@ class Director:
     schedule_icmp: i4 = 0
     nat_icmp_send: i4 = 0
     straight_replies: i1 = 0  # 1: some addresses are AddressRow.straight
+    own_clients: i1 = 0  # 1: there are or were entries of clients that are the director itself
     accept_local: i1 = 0  # 1: packets from the director's own IPv4 addresses are no martians
     masquerades: i1 = 0  # what is routed gets another source if it comes in where FROM_CLIENTS, FROM_SERVERS are
     ignore_tunneled: i4 = 0

@@ -15,7 +15,17 @@ from dataclasses import dataclass, field
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
 
-from lbsim.engine import address_cache, conntable, director, persistence, random_numbers, schedulers, services, tcp
+from lbsim.engine import (
+    address_cache,
+    answering,
+    conntable,
+    director,
+    persistence,
+    random_numbers,
+    schedulers,
+    services,
+    tcp,
+)
 from lbsim.engine.numbers import SCTP, TCP
 from lbsim.engine.records import Conn, Dest, Packet, Service, Tables
 from lbsim.engine.schedulers import lblcr, mh, sh, twos, wlc
@@ -53,7 +63,7 @@ OF_PACKETS = (
     conntable.put,
     persistence.find_template,
     persistence.schedule_persistent,
-    director.step_state,
+    answering.step_state,
     director.to_reschedule,
     schedulers.schedule,
     services.find_service,

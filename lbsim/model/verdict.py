@@ -157,8 +157,9 @@ REASONS: tuple[Reason, ...] = (
     Reason(
         code.WRONG_WAY, "wrong_way", Verdict.DROP,
         "From a client: the entry's destination is in 127.0.0.0/8 (or ::1) and over NAT, which cannot be reached "
-        "from outside; or the entry has none (cache_bypass, IPv6) and the packet is for the director itself.",
-        "ip_vs_xmit.c ip_vs_nat_xmit()",
+        "from outside; or the packet comes from there, which leads to programs on the director only; or the entry has "
+        "no destination (cache_bypass, IPv6) and the packet is for the director itself.",
+        "ip_vs_xmit.c ip_vs_nat_xmit(), crosses_local_route_boundary()",
     ),
     Reason(
         code.ICMP_CHECKSUM, "icmp_checksum", Verdict.DROP,
@@ -330,8 +331,8 @@ REASONS: tuple[Reason, ...] = (
     ),
     Reason(
         code.TOLD_ITSELF, "told_itself", Verdict.UNMODELLED,
-        "An answer of the director itself that belongs to no entry and is refused (nat_icmp_send): the error about it "
-        "comes to IPVS, too, and may open a connection (schedule_icmp).",
+        "A packet of the director itself that is refused, as a request or as an answer (nat_icmp_send): the error "
+        "about it comes to IPVS, too, and may open a connection (schedule_icmp).",
         "ip_vs_core.c ip_vs_out(), ip_vs_in_icmp(); seen on 6.1.192 and 6.12.117",
     ),
     Reason(

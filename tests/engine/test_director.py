@@ -102,12 +102,6 @@ def test_packets_to_a_removed_destination_vanish_and_refresh_nothing(play: Playb
     play.totals(V={"conns": 1, "in_packets": 1})
 
 
-def test_answers_of_a_removed_destination_pass_and_refresh_but_do_not_count(play: Playbook) -> None:
-    play.config("tcp V:80 rr", "A").send("c1 SYN").expect("FORWARD A new").delete("A")
-    play.wait(10).reply("A c1 ACK").expect("FORWARD A translated").table("c1 ESTABLISHED A 900")
-    play.totals(V={"in_packets": 1, "out_packets": 0, "out_bytes": 0})
-
-
 def test_with_expire_nodest_conn_a_syn_to_a_removed_destination_is_scheduled_anew(play: Playbook) -> None:
     play.sysctl(expire_nodest_conn=1).config("tcp V:80 rr", "A", "B").send("c1 SYN").expect("FORWARD B new")
     play.delete("B").send("c1 SYN").expect("FORWARD A rescheduled").advance(1).table("c1 SYN_RECV A")
@@ -235,25 +229,6 @@ def test_services_of_the_other_ip_version_do_not_hook_ipvs_in(vip: str, own: str
 # Answers (12)
 
 
-def test_an_answer_without_an_entry_is_routed_as_it_is(play: Playbook) -> None:
-    play.config("tcp V:80 rr", "A").reply("A c1 ACK").expect("ROUTE no_connection")
-
-
-def test_an_answer_without_ports_is_routed_as_it_is(play: Playbook) -> None:
-    play.config("tcp V:80 rr", "A").send("c1 SYN").expect("FORWARD A new")
-    play.reply("A c1 ACK", cut=3).expect("ROUTE no_connection")
-
-
-def test_an_answer_with_a_cut_header_is_dropped_but_refreshes_the_entry(play: Playbook) -> None:
-    play.config("tcp V:80 rr", "A").send("c1 SYN").expect("FORWARD A new").wait(10)
-    play.reply("A c1 ACK", cut=19).expect("DROP A header_cut").table("c1 SYN_RECV A 60")
-    play.totals(A={"out_packets": 0})
-
-
-def test_an_answer_of_another_protocol_is_routed(play: Playbook) -> None:
-    play.config("tcp V:80 rr", "A").reply("A c1 GRE").expect("ROUTE not_balanced")
-
-
 def test_an_answer_with_ttl_1_is_refused_before_ipvs_sees_it(play: Playbook) -> None:
     play.config("tcp V:80 rr", "A").send("c1 SYN").expect("FORWARD A new").wait(10)
     play.reply("A c1 ACK", ttl=1).expect("REJECT ttl_exceeded").table("c1 SYN_RECV A 50")
@@ -297,16 +272,6 @@ def test_what_becomes_of_a_refused_answer_of_the_director_itself(
     text = f"0s {client} > {vip} tcp S\n100s {vip} > {client} tcp A\n"
     result = simulate(config, script.parse(text), lane=lane, sysctls=dict.fromkeys(sysctls, 1))
     assert reason_of(int(result["reason"][-1])).name == reason
-
-
-def test_an_answer_at_weight_0_passes(play: Playbook) -> None:
-    play.config("tcp V:80 rr", "A").send("c1 SYN").expect("FORWARD A new").edit("A weight 0")
-    play.reply("A c1 SYN+ACK").expect("FORWARD A translated")
-
-
-def test_late_answers_leave_with_the_real_servers_address(play: Playbook) -> None:
-    play.config("tcp V:80 rr", "A").send("c1 SYN").expect("FORWARD A new")
-    play.wait("SYN_RECV timeout").reply("A c1 SYN+ACK").expect("ROUTE no_connection")
 
 
 # Packets that only traces have

@@ -66,7 +66,7 @@ def test_what_the_director_sends_itself_is_translated(shape: int, verdict: int) 
     if shape == WHOLE:
         p = Packet(direction=OUT, src=rig.server, sport=8080, dst=rig.client, dport=40001, proto=TCP, ttl=64, length=40)
     v = Outcome()
-    director.answer_itself(rig.host.tables, p, v)
+    director.send_itself(rig.host.tables, p, v)
     assert (v.verdict, v.new_src) == (verdict, rig.vip)
 
 
@@ -75,7 +75,7 @@ def test_an_error_that_the_director_sends_about_nothing_known_leaves_as_it_is() 
     p = rig.outward()
     rig.quote(dport=1)
     v = Outcome()
-    director.answer_itself(rig.host.tables, p, v)
+    director.send_itself(rig.host.tables, p, v)
     assert v.reason == NO_CONNECTION
 
 
