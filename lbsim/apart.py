@@ -29,7 +29,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from lbsim.engine.numbers import IN, OUT, REPLY, SCTP, TCP, UDP
+from lbsim.engine.numbers import IN, OUT, OWN, REPLY, SCTP, TCP, UDP
 from lbsim.engine.schedulers import BUILT_IN
 from lbsim.host import sysctl_values
 from lbsim.jobs import ProcessError, side_by_side
@@ -178,6 +178,8 @@ def groups_of_packets(
     of_service: dict[_End, int] = {(s.protocol, s.address, s.port): group for s, group in services.items()}
     of_server = {end: services[service] for service, end in _servers(commands) if service in services}
     direction = trace["direction"]
+    if (direction == OWN).any():  # from then on it matters to all packets that are to the director
+        return None
     ends = _Ends(trace.addresses, [address for _, address, _ in chain(of_service, of_server)])
     inward = ends.looked_up(trace, "dst", "dport", of_service)
     flow = np.full(len(trace.flows), -1, dtype="i8")

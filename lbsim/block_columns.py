@@ -63,7 +63,7 @@ def answered(trace: Trace, found: Found, dest_index: IntColumn) -> Mapping[str, 
     """
     columns = {name: trace[name] for name in _SAME_IN_ANSWERS}
     columns |= {name: column[: len(trace)] for name, column in zip(Found._fields, found, strict=True)}
-    columns |= {"direction": trace["direction"] != IN, "dest": dest_index.take(columns["dest"])}
+    columns |= {"direction": trace.answers.view("i1"), "dest": dest_index.take(columns["dest"])}
     return {name: columns[name].astype(kind, copy=False) for name, kind in RESULT_COLUMNS.items()}
 
 

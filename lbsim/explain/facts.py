@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from lbsim.engine import tcp
-from lbsim.engine.numbers import CONTROLS, ICMP_ERROR, IN, INACTIVE, NO_OUTPUT, ONE_PACKET, TCP
+from lbsim.engine.numbers import CONTROLS, ICMP_ERROR, IN, INACTIVE, NO_OUTPUT, ONE_PACKET, OWN, TCP
 from lbsim.engine.records import Conn, Dest, Outcome, Packet, Tables
 from lbsim.engine.sctp_chunks import EVENTS
 from lbsim.engine.timers import fire_tick
@@ -27,6 +27,7 @@ from lbsim.model.explanation import (
     Timer,
     Transition,
 )
+from lbsim.model.trace import DIRECTION_NAMES
 from lbsim.model.verdict import Verdict, reason_of
 
 if TYPE_CHECKING:
@@ -95,7 +96,8 @@ def _packet(p: Packet, names: Names, number: int, time: int, kind: tuple[int, in
         number=number,
         time=time,
         tick=int(p.tick),
-        direction="in" if p.direction == IN else "out",
+        direction=DIRECTION_NAMES[p.direction],
+        sender=_sender(p, names),
         protocol=names.protocol(p.proto) if known else "icmp",
         src=names.place(p, p.src, p.sport),
         dst=names.place(p, p.dst, p.dport),
@@ -106,6 +108,12 @@ def _packet(p: Packet, names: Names, number: int, time: int, kind: tuple[int, in
         version=version,
         icmp=None if known else _icmp(p, names, version, kind),
     )
+
+
+def _sender(p: Packet, names: Names) -> str:
+    if p.direction == OWN or (p.direction != IN and names.tables.addresses[p.src].local == 1):
+        return "program on the director"
+    return "client" if p.direction == IN else "real server"
 
 
 def _icmp(p: Packet, names: Names, version: int, kind: tuple[int, int] | None) -> IcmpError:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lbsim.engine import reasons
 from lbsim.engine.forwarding import overhead
-from lbsim.engine.numbers import DROUTE, ICMP_ERROR, IN, IPV4, LOCAL_NODE, SCTP, TCP, TUNNEL, UDP
+from lbsim.engine.numbers import DROUTE, ICMP_ERROR, IN, IPV4, LOCAL_NODE, OWN, SCTP, TCP, TUNNEL, UDP
 from lbsim.explain.names import METHODS, TUNNELS
 from lbsim.model.explanation import HeaderChange
 from lbsim.model.verdict import Verdict
@@ -28,8 +28,9 @@ def header_of(p: Packet, v: Outcome, names: Names) -> HeaderChange | None:
     if v.new_dst <= 0 or v.verdict not in (Verdict.FORWARD, Verdict.LOCAL):
         return None
     t, d = names.tables, names.tables.dests[v.dest]
-    as_it_is = v.method in (DROUTE, TUNNEL) and p.direction == IN
-    in_tunnel = v.method == TUNNEL and p.direction == IN
+    request = p.direction in (IN, OWN)
+    as_it_is = v.method in (DROUTE, TUNNEL) and request
+    in_tunnel = v.method == TUNNEL and request
     return HeaderChange(
         method=METHODS[v.method],
         old=(names.place(p, p.src, p.sport), names.place(p, p.dst, p.dport)),

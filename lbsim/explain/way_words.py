@@ -152,7 +152,7 @@ def leaving(e: Explanation, header: HeaderChange) -> list[str]:
     ends = f"{src} > {dst}"
     whole = ends if header.old == header.new else f"{ends} becomes {new_src} > {new_dst}"
     it = "It" if e.packet.icmp is None else "The error"
-    if e.verdict == "LOCAL":
+    if e.verdict == "LOCAL" or (header.method == "local" and e.packet.sender == "real server"):
         given = f"{whole}; {_changed(e, header)}" if header.checksums else "as it is"
         return [f"A socket of the director gets it: {given}."]
     if header.tunnel:

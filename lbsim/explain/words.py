@@ -41,9 +41,7 @@ def headline(explanation: Explanation) -> str:
     p = explanation.packet
     flags = f" {p.flags}" if p.flags and p.flags != "none" else " without flags" if p.flags else ""
     mark = f", mark {p.mark}" if p.mark else ""
-    whose = "a client" if p.direction == "in" else "a real server"
-    if explanation.header is not None and explanation.header.method == "local":
-        whose = "a program on the director"
+    whose = f"a {p.sender}"
     if p.icmp is not None:  # routers send errors, too
         whose = "the clients' side" if p.direction == "in" else "the real servers' side"
     return (
@@ -213,7 +211,7 @@ def _state(e: Explanation) -> list[str]:
     step = e.transition
     if step is None:
         return []
-    whose = "the client" if e.packet.direction == "in" else "the real server"
+    whose = f"the {e.packet.sender}"
     event = f"{_event(e.packet.flags, step.event)} from {whose}" if step.event else f"A packet from {whose}"
     moved = (
         f"moves the entry from {step.before} to {step.after}"

@@ -66,6 +66,7 @@ class Explained:
     ----------
     number : of the trace's packets, counted from 0 as in results and comparisons.
     direction : ``in`` from a client, ``out`` from a real server.
+    sender : ``client``, ``real server``, or ``program on the director``, which may be either.
     flags : of TCP ``SYN+ACK`` or ``none``, of SCTP the event, else ``""``.
     version : of IP, 4 or 6.
     icmp : what it says if it is an ICMP error.
@@ -75,6 +76,7 @@ class Explained:
     time: int
     tick: int
     direction: str
+    sender: str
     protocol: str
     src: str
     dst: str

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, TypeVar, overl
 
 import numpy as np
 
-from lbsim.engine.numbers import IN, OUT, REPLY
+from lbsim.engine.numbers import IN, OUT, OWN, REPLY
 from lbsim.model.config import Address
 from lbsim.model.datagrams import Datagrams
 from lbsim.model.quotes import Quotes
@@ -59,12 +59,14 @@ Blocks: TypeAlias = "Iterator[Trace]"
 
 Row = TypeVar("Row")
 
+_IS_ANSWER = np.array([direction in (OUT, REPLY) for direction in range(4)])
+
 #: Column name -> numpy type. Times in nanoseconds since the trace's time 0, lengths in bytes.
 COLUMN_TYPES: Mapping[str, str] = {
     "time": "i8",  # ns since time 0, never decreasing
     "flow": "i4",  # index into Trace.flows
     "direction": "i1",  # IN from a client; REPLY from whichever destination got the flow's last IN packet;
-    #                     OUT from the real server written in src and sport
+    #                     OUT from the real server written in src and sport; OWN from a program on the director
     "src": "i4",  # index into Trace.addresses; of a REPLY the virtual address (the sender is not known yet)
     "sport": "i4",
     "dst": "i4",
@@ -338,6 +340,12 @@ class Trace:
     def __len__(self) -> int:
         return len(self.columns["time"])
 
+    @property
+    def answers(self) -> BoolColumn:
+        """Which packets are not a client's : bool[n]."""
+        answers: BoolColumn = _IS_ANSWER.take(self.columns["direction"])
+        return answers
+
     def __getitem__(self, name: str) -> IntColumn:
         return self.columns[name]
 
@@ -433,4 +441,4 @@ def _all_damage(traces: Sequence[Trace]) -> str | None:
     return "; ".join(trace.damage for trace in traces if trace.damage) or None
 
 
-DIRECTION_NAMES = {IN: "in", OUT: "out", REPLY: "out"}
+DIRECTION_NAMES = {IN: "in", OUT: "out", REPLY: "out", OWN: "in"}

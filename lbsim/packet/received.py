@@ -26,7 +26,7 @@ import numpy as np
 
 from lbsim import __version__
 from lbsim.engine.lanes import Lane, compiled_lane, interpreted_lane
-from lbsim.engine.numbers import IN, LOCAL_NODE, MASQ, TUNNEL
+from lbsim.engine.numbers import LOCAL_NODE, MASQ, TUNNEL
 from lbsim.engine.reasons import FORWARD, ICMP_ROUTED
 from lbsim.errors import LbsimError, TraceError
 from lbsim.model.address import Address
@@ -140,10 +140,11 @@ class CaptureWriter:
     def _block(self, lane: Lane, trace: Trace, answers: ResultBlock) -> Block:
         """The packets as functions of the lane take them."""
         inward = FIRST if self._one_file else BY_END
-        place = np.where(trace["direction"] == IN, inward, FIRST)
+        answer = trace.answers
+        place = np.where(answer, FIRST, inward)
         ways = answers.ways or _all_over_nat(answers)
-        kept = (trace["direction"] == IN) & (ways.method != MASQ) & (answers["dest"] >= 0)
-        own = (trace["direction"] != IN) & (ways.method == LOCAL_NODE)  # an answer of the director itself
+        kept = ~answer & (ways.method != MASQ) & (answers["dest"] >= 0)
+        own = answer & (ways.method == LOCAL_NODE)  # from or to the director itself
         dest = np.where(kept, answers["dest"], 0)
         to_addr = np.where(kept, ways.addr[dest], answers["new_dst"])
         place[list(trace.datagrams.rows)] = IN_PIECES
@@ -189,7 +190,7 @@ class CaptureWriter:
     ) -> None:
         """Write packet ``i``, which may leave in fragments, as it leaves."""
         r = FIRST
-        if trace["direction"][i] == IN and not self._one_file:
+        if not trace.answers[i] and not self._one_file:
             end = int(block.to_addr[i]), int(block.to_port[i])
             if dispatch.receiver(*end) == UNKNOWN:
                 self._meet(dispatch, block, answers, i)

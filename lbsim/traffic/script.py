@@ -11,7 +11,8 @@
 ``TIME`` is as everywhere in a scenario (a number of seconds, ``200ms``, ``15m``); ``+`` counts from the
 packet before. ``FLAGS`` are letters of FSRPAU, or ``-`` for none; TCP needs them, UDP has none, and SCTP has the
 name of its chunk instead: ``sctp INIT``, ``sctp DATA len=100``. The words are ``len`` (bytes of payload), ``ttl``,
-and for TCP ``seq`` and ``ack``. Blanks around ``>`` do not matter, nor does what follows a ``#``.
+for TCP ``seq`` and ``ack``, and ``via=director``: a program on the director begins the flow. Blanks around ``>`` do
+not matter, nor does what follows a ``#``.
 
 Who sends a packet follows from the lines above it:
 
@@ -22,7 +23,7 @@ Who sends a packet follows from the lines above it:
   destination sent last;
 * its source is a real server: that begins a flow of its own, to whom the director routes its packets; unless that is an
   address of the director, whose client it is then like any other;
-* else: a client begins a new flow.
+* else: a client begins a new flow; with ``via=director``, whatever stands above, a program on the director does.
 
 Without ``seq``, each side counts from 0 on; a SYN begins anew (a client's for both sides), and a given
 ``seq`` is counted on from. Without ``ack``, a packet with the ACK flag acknowledges all that the other side
@@ -37,7 +38,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lbsim.engine.numbers import ACK, FIN, IN, OUT, REPLY, SCTP, SYN, TCP, UDP
+from lbsim.engine.numbers import ACK, FIN, IN, OUT, OWN, REPLY, SCTP, SYN, TCP, UDP
 from lbsim.errors import TraceError, expected_one_of
 from lbsim.model.config import Address, parse_endpoint
 from lbsim.model.trace import AddressTable, Flow, FlowTable, Trace
@@ -58,6 +59,9 @@ _FLAGS = "FSRPAU"  # in the order of their bits
 _WORD = re.compile(r">|[^\s>]+")
 _NUMBER = re.compile(r"[0-9]{1,10}")
 _LONGEST = 366 * 24 * 3600 * 10**9
+_NO_PROGRAM = (
+    "via=director: expected the first packet of a flow, from an address of the director: that of a service, or loopback"
+)
 
 
 def parse(
@@ -90,7 +94,10 @@ def parse(
         line.packet = len(rows)
         now = _time(line, now)
         times.append(start + now)
-        rows.append(talks.row(_packet(line)))
+        packet = _packet(line)
+        if line.via and not talks.may_begin_here(packet):
+            raise line.error(_NO_PROGRAM, line.via)
+        rows.append(talks.row(packet))
     columns = Trace.empty_columns(len(rows))
     columns["time"][:] = times
     table = np.array(rows, dtype=np.int64).reshape(len(rows), len(_Row._fields))
@@ -115,6 +122,7 @@ class _Line:
         self.number = number
         self.source = source
         self.packet = 0
+        self.via: _Word | None = None  # which says that a program on the director begins a flow
         body = source.partition("#")[0].rstrip()
         self.words = [_Word(found[0], found.start() + 1) for found in _WORD.finditer(body)]
         self._end = _Word("", len(body) + 1)
@@ -156,6 +164,7 @@ class _Packet(NamedTuple):
     ttl: int
     seq: int | None  # None: not given
     ack: int | None
+    by_director: bool  # a program on the director begins the flow
 
 
 def _time(line: _Line, now: int) -> int:
@@ -200,6 +209,7 @@ def _packet(line: _Line) -> _Packet:
         values.get("ttl", 64),
         values.get("seq"),
         values.get("ack"),
+        line.via is not None,
     )
 
 
@@ -230,7 +240,7 @@ def _chunk(line: _Line) -> int:
 def _values(line: _Line, proto: int, version: int) -> dict[str, int]:
     """What WORD=VALUE says, of the words that are given."""
     room = 65535 - _LONGEST_HEADER[proto] - (20 if version == 4 else 0)
-    most = {"len": room, "ttl": 255} | ({"seq": 2**32 - 1, "ack": 2**32 - 1} if proto == TCP else {})
+    most = {"len": room, "ttl": 255, "via": 0} | ({"seq": 2**32 - 1, "ack": 2**32 - 1} if proto == TCP else {})
     values: dict[str, int] = {}
     while line.words:
         word = line.words.pop(0)
@@ -242,6 +252,12 @@ def _values(line: _Line, proto: int, version: int) -> dict[str, int]:
             raise line.error(expected_one_of(name, tuple(most), "word"), word)
         if name in values:
             raise line.error(f"{name}= for the second time; expected it once", word)
+        if name == "via":
+            if value != "director":
+                raise line.error(f"via={value}: expected via=director", word)
+            values[name] = 1
+            line.via = word
+            continue
         if not _NUMBER.fullmatch(value) or int(value) > most[name]:
             raise line.error(f"{name}={value}: expected a whole number from 0 to {most[name]}", word)
         values[name] = int(value)
@@ -283,8 +299,16 @@ class _Talks:
         self.addresses: dict[Address, int] = {}
         self.flows: dict[Flow, int] = {}
         self._of_servers: set[int] = set()  # flows that a real server began
+        self._of_director: set[int] = set()  # flows that a program on the director began
         self._latest: dict[tuple[int, int, int], int] = {}  # client end -> flow in which it sent last
         self._next_seq: list[list[int]] = []  # of each flow: of its client, of its servers
+
+    def may_begin_here(self, packet: _Packet) -> bool:
+        """Whether the packet can be the first one of a flow that a program on the director begins."""
+        source, sport = packet.src
+        ends = self.addresses.get(source, -1), sport, self.addresses.get(packet.dst[0], -1), packet.dst[1]
+        there = Flow(packet.proto, *ends) in self.flows or Flow(packet.proto, *ends[2:], *ends[:2]) in self.flows
+        return (source in self._director or source.is_loopback) and not there
 
     def row(self, packet: _Packet) -> _Row:
         """The packet as a row, after those before it."""
@@ -292,9 +316,11 @@ class _Talks:
         src = self.addresses.setdefault(source, len(self.addresses))
         dst = self.addresses.setdefault(destination, len(self.addresses))
         begins = source in self._servers and destination not in self._director
+        if packet.by_director:
+            self._of_director.add(len(self.flows))
         flow, direction = self._place(Flow(proto, src, sport, dst, dport), Flow(proto, dst, dport, src, sport), begins)
         header = 20 if source.version == 4 else 40
-        began = (direction == OUT) if flow in self._of_servers else (direction == IN)
+        began = direction == OUT if flow in self._of_servers else direction in (IN, OWN)
         seq, ack = self._count(packet, flow, 0 if began else 1) if proto == TCP else (0, 0)
         length = header + _behind_ip(packet)
         ends = src, sport, dst, dport
@@ -310,7 +336,8 @@ class _Talks:
             if answered in self.flows:
                 flow = self.flows[answered]
                 return flow, IN if flow in self._of_servers else REPLY
-            if client_end in self._latest:
+            begins_here = len(self.flows) in self._of_director
+            if client_end in self._latest and not begins_here:
                 return self._latest[client_end], OUT
             if from_server:
                 self._of_servers.add(len(self.flows))
@@ -320,7 +347,7 @@ class _Talks:
         if flow in self._of_servers:
             return flow, OUT
         self._latest[sent.proto, sent.client, sent.client_port] = flow
-        return flow, IN
+        return flow, OWN if flow in self._of_director else IN
 
     def _count(self, packet: _Packet, flow: int, side: int) -> tuple[int, int]:
         """The sequence and acknowledgement number of a packet of one side (0: who began, 1: the other)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Any
 
 from lbsim.config import parse, parse_command
@@ -37,7 +38,8 @@ def timed(at: float, command: str) -> TimedCommand:
 def explain_packet(number: int, text: str, script: str, **options: Any) -> Explanation:
     """The explanation of a packet of a script, with a config."""
     wanted: Selection = ThePacket(number)
-    (found,) = explained(parse(text), packets(script), wanted, **options)
+    trace = packets(script, director=[ip_address("192.0.2.1")])
+    (found,) = explained(parse(text), trace, wanted, **options)
     return found
 
 

@@ -541,3 +541,18 @@ def test_ipv6_reads_as_elsewhere() -> None:
     text = "-A -t [2001:db8::1]:80 -s rr\n-a -t [2001:db8::1]:80 -r [fd00::11]:80 -m"
     found = explain_last(text, "0 [2001:db8::9]:40001 > [2001:db8::1]:80 tcp S")
     assert (found.packet.src, found.dest) == ("[2001:db8::9]:40001", "[fd00::11]:80")
+
+
+def test_a_program_on_the_director_is_named_as_client_and_as_destination() -> None:
+    ends = "192.0.2.1:40001 > 192.0.2.1:80"
+    back = "192.0.2.1:80 > 192.0.2.1:40001"
+    script = f"0 {ends} tcp S via=director\n0.1 {back} tcp SA"
+    first, second = (explain_packet(n, config("rr", "10.0.0.11"), script) for n in (0, 1))
+    assert (first.packet.direction, first.packet.sender, second.packet.sender) == (
+        "in", "program on the director", "real server",
+    )  # fmt: skip
+    assert lines(first)[0].endswith("from a program on the director")
+    assert said(first, "state").startswith("SYN from the program on the director moves")
+    assert said(second, "leaves").startswith("A socket of the director gets it: 10.0.0.11:80 > 192.0.2.1:40001 becomes")
+    own = explain_packet(1, config("rr", "192.0.2.1:8080"), f"0 {CLIENT} > {VIP} tcp S\n0.1 {VIP} > {CLIENT} tcp SA")
+    assert (own.packet.direction, own.packet.sender) == ("out", "program on the director")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lbsim.engine.numbers import IN, OUT, REPLY, TCP, UDP
+from lbsim.engine.numbers import IN, OUT, OWN, REPLY, TCP, UDP
 from lbsim.errors import TraceError
 from lbsim.model.trace import COLUMN_TYPES, Flow, Trace
 from lbsim.traffic.script import parse
@@ -252,6 +252,37 @@ def test_packets_of_real_servers_count_as_those_of_the_server():
     assert numbers(trace) == [(0, 0), (0, 1), (1, 1), (1, 11)]
 
 
+def test_a_program_on_the_director_begins_a_flow_where_a_line_says_so():
+    text = (
+        "0 192.168.1.10:40001 > 192.168.1.10:80 tcp S via=director\n"
+        "0 192.168.1.10:80 > 192.168.1.10:40001 tcp SA\n"
+        "0 192.168.1.10:40001 > 192.168.1.10:80 tcp A\n"
+        "0 127.0.0.1:5 > 203.0.113.1:53 udp via=director\n"
+        "0 10.0.0.11:8080 > 192.168.1.10:40001 tcp A\n"
+        "0 192.168.1.10:40002 > 192.168.1.10:80 tcp S\n"
+    )
+    trace = parse(text, servers=[ip_address("10.0.0.11")], director=[ip_address("192.168.1.10")])
+    assert values(trace, "direction") == [OWN, REPLY, OWN, OWN, OUT, IN]
+    assert values(trace, "flow") == [0, 0, 0, 1, 0, 2]
+    assert trace.answers.tolist() == [False, True, False, False, True, False]
+    assert numbers(trace)[:3] == [(0, 0), (0, 1), (1, 1)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"0 {C} > {V} tcp S via=director",
+        f"0 {V} > {C} tcp S via=director\n0 {V} > {C} tcp A via=director",
+        f"0 {C} > {V} tcp S\n0 {V} > {C} tcp SA via=director",
+    ],
+)
+def test_only_the_first_packet_of_a_flow_from_the_director_can_be_a_programs(text):
+    with pytest.raises(TraceError, match="via=director: expected the first packet of a flow, from an address of") as e:
+        parse(text, director=[ip_address("192.168.1.10")])
+    last = text.splitlines()[-1]
+    assert (e.value.line, e.value.column) == (len(text.splitlines()), last.index("via") + 1)
+
+
 def test_given_sequence_numbers_are_counted_on_from():
     trace = lines(
         f"{SYN} seq=1000",
@@ -326,14 +357,15 @@ ERRORS = {
     f"2 {C} > {V} tcp SS": (43, f"'SS' are no TCP flags; expected {GRAMMAR}"),
     f"2 {C} > {V} tcp S-": (43, f"'S-' are no TCP flags; expected {GRAMMAR}"),
     f"2 {C} > {V} tcp len=5": (43, f"'len=5' are no TCP flags; expected {GRAMMAR}"),
-    f"2 {C} > {V} tcp S A": (45, "'A' is no WORD=VALUE; expected one of: ack=, len=, seq=, ttl="),
-    f"2 {C} > {V} udp S": (43, "'S' is no WORD=VALUE; expected one of: len=, ttl="),
-    f"2 {C} > {V} tcp S win=5": (45, "unknown word 'win'; expected one of: ack, len, seq, ttl"),
+    f"2 {C} > {V} tcp S A": (45, "'A' is no WORD=VALUE; expected one of: ack=, len=, seq=, ttl=, via="),
+    f"2 {C} > {V} udp S": (43, "'S' is no WORD=VALUE; expected one of: len=, ttl=, via="),
+    f"2 {C} > {V} tcp S win=5": (45, "unknown word 'win'; expected one of: ack, len, seq, ttl, via"),
     f"2 {C} > {V} tcp S tll=5": (
         45,
-        "unknown word 'tll', did you mean 'ttl'? expected one of: ack, len, seq, ttl",
+        "unknown word 'tll', did you mean 'ttl'? expected one of: ack, len, seq, ttl, via",
     ),
-    f"2 {C} > {V} udp seq=5": (43, "unknown word 'seq'; expected one of: len, ttl"),
+    f"2 {C} > {V} tcp S via=server": (45, "via=server: expected via=director"),
+    f"2 {C} > {V} udp seq=5": (43, "unknown word 'seq'; expected one of: len, ttl, via"),
     f"2 {C} > {V} tcp S len=1 len=2": (51, "len= for the second time; expected it once"),
     f"2 {C} > {V} tcp S len=": (45, "len=: expected a whole number from 0 to 65495"),
     f"2 {C} > {V} tcp S len=-1": (45, "len=-1: expected a whole number from 0 to 65495"),
