@@ -31,7 +31,7 @@ from typing import Protocol
 from lbsim.kernel import netlink
 from lbsim.kernel.bench import Bench, set_sysctl
 from lbsim.kernel.job import (
-    CLIENT,
+    ASKING,
     REPLY,
     ROUTING,
     Command,
@@ -278,7 +278,7 @@ def _packet(event: Packet, bench: Bench, start: int, now: int, responders: Respo
     if event.side != REPLY:
         bench.send(event.side, event.content)
         seen = PacketSeen(now, tuple(bench.arrivals(start, _QUIET)))
-        if event.side == CLIENT:
+        if event.side in ASKING:
             responders.note(event.flow, ((arrival.where, arrival.content) for arrival in seen.arrivals))
         return seen
     answer = responders.answer(event.flow, event.content)

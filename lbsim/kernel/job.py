@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 __all__ = [
+    "ASKING",
     "CLIENT",
     "DIRECTOR",
     "REPLY",
@@ -31,6 +32,7 @@ __all__ = [
 
 CLIENT = "c"  # on the clients' side
 DIRECTOR = "d"  # of what a program on the director gets and sends
+ASKING = (CLIENT, DIRECTOR)  # sides whose packets have answers
 REPLY = "reply"  # on the servers' side, from whichever server got the flow's last request
 ROUTING = (("ip", "rule"), ("ip", "route"))  # how commands begin for which no program is needed
 

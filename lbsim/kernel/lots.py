@@ -15,7 +15,7 @@ from ipaddress import ip_address
 from math import exp
 from typing import NamedTuple
 
-from lbsim.engine.numbers import IN
+from lbsim.engine.numbers import IN, OWN
 from lbsim.engine.records import Outcome, Tables
 from lbsim.engine.records import Packet as Row
 from lbsim.engine.schedulers import NUMBERS, twos
@@ -59,7 +59,7 @@ class Lots:
         """Let the engine draw what sends a client's packet to the place where the kernel sent it, if twos is asked."""
         self._led = None
         t = host.tables
-        s = find_service(t, p.proto, p.dst, p.dport, p.mark) if p.direction == IN else 0
+        s = find_service(t, p.proto, p.dst, p.dport, p.mark) if p.direction in (IN, OWN) else 0
         if s == 0 or place == CLIENT or t.services[s].scheduler != NUMBERS["twos"]:
             return
         address = host.intern(ip_address(place.removeprefix("r:")))

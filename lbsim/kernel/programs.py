@@ -18,6 +18,7 @@ from contextlib import suppress
 from ipaddress import ip_address
 
 from lbsim.packet.headers import parse
+from lbsim.packet.offload import with_checksum
 
 __all__ = ["Programs"]
 
@@ -72,7 +73,7 @@ class Programs:
             packet = data if seeing.family == socket.AF_INET else _with_header(data, proto, sender[0], more)
             headers = parse(packet)
             if headers is not None and (proto, headers.dst, headers.dport) in self._ends:
-                yield packet
+                yield with_checksum(packet)  # the kernel leaves it out where no wire is
 
     def send(self, packet: bytes) -> None:
         """Send an IP packet as one of the programs; nothing leaves if IPVS does not let it."""

@@ -69,6 +69,8 @@ class Rebuilder:
             for target, port in self._listening:
                 if target.version == headers.version:
                     yield rewrite(sent, Rewrite(dst=target, dport=port, ttl_down=0))
+            if event.side == REPLY:
+                yield rewrite(sent, Rewrite(src=ip_address(planned.src), sport=planned.sport, ttl_down=0))
         elif where != CLIENT:
             for port in sorted(self._ports.get(where, ())):
                 yield rewrite(sent, Rewrite(dst=ip_address(where.removeprefix("r:")), dport=port or headers.dport))

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from lbsim.errors import LbsimError
 from lbsim.kernel.job import (
+    ASKING,
     CLIENT,
     DIRECTOR,
     REPLY,
@@ -201,7 +202,7 @@ class _Senders:
 
     def note(self, event: Event, arrivals: Iterable[tuple[str, bytes]]) -> None:
         """Note where a packet arrived."""
-        if isinstance(event, Packet) and event.side == CLIENT:
+        if isinstance(event, Packet) and event.side in ASKING:
             self._responders.note(event.flow, arrivals)
 
 

@@ -12,7 +12,20 @@ from operator import add, attrgetter, sub
 from lbsim import departures
 from lbsim.config import parse_command
 from lbsim.engine.lanes import Lane
-from lbsim.kernel.job import CLIENT, DIRECTOR, REPLY, Command, Job, Observation, Packet, Seen, Show, ShowSeen, server
+from lbsim.kernel.job import (
+    ASKING,
+    CLIENT,
+    DIRECTOR,
+    REPLY,
+    Command,
+    Job,
+    Observation,
+    Packet,
+    Seen,
+    Show,
+    ShowSeen,
+    server,
+)
 from lbsim.kernel.job_rules import marks_of, router_of
 from lbsim.kernel.lots import Lots, has_lots
 from lbsim.kernel.reply import Responders
@@ -237,7 +250,7 @@ def _received(
         side, content = answer
     received = director.receive(content, at=at, via=_VIA.get(side, side.removeprefix("r:")))
     arrivals = [(_place(one.to, job), one.packet) for one in received.departures]
-    if event.side == CLIENT:
+    if event.side in ASKING:
         responders.note(event.flow, arrivals)
     return arrivals
 

@@ -18,12 +18,12 @@ from lbsim import __version__
 from lbsim.config import parse_command
 from lbsim.config.marks import Marks
 from lbsim.engine.ipsec import IKE
-from lbsim.engine.numbers import AH, ESP, FRAGMENT, ICMP_ERROR, IN, SCTP, TCP, UDP
+from lbsim.engine.numbers import AH, ESP, FRAGMENT, ICMP_ERROR, SCTP, TCP, UDP
 from lbsim.engine.profile import PROFILES
 from lbsim.engine.services import FIRST_UNPRIVILEGED, FTP, FTP_DATA
 from lbsim.errors import LbsimError
 from lbsim.kernel.job import (
-    CLIENT,
+    ASKING,
     DIRECTOR,
     REPLY,
     Arrival,
@@ -340,7 +340,7 @@ def _columns(
     fates = [wires.fate(event, row, ports.get(i)) for i, (event, row) in enumerate(events)]
     n = len(fates)
     columns = {name: trace[name][:n].astype(RESULT_COLUMNS[name]) for name in _OF_THE_TRACE}
-    columns["direction"] = (trace["direction"][:n] != IN).astype(RESULT_COLUMNS["direction"])
+    columns["direction"] = trace.answers[:n].astype(RESULT_COLUMNS["direction"])
     read = {
         "verdict": [fate.reason.verdict for fate in fates],
         "reason": [fate.reason.code for fate in fates],
@@ -391,25 +391,25 @@ class _Wires:
             return _Fate(_NOTHING)  # of a fragment ahead of the first one no result says who sends it, and whether
         if is_reply and not row.sent:
             return _Fate(_STRAIGHT if self._responders.is_straight(event.flow) else _NOT_SENT, sender=(-1, 0))
-        if event.side == CLIENT:
+        if event.side in ASKING:
             self._responders.note(event.flow, ((arrival.where, arrival.content) for arrival in row.arrivals))
         sent = parse(row.sent or event.content)
         assert sent is not None, "a job sends IP packets only"
         if ports is not None:
             sport = self._responders.port_of(event.flow) if is_reply else ports[0]
             sent = sent._replace(sport=sport, dport=ports[1])
-        fate = self._fate(sent, row.sent or event.content, row.arrivals)
+        fate = self._fate(sent, row.sent or event.content, row.arrivals, event.side)
         return replace(fate, sender=(self._number(sent.src), sent.sport)) if is_reply else fate
 
-    def _fate(self, sent: Headers, data: bytes, arrivals: Sequence[Arrival]) -> _Fate:
+    def _fate(self, sent: Headers, data: bytes, arrivals: Sequence[Arrival], side: str) -> _Fate:
         """What goes back to the sender is an answer; anything else is the packet itself, sent on."""
         whole = put_together((arrival.where, arrival.content) for arrival in arrivals)
         contents = [(where, unwrap(content) or content) for where, content in whole]
         left = [(where, content, headers) for where, content in contents if (headers := parse(content))]
         for where, content, new in left:
             if where == DIRECTOR:
-                return self._delivered(sent, new)
-            if new.dst != sent.src:
+                return self._at_director(sent, new, side)
+            if side == DIRECTOR or new.dst != sent.src:
                 if new.shape == ICMP_ERROR and self._is_virtual(sent):
                     return self._error_sent_on(sent, data, where, content, new)
                 return self._sent_on(sent, where, new)
@@ -430,19 +430,32 @@ class _Wires:
     def _sent_on(self, sent: Headers, where: str, new: Headers) -> _Fate:
         ends = self._number(new.src), new.sport, self._number(new.dst), new.dport
         sent, new = _as_key_exchange(sent), _as_key_exchange(new)
-        if self._is_virtual(sent):
-            service = self._service(sent.proto, sent.dst, sent.dport)
-            dest = self._row(service, self._places.get(where, new.dst), new.dport)
-        else:
-            by_program = sent.src in self._vips
-            changed = (new.src, new.sport) != (sent.src, sent.sport)
-            service = self._service(sent.proto, new.src, new.sport) if changed or by_program else None
-            dest = self._row(service, sent.src, sent.sport)
-            if by_program and dest < 0:  # not over NAT, as nothing changed
-                dest = self._own_row(service)
-            if service is None or (dest < 0 and not changed):
-                return _Fate(_UNTRANSLATED)
+        if not self._is_virtual(sent):
+            return self._answer_sent_on(sent, new, ends)
+        service = self._service(sent.proto, sent.dst, sent.dport)
+        dest = self._row(service, self._places.get(where, new.dst), new.dport)
         return _Fate(_TRANSLATED, dest, ends)
+
+    def _answer_sent_on(self, sent: Headers, new: Headers, ends: _Ends) -> _Fate:
+        by_program = sent.src in self._vips
+        changed = (new.src, new.sport) != (sent.src, sent.sport)
+        service = self._service(sent.proto, new.src, new.sport) if changed or by_program else None
+        dest = self._row(service, sent.src, sent.sport)
+        if by_program and dest < 0:  # not over NAT, as nothing changed
+            dest = self._own_row(service)
+        if service is None or (dest < 0 and not changed):
+            return _Fate(_UNTRANSLATED)
+        return _Fate(_TRANSLATED, dest, ends)
+
+    def _at_director(self, sent: Headers, new: Headers, side: str) -> _Fate:
+        """What a program on the director got: an answer to it, what the director's stack refuses of its own packet, or
+        a request.
+        """
+        if side == REPLY:
+            return self._answer_sent_on(sent, new, (self._number(new.src), new.sport, self._number(new.dst), new.dport))
+        if side == DIRECTOR and (new.dst, new.dport) == (sent.src, sent.sport):
+            return _Fate(_ANSWERED)
+        return self._delivered(sent, new)
 
     def _delivered(self, sent: Headers, new: Headers) -> _Fate:
         """A packet that a program on the director got: over NAT it was sent to the destination's end, else to that of

@@ -10,9 +10,11 @@ import numpy as np
 from lbsim.config import format_command
 from lbsim.config.iptables import format_settings
 from lbsim.config.marks import Marks
-from lbsim.engine.numbers import FRAGMENT, IN, OUT, TCP, UDP, WHOLE
+from lbsim.engine import numbers
+from lbsim.engine.numbers import FRAGMENT, OUT, OWN, TCP, UDP, WHOLE
+from lbsim.engine_words import SERVICE_PROTOCOLS
 from lbsim.errors import KernelUnavailable
-from lbsim.kernel.job import CLIENT, REPLY, Command, Event, Job, Packet, Show, server
+from lbsim.kernel.job import CLIENT, DIRECTOR, REPLY, Command, Event, Job, Packet, Show, server
 from lbsim.kernel.job_rules import commands_for
 from lbsim.kernel.rehearsal import OWN_ADDRESSES
 from lbsim.model.config import (
@@ -24,6 +26,7 @@ from lbsim.model.config import (
     ServiceId,
     TimedCommand,
     destination_addresses,
+    format_endpoint,
     service_addresses,
 )
 from lbsim.model.trace import Trace
@@ -41,6 +44,7 @@ __all__ = ["COUNTERS_SETTLE", "job_of"]
 COUNTERS_SETTLE = 4_200_000_000
 NO_MARKS = Marks()
 MTU = 1500  # bytes of the longest IP packet on the bench's wires
+_SIDES = {numbers.IN: CLIENT, numbers.REPLY: REPLY, OWN: DIRECTOR}
 _INTERNAL = (ip_network("10.0.0.0/24"), ip_network("fd00::/64"))
 
 
@@ -104,23 +108,24 @@ def _is_own(address: Address, own: Collection[Address]) -> bool:
 
 
 def _listening(commands: Sequence[AdminCommand], own: Collection[Address], trace: Trace) -> list[ServiceId]:
-    """Where programs listen on the director: at the ends of its own destinations.
+    """Where programs listen on the director: at the ends of its own clients and destinations.
 
-    Over NAT that is the destination's end (of a loopback address none: nothing gets there), else that of the service;
-    of one for every port, each port that clients ask for.
+    Over NAT that is the destination's end (of a loopback address none without clients on the director: nothing else
+    gets there), else that of the service; of one for every port, each port that clients ask for.
 
     Raises
     ------
     KernelUnavailable : it would have to be a program of SCTP, or for a firewall mark; or direct routing over IPv6 would
         lead to it: then 6.1 and 6.12 keep a reference to the interface, and the bench's namespaces stay for ever.
     """
-    asked = np.unique(trace["dport"][trace["direction"] == IN]).tolist()
-    found: dict[ServiceId, None] = {}
+    asked = np.unique(trace["dport"][~trace.answers]).tolist()
+    own_clients = dict.fromkeys(_own_clients(trace))
+    found = dict(own_clients)
     for command in commands:
         if not isinstance(command, AddDest | EditDest) or not _is_own(command.dest.address, own):
             continue
         service, dest = command.service, command.dest
-        if command.method == "masq" and dest.address.is_loopback:
+        if command.method == "masq" and dest.address.is_loopback and not own_clients:
             continue
         if command.method == "droute" and dest.address.version == 6:
             raise KernelUnavailable(
@@ -137,6 +142,25 @@ def _listening(commands: Sequence[AdminCommand], own: Collection[Address], trace
         address, port = (dest.address, dest.port) if command.method == "masq" else (service.address, service.port)
         found |= {ServiceId(service.protocol, address, number): None for number in ([port] if port else asked)}
     return list(found)
+
+
+def _own_clients(trace: Trace) -> Iterator[ServiceId]:
+    """The ends of clients that are programs on the director.
+
+    Raises
+    ------
+    KernelUnavailable : one of SCTP.
+    """
+    for number in np.unique(trace["flow"][trace["direction"] == OWN]).tolist():
+        flow = trace.flows[number]
+        address = trace.addresses[flow.client]
+        if flow.proto not in (TCP, UDP):
+            raise KernelUnavailable(
+                f"replay of SCTP from the director itself, {format_endpoint(address, flow.client_port)}",
+                "a program on the bench's director has a port of TCP or UDP",
+                "let a client elsewhere send it",
+            )
+        yield ServiceId(SERVICE_PROTOCOLS[flow.proto], address, flow.client_port)
 
 
 def _refuse_foreign(servers: list[Address], vips: Collection[Address]) -> None:
@@ -157,7 +181,7 @@ def _refuse_foreign(servers: list[Address], vips: Collection[Address]) -> None:
 
 def _refuse_unsendable(packets: Sequence[Packet], servers: Sequence[Address]) -> None:
     """Every packet must have a wire on which it can be sent, and fit onto it."""
-    wires = {CLIENT, REPLY, *(server(str(address)) for address in servers)}
+    wires = {CLIENT, REPLY, DIRECTOR, *(server(str(address)) for address in servers)}
     for packet in packets:
         if packet.side not in wires:
             sender = packet.side.removeprefix("r:")
@@ -192,7 +216,7 @@ def _packets(trace: Trace) -> Iterator[Packet]:
     for flow, row, content in zip(flows, rows, build_all(trace), strict=True):
         time, direction, src, sport, dst, dport, raw_at = row
         source, target = addresses[src], addresses[dst]
-        side = CLIENT if direction == IN else server(str(source)) if direction == OUT else REPLY
+        side = server(str(source)) if direction == OUT else _SIDES[direction]
         # captured: perhaps not to its end, perhaps with a server that stands for a service
         ends = Rewrite(source, sport, target, dport, ttl_down=0) if raw_at >= 0 else None
         yield Packet(time, flow, side, _moved(content, ends) if ends else content)

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
+from lbsim.engine.numbers import ICMP_ERROR, RST, TCP
 from lbsim.kernel.job import Arrival, CommandSeen, Observation, PacketSeen, ShowSeen
 from lbsim.model.config import Address, ServiceId, format_endpoint
 from lbsim.model.result import ConnRow, Counters
 from lbsim.packet.fragments import Fragments, Key, is_fragment, piece_of
-from lbsim.packet.headers import ICMP, parse
+from lbsim.packet.headers import ICMP, Headers, parse
 from lbsim.packet.tunnel import without_chance
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
 
 _HEAD_LINES = 3
 OWN_TTL = 64  # packets that the director makes itself leave with it, no forwarded packet does
+_OF_ERRORS = 0xC0  # in the type of service of the IPv4 errors that a kernel makes
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,13 +124,23 @@ def without_picks(data: bytes, whole: bytes = b"") -> bytes:
     packet that it is a part of.
     """
     headers = parse(data)
-    if headers is None or headers.ttl != OWN_TTL:
+    if headers is None or not _made_by_itself(data, headers):
         return without_chance(data, whole)
     if headers.version == 4 and headers.proto == ICMP:
         return data[:4] + b"\0\0" + data[6:10] + b"\0\0" + data[12:]
     if headers.version == 6:
         return data[:1] + bytes([data[1] & 0xF0]) + b"\0\0" + data[4:]
     return data
+
+
+def _made_by_itself(data: bytes, headers: Headers) -> bool:
+    """Whether the director made the packet. Its error or reset because of an answer to itself has gone through IPVS,
+    and so lost one of its TTL.
+    """
+    refuses = headers.shape == ICMP_ERROR or (headers.proto == TCP and headers.flags & RST != 0)
+    if refuses and headers.ttl == OWN_TTL - 1:
+        return headers.version != 4 or data[1] & _OF_ERRORS == _OF_ERRORS
+    return headers.ttl == OWN_TTL
 
 
 def listing_of(seen: ShowSeen) -> Listing:

@@ -21,7 +21,7 @@ from pathlib import Path
 from lbsim.engine.lanes import compiled_lane, interpreted_lane
 from lbsim.engine.numbers import ACK, SCTP, SYN, TCP, UDP
 from lbsim.engine.sctp_chunks import INIT
-from lbsim.kernel.job import REPLY, Command, Event, Job, Observation, Packet, Show
+from lbsim.kernel.job import ASKING, CLIENT, DIRECTOR, REPLY, Command, Event, Job, Observation, Packet, Show
 from lbsim.kernel.rehearsal import rehearse, setup_answers
 from lbsim.kernel.run import run as run_jobs
 from lbsim.kernel.seen import profile_of, series_of, steps_of
@@ -80,7 +80,8 @@ def as_scenario(job: Job) -> str:
     lines += ["marks: |", *marks] if marks else []
     if job.sysctls:
         lines += ["sysctls:", *(f"  {name}: {value}" for name, value in job.sysctls)]
-    lines += ["traffic:", "  - packets: |", *(f"      {_script(e)}" for e in _sent(job.events))]
+    begun: set[int] = set()
+    lines += ["traffic:", "  - packets: |", *(f"      {_script(e, begun)}" for e in _sent(job.events))]
     commands = [e for e in job.events if isinstance(e, Command)]
     if commands:
         lines += ["timeline:", *(f'  - {{at: {e.at}ns, run: "{" ".join(e.argv)}"}}' for e in commands)]
@@ -100,7 +101,8 @@ def _sent(events: Sequence[Event]) -> Iterator[Packet]:
                 yield event
 
 
-def _script(event: Packet) -> str:
+def _script(event: Packet, begun: set[int]) -> str:
+    """The line of a packet. ``begun``: flows with a packet before it."""
     headers = parse(event.content)
     assert headers is not None
     source, target = (
@@ -110,16 +112,18 @@ def _script(event: Packet) -> str:
     is_tcp = headers.proto == TCP
     flags = "".join(letter for bit, letter in enumerate("FSRPAU") if headers.flags >> bit & 1) or "-"
     payload = headers.length - headers.l4 - (20 if is_tcp else 8)
-    assert event.side in (REPLY, "c")
+    assert event.side in (REPLY, CLIENT, DIRECTOR)
     words = f"tcp {flags} seq={headers.seq} ack={headers.ack}" if is_tcp else "udp"
-    return f"{event.at}ns {source} > {target} {words}" + (f" len={payload}" if payload else "")
+    first = " via=director" if event.side == DIRECTOR and event.flow not in begun else ""
+    begun.add(event.flow)
+    return f"{event.at}ns {source} > {target} {words}" + (f" len={payload}" if payload else "") + first
 
 
 def decisions(events: Sequence[Event]) -> int:
     """How many packets ask for a new connection: SYNs and INITs of clients, and their flows' first packets over UDP."""
     syns, flows = 0, set()
     for event in events:
-        if isinstance(event, Packet) and event.side == "c":
+        if isinstance(event, Packet) and event.side in ASKING:
             headers = parse(event.content)
             assert headers is not None
             syns += headers.proto == TCP and headers.flags & (SYN | ACK) == SYN

@@ -12,7 +12,7 @@ from ipaddress import ip_address
 
 from lbsim.engine.numbers import SCTP, TCP, UDP
 from lbsim.engine.sctp_chunks import EVENTS
-from lbsim.kernel.job import CLIENT, REPLY, Command, Event, Job, Packet, Show
+from lbsim.kernel.job import CLIENT, DIRECTOR, REPLY, Command, Event, Job, Packet, Show
 from lbsim.kernel.scenario_job import COUNTERS_SETTLE
 from lbsim.packet.answers import port_unreachable, time_exceeded, too_big, unreachable
 from lbsim.packet.build import build_packet
@@ -64,6 +64,7 @@ NETS = {
 FAR = Net(("192.0.2.10", "192.0.2.11"), NETS[4].servers, NETS[4].clients)
 #: The director's own addresses are destinations, too: programs listen there.
 OWN = {version: Net(net.vips, (*net.servers[:2], *net.vips), net.clients) for version, net in NETS.items()}
+LOOPBACK = {4: "127.0.0.1", 6: "::1"}
 #: A client's, and those of routers on the way to clients.
 SENDERS = {4: ("{client}", "198.51.100.254", "192.168.1.254"), 6: ("{client}", "2001:db8:a::fe")}
 
@@ -86,6 +87,7 @@ class Kind:
     net: Net | None = None  # where clients call; default: NETS[version]
     payloads: tuple[int, int] = (1, 400)  # bytes of data, from and up to
     mtu: tuple[tuple[str, int], ...] = ()
+    own_clients: bool = False  # half of the clients are programs on the director
 
 
 def forward_rules(rng: random.Random) -> list[str]:
@@ -172,6 +174,29 @@ KINDS: dict[str, Kind] = {
     "udp-own": Kind(net=OWN[4], proto=UDP, method=any_method, errors=True, sysctls=_ERRORS[1:]),
     # not by direct routing: with it 6.1 and 6.12 never let go of the namespace
     "ipv6-own": Kind(net=OWN[6], version=6, method=lambda rng: rng.choice(("-m", tunnel(rng))), sysctls=_ERRORS[1:]),
+    "own-clients": Kind(
+        net=OWN[4],
+        method=any_method,
+        service=lambda rng: rng.choice(("", " -p 30")),
+        sysctls=_ERRORS[1:],
+        errors=True,
+        own_clients=True,
+    ),
+    "udp-own-clients": Kind(
+        net=OWN[4],
+        proto=UDP,
+        method=any_method,
+        service=lambda rng: rng.choice(("", " -o")),
+        sysctls=_ERRORS[1:],
+        own_clients=True,
+    ),
+    "ipv6-own-clients": Kind(
+        net=OWN[6],
+        version=6,
+        method=lambda rng: rng.choice(("-m", tunnel(rng))),
+        sysctls=_ERRORS[1:],
+        own_clients=True,
+    ),
     "switches": Kind(
         sysctls=(
             *_WITHOUT_EFFECT,
@@ -198,6 +223,8 @@ class _Writer:
     flows: list[tuple[str, int, str, int]] = field(default_factory=list)  # client end, virtual end
     decisions: int = 0
     methods: dict[str, str] = field(default_factory=dict)  # destination -> how it is reached
+    own: set[int] = field(default_factory=set)  # flows that programs on the director begin
+    listening: dict[str, None] = field(default_factory=dict)  # the ends of these programs, as far as they listen
 
     @property
     def net(self) -> Net:
@@ -254,7 +281,8 @@ class _Writer:
             flags=EVENTS.index(flags) if flags in EVENTS else FLAGS.get(flags, 0),
             payload=bytes(payload), identification=len(self.events) + 1 & 0xFFFF,
         )  # fmt: skip
-        self.events.append(Packet(self.at, flow, REPLY if reply else CLIENT, data))
+        side = REPLY if reply else DIRECTOR if flow in self.own else CLIENT
+        self.events.append(Packet(self.at, flow, side, data))
         self.at += self.rng.choice((4, 8, 20)) * MILLISECOND
 
     def command(self, text: str) -> None:
@@ -263,9 +291,16 @@ class _Writer:
 
     def connect(self) -> None:
         """A new connection; of few clients, so that persistence has something to do."""
-        client = self.rng.choice(self.net.clients).format(self.rng.choice((1, 2, 3, 77)))
+        by_director = self.kind.own_clients and self.rng.random() < 0.5
+        clients = self.net.clients if not by_director else (*self.net.vips, LOOPBACK[self.kind.version])
+        client = self.rng.choice(clients).format(self.rng.choice((1, 2, 3, 77)))
         vip, vport = self.rng.choice(self.net.vips), self.rng.choice(self.kind.ports)
-        self.flows.append((client, self.rng.randrange(1024, 65536), vip, vport))
+        port = self.rng.randrange(1024, 65536)
+        if by_director:
+            self.own.add(len(self.flows))
+            if self.rng.random() < 0.9:
+                self.listening[f"{WORDS[self.kind.proto]} {self.net.end(client, port)}"] = None
+        self.flows.append((client, port, vip, vport))
         self.decisions += 1
         self.packet(len(self.flows) - 1, OPENING[self.kind.proto], payload=0 if self.kind.proto == TCP else 10)
 
@@ -340,5 +375,8 @@ def random_feature_job(name: str, seed: int, decisions: int = 80) -> Job:
         sysctls=tuple((f"net.ipv4.vs.{key}", rng.choice(values)) for key, values in kind.sysctls if rng.random() < 0.5),
         events=tuple(writer.events),
         mtu=kind.mtu,
-        listening=tuple(f"{word} {writer.net.end(address, port)}" for address in own for port in kind.ports),
+        listening=(
+            *(f"{word} {writer.net.end(address, port)}" for address in own for port in kind.ports),
+            *writer.listening,
+        ),
     )

@@ -13,7 +13,7 @@ from lbsim.engine.director import receive_block
 from lbsim.engine.forwarding import decide
 from lbsim.engine.lanes import interpreted_lane
 from lbsim.engine.reasons import DROP, INVALID_IP
-from lbsim.kernel.job import CLIENT, REPLY, Command, Event, Job, Observation, Packet, PacketSeen, Seen
+from lbsim.kernel.job import CLIENT, DIRECTOR, REPLY, Command, Event, Job, Observation, Packet, PacketSeen, Seen
 from lbsim.replays import job_from
 from lbsim.scenario import load
 from tests.kernel import differential
@@ -62,6 +62,14 @@ def test_a_saved_job_is_the_same_job_again(make: Callable[[int], Job], tmp_path:
         again = as_job(as_scenario(job), tmp_path)
         assert list(map(without_id, again.events)) == list(map(without_id, job.events))
         assert (again.setup, again.sysctls, again.vips) == (job.setup, job.sysctls, job.vips)
+
+
+def test_clients_on_the_director_are_saved_as_such(tmp_path: Path) -> None:
+    job = random_feature_job("udp-own-clients", 1)
+    sent = [event for event in job.events if isinstance(event, Packet)]
+    again = [e for e in as_job(as_scenario(job), tmp_path).events if isinstance(e, Packet)]
+    assert {event.side for event in sent} == {CLIENT, DIRECTOR, REPLY}
+    assert list(map(without_id, again)) == list(map(without_id, sent))
 
 
 def test_a_reply_of_a_flow_that_nobody_began_is_not_saved(tmp_path: Path) -> None:

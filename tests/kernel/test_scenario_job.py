@@ -15,7 +15,7 @@ from scapy.packet import Raw
 from lbsim.config import parse, parse_command
 from lbsim.config.marks import read_marks
 from lbsim.errors import KernelUnavailable
-from lbsim.kernel.job import CLIENT, REPLY, Command, Job, Packet, Show, server
+from lbsim.kernel.job import CLIENT, DIRECTOR, REPLY, Command, Job, Packet, Show, server
 from lbsim.kernel.job_rules import marks_of
 from lbsim.kernel.scenario_job import COUNTERS_SETTLE, job_of
 from lbsim.model.config import TimedCommand
@@ -187,6 +187,26 @@ def test_a_program_for_every_port_has_those_that_clients_ask_for() -> None:
     config = f"{CONFIG}ipvsadm -A -t {VIP}:0 -s rr -p 60\nipvsadm -a -t {VIP}:0 -r {VIP}:0 -m\n"
     trace = script.parse(f"{SCRIPT}30ms 198.51.100.1:1001 > {VIP}:443 tcp S\n")
     assert list(job(config, trace).listening) == [f"tcp {VIP}:80", f"tcp {VIP}:443"]
+
+
+def test_a_client_on_the_director_is_a_program_that_listens() -> None:
+    text = f"0s {VIP}:1001 > {VIP}:80 tcp S via=director\n1s {VIP}:80 > {VIP}:1001 tcp SA\n"
+    made = job(trace=script.parse(text, director=[ip_address(VIP)]))
+    assert [e.side for e in made.events if isinstance(e, Packet)] == [DIRECTOR, REPLY]
+    assert made.listening == (f"tcp {VIP}:1001",)
+
+
+def test_a_client_on_the_director_reaches_a_program_at_a_loopback_address() -> None:
+    config = f"{CONFIG}ipvsadm -a -t {VIP}:80 -r 127.0.0.1:8080 -m\n"
+    text = f"0s {VIP}:1001 > {VIP}:80 tcp S via=director\n"
+    made = job(config, script.parse(text, director=[ip_address(VIP)]))
+    assert made.listening == (f"tcp {VIP}:1001", "tcp 127.0.0.1:8080")
+
+
+def test_a_client_on_the_director_cannot_be_one_of_sctp() -> None:
+    text = f"0s {VIP}:1001 > {VIP}:80 sctp INIT via=director\n"
+    with pytest.raises(KernelUnavailable, match=r"SCTP from the director itself, 192\.168\.1\.10:1001"):
+        job(trace=script.parse(text, director=[ip_address(VIP)]))
 
 
 def test_a_destination_that_becomes_the_director_only_later_is_named() -> None:

@@ -7,7 +7,17 @@ from scapy.layers.inet import ICMP, IP, TCP
 from scapy.layers.inet6 import IPv6
 
 from lbsim.kernel.job import Arrival, CommandSeen, Observation, PacketSeen, ShowSeen
-from lbsim.kernel.seen import Step, comparable, conn_rows, listed, listing_of, profile_of, series_of, steps_of
+from lbsim.kernel.seen import (
+    Step,
+    comparable,
+    conn_rows,
+    listed,
+    listing_of,
+    profile_of,
+    series_of,
+    steps_of,
+    without_picks,
+)
 from lbsim.model.result import ConnRow, Counters
 
 LISTING = """\
@@ -223,3 +233,26 @@ def test_what_a_kernel_leaves_to_chance_in_a_tunnels_headers_is_not_compared() -
     sent = Arrival("r:10.0.0.12", bytes(IP(src="10.0.0.1", dst="10.0.0.12", id=4711, ttl=63) / request), 0)
     plain = bytes(IP(src="10.0.0.1", dst="10.0.0.12", id=0, ttl=63) / request)
     assert comparable(sent) == ("r:10.0.0.12", plain)
+
+
+# What 6.1.192 and 6.12.117 refuse of answers to themselves goes through IPVS: one of the TTL is gone, and what a kernel
+# picks is not.
+@pytest.mark.parametrize(
+    ("packet", "same"),
+    [
+        (IP(src="192.168.1.10", dst="10.0.0.11", ttl=63, tos=0xC0) / ICMP(type=3, code=3) / (b"x" * 28), True),
+        (IP(src="192.168.1.10", dst="10.0.0.11", ttl=63, tos=0) / ICMP(type=3, code=3) / (b"x" * 28), False),
+        (IP(src="192.168.1.10", dst="10.0.0.11", ttl=62, tos=0xC0) / ICMP(type=3, code=3) / (b"x" * 28), False),
+        (IP(src="192.168.1.10", dst="10.0.0.11", ttl=63, tos=0xC0) / ICMP(type=8) / (b"x" * 28), False),
+    ],
+)
+def test_ids_of_errors_of_the_director_do_not_count_where_ipvs_sent_them_on(packet: IP, same: bool) -> None:
+    one, other = packet.copy(), packet.copy()
+    one.id, other.id = 1, 2
+    assert (without_picks(bytes(one)) == without_picks(bytes(other))) == same
+
+
+@pytest.mark.parametrize(("flags", "same"), [("R", True), ("S", False)])
+def test_flow_labels_of_resets_of_the_director_do_not_count_either(flags: str, same: bool) -> None:
+    one, other = (bytes(IPv6(src="fd00::1", dst="fd00::11", hlim=63, fl=label) / TCP(flags=flags)) for label in (1, 2))
+    assert (without_picks(one) == without_picks(other)) == same
