@@ -75,6 +75,7 @@ BEHAVIOURS = (
     Behaviour("tunnels (IPIP, GRE, GUE)", "tests/test_departures.py::test_a_tunnel_wraps_the_packet_as_it_leaves", "tunnel/dns-tunnel", ("tunnel", "any-method", "udp-any-method", "ipv6-any-method")),
     Behaviour("bypass", "tests/test_departures.py::test_a_bypassed_packet_goes_where_its_sender_wanted_it", "mark/cache-bypass", ("bypass",)),
     Behaviour("local destinations", "tests/test_departures.py::test_a_program_on_the_director_gets_packets_and_answers_through_ipvs", "operations/sorry-server", ("own", "udp-own", "ipv6-own")),
+    Behaviour("clients on the director", "tests/test_own_clients.py::test_over_nat_the_director_is_a_client_like_any_other", "operations/own-clients", ("own-clients", "udp-own-clients", "ipv6-own-clients")),
     Behaviour("answers past the director", "tests/test_simulate.py::test_answers_past_the_director_are_not_seen", "operations/wrong-gateway"),
     Behaviour("FORWARD's policy and rules", "tests/test_forward_rules.py::test_what_forward_lets_pass", "operations/firewall-forgotten", ("forward-rules",)),
     Behaviour("MTUs", "tests/test_path_mtu.py::test_each_packet_is_decided_as_by_a_live_director", "tunnel/too-large", ("narrow-routes",)),
