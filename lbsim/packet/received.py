@@ -26,8 +26,8 @@ import numpy as np
 
 from lbsim import __version__
 from lbsim.engine.lanes import Lane, compiled_lane, interpreted_lane
-from lbsim.engine.numbers import LOCAL_NODE, MASQ, TUNNEL
-from lbsim.engine.reasons import FORWARD, ICMP_ROUTED
+from lbsim.engine.numbers import LOCAL_NODE, MASQ, OWN, TUNNEL
+from lbsim.engine.reasons import FORWARD, ICMP_ROUTED, LOCAL_DEST
 from lbsim.errors import LbsimError, TraceError
 from lbsim.model.address import Address
 from lbsim.model.result import RESULT_COLUMNS, ResultBlock, Ways
@@ -98,6 +98,7 @@ class CaptureWriter:
         self._dispatch: Dispatch | None = None
         self._order: dict[Path, tuple[int, int, int]] = {}  # file of a destination -> its place among the others
         self._done = 0  # packets of earlier blocks
+        self._own_flows: set[int] = set()  # that programs on the director began
 
     def __enter__(self) -> CaptureWriter:
         folder = folder_of(self._target)
@@ -144,26 +145,30 @@ class CaptureWriter:
         place = np.where(answer, FIRST, inward)
         ways = answers.ways or _all_over_nat(answers)
         kept = ~answer & (ways.method != MASQ) & (answers["dest"] >= 0)
-        own = answer & (ways.method == LOCAL_NODE)  # from or to the director itself
+        local = (answers["reason"] == LOCAL_DEST) & (answers["new_dst"] >= 0)  # a program on the director gets it
+        own = local | (answer & (ways.method == LOCAL_NODE))  # to or from the director itself: not routed
         dest = np.where(kept, answers["dest"], 0)
         to_addr = np.where(kept, ways.addr[dest], answers["new_dst"])
         place[list(trace.datagrams.rows)] = IN_PIECES
         if answers.limits is not None:
-            place[_too_long(trace, answers.limits[to_addr], ways.method == TUNNEL)] = IN_PIECES
+            place[_too_long(trace, answers.limits[to_addr], ways.method == TUNNEL) & ~local] = IN_PIECES
+        place[(answers["verdict"] != FORWARD) & ~local] = NOWHERE
+        if self._one_file:
+            place[local | (answer & self._to_own_clients(trace))] = NOWHERE
         seen = partial(_seen_by, lane)
         tunnels = {name: seen(getattr(ways, name), "i4") for name in ("tun_type", "tun_port", "tun_flags")}
         return Block(
             ttl_down=seen(np.where(answers["reason"] == ICMP_ROUTED, 2, np.where(own, 0, 1)), "i1"),
             to_addr=seen(to_addr, "i4"),
             to_port=seen(np.where(kept, ways.port[dest], answers["new_dport"]), "i4"),
-            tunnel=seen(np.where(kept & (ways.method == TUNNEL), dest, -1), "i4"),
+            tunnel=seen(np.where(kept & (ways.method == TUNNEL) & ~local, dest, -1), "i4"),
             tun_addr=seen(ways.addr, "i4"),
             tun_family=seen(answers.addresses.family[ways.addr] if len(answers.addresses) else ways.addr, "i1"),
             **tunnels,
             keep_df=ways.keep_df,
             **{name: seen(trace[name], COLUMN_TYPES[name]) for name in _OF_TRACE},
             **{name: seen(answers[name], RESULT_COLUMNS[name]) for name in _OF_ANSWERS},
-            place=seen(np.where(answers["verdict"] == FORWARD, place, NOWHERE), "i1"),
+            place=seen(place, "i1"),
             first=self._done,
             raw=seen(np.frombuffer(trace.raw, dtype=np.uint8), "u1"),
             family=seen(trace.addresses.family, "i1"),
@@ -171,6 +176,11 @@ class CaptureWriter:
             new_words=seen(answers.addresses.words.ravel(), "u4"),
             zeros=seen(ZEROS, "u1"),
         )
+
+    def _to_own_clients(self, trace: Trace) -> BoolColumn:
+        """Which packets are of flows that programs on the director began."""
+        self._own_flows.update(np.unique(trace["flow"][trace["direction"] == OWN]).tolist())
+        return np.isin(trace["flow"], list(self._own_flows))
 
     def _meet(self, dispatch: Dispatch, block: Block, answers: ResultBlock, i: int) -> None:
         """Make a file for the destination to which packet ``i`` goes."""
@@ -198,6 +208,8 @@ class CaptureWriter:
         came = trace.datagrams.of(i)
         packet = _leaving(came.data if came else self._built(trace, i), block, answers.addresses, i)
         limit = ETHERNET if answers.limits is None else int(answers.limits[block.to_addr[i]])
+        if answers["reason"][i] == LOCAL_DEST:  # nothing is cut on its way to a program
+            came, limit = None, len(packet)
         for piece in split_again(packet, limit, came) if came else split(packet, limit):
             dispatch.append(r, int(block.time[i]), piece)
 

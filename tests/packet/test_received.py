@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -351,6 +351,45 @@ def test_an_answer_of_the_director_itself_keeps_its_ttl(tmp_path: Path, lane: La
         ("192.168.1.10", "198.51.100.1", 64),
         ("198.51.100.2", "10.0.0.11", 63),
     ]
+
+
+# A program on the director gets what IPVS lets in: over NAT at the destination's end, else as it came.
+@pytest.mark.parametrize(
+    ("destination", "file", "port"),
+    [
+        ("192.168.1.10:8080 -m", "192.168.1.10_8080.pcap", 8080),
+        ("192.168.1.10:80 -g", "192.168.1.10_80.pcap", 80),
+        ("192.168.1.10:80 -i", "192.168.1.10_80.pcap", 80),
+    ],
+)
+@pytest.mark.parametrize("lane", [interpreted_lane(), compiled_lane()], ids=lambda lane: lane.name)
+def test_a_destination_that_is_the_director_has_a_file_too(
+    tmp_path: Path, destination: str, file: str, port: int, lane: Lane
+) -> None:
+    local = NAT.replace("10.0.0.12:8080 -m", destination)
+    write(tmp_path, local, script.parse(TALK), lane=lane, mtu={ip_network("0.0.0.0/0"): 41})
+    got = [IP(packet) for _, packet in packets_in(tmp_path / file)]
+    assert [(p.src, p.dst, p[TCP].dport, p.ttl, len(p)) for p in got] == [
+        ("198.51.100.1", "192.168.1.10", port, 64, 40),
+        ("198.51.100.1", "192.168.1.10", port, 64, 43),
+    ]
+    assert all(map(has_correct_checksums, got))
+
+
+@pytest.mark.parametrize("lane", [interpreted_lane(), compiled_lane()], ids=lambda lane: lane.name)
+def test_what_a_client_on_the_director_gets_does_not_leave_it(tmp_path: Path, lane: Lane) -> None:
+    talk = TALK.replace("198.51.100.1", "192.168.1.10").replace("tcp S\n", "tcp S via=director\n", 1)
+    trace = script.parse(talk, director=[ip_address("192.168.1.10")])
+    write(tmp_path / "all.pcap", NAT, trace.blocks(1), lane=lane)
+    left = [IP(packet) for _, packet in packets_in(tmp_path / "all.pcap")]
+    assert [(p.src, p.dst, p.ttl) for p in left] == [
+        ("192.168.1.10", "10.0.0.12", 63),
+        ("192.168.1.10", "10.0.0.12", 63),
+        ("198.51.100.2", "10.0.0.11", 63),
+    ]
+    write(tmp_path, NAT, trace, lane=lane)
+    answers = [IP(packet) for _, packet in packets_in(tmp_path / "clients.pcap")]
+    assert [(p.src, p.dst, p.ttl) for p in answers] == [("192.168.1.10", "192.168.1.10", 64)]
 
 
 # --- What cannot be written
