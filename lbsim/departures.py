@@ -145,9 +145,7 @@ class Departures:
             case Verdict.LOCAL if v.reason == reasons.LOCAL_DEST:
                 return self._to_local_destination(arrived, v)
             case Verdict.LOCAL if v.reason not in _WITHOUT_ANSWER:
-                if self._listens(arrived.headers):
-                    return _one(DIRECTOR, arrived.data)
-                return _one(arrived.via, self._of_own_stack(arrived))
+                return self._delivered(arrived.data, arrived.via)
             case Verdict.ROUTE:
                 return self._routed(arrived)
             case _:
@@ -200,19 +198,6 @@ class Departures:
         error = answers.error_passed_on(inside, source=source, kind=q.kind, code=q.code, limit=int(v.new_dport))
         return _one(CLIENTS, error)
 
-    def _of_own_stack(self, arrived: Arrived) -> bytes | None:
-        """What the director's own stack answers.
-
-        From an address that only a routing rule brought to it, nothing can leave over IPv4; over IPv6 only errors come
-        from another one.
-        """
-        headers = arrived.headers
-        if self._local(headers.dst) != BY_ROUTING:
-            return _own_stack(arrived.data, headers)
-        if headers.version == IPV4:
-            return None
-        return _own_stack(arrived.data, headers, self._nearest(ip_address(headers.src)))
-
     def _to_local_destination(self, arrived: Arrived, v: Outcome) -> tuple[Departure, ...]:
         if not v.new_src:  # an ICMP error
             return ()
@@ -233,11 +218,23 @@ class Departures:
             return ()
         if self._listens(headers):
             return _one(DIRECTOR, data)
-        answer = _own_stack(data, headers)
+        answer = self._of_own_stack(data, headers)
         made = parse_headers(answer) if answer else None
         if answer is None or made is None:
             return ()
         return self.sent_by_itself(answer, made, back).departures
+
+    def _of_own_stack(self, data: bytes, headers: Headers) -> bytes | None:
+        """What the director's own stack answers.
+
+        From an address that only a routing rule brought to it, nothing can leave over IPv4; over IPv6 only errors come
+        from another one.
+        """
+        if self._local(headers.dst) != BY_ROUTING:
+            return _own_stack(data, headers)
+        if headers.version == IPV4:
+            return None
+        return _own_stack(data, headers, self._nearest(ip_address(headers.src)))
 
     def _listens(self, headers: Headers) -> bool:
         """Whether a program gets what comes to the packet's target."""

@@ -266,6 +266,20 @@ def test_a_program_on_the_director_gets_packets_and_answers_through_ipvs(version
     assert (row.counters.out_packets, director.connections()[0].state) == (1, "SYN_RECV")
 
 
+# As on 6.1.192 and 6.12.117: the own stack's refusal passes IPVS, which finds the entry of the same client.
+@BOTH
+def test_a_refusal_of_a_local_destinations_own_port_is_taken_for_its_answer(version: int) -> None:
+    director = made(version, server=end(version, "vip"))
+    only(asked(director, request(version)))
+    direct = network(version, "client", "vip") / TCP(sport=40001, dport=8080, flags="S")
+    other = network(version, "client", "vip") / TCP(sport=40002, dport=8080, flags="S")
+    answers = [asked(director, packet) for packet in (direct, other)]
+    assert [answer.reason for answer in answers] == ["no_service", "no_service"]
+    refusals = [(IP if version == 4 else IPv6)(only(answer).packet)[TCP] for answer in answers]
+    assert [(one.sport, one.dport) for one in refusals] == [(80, 40001), (8080, 40002)]
+    assert director.services()[0].counters.out_packets == 2
+
+
 def test_a_program_also_gets_what_ipvs_leaves_alone() -> None:
     director = made(4, listening=[f"udp {end(4, 'vip')}:53"])
     query = network(4, "client", "vip") / UDP(sport=5000, dport=53) / Raw(b"?")

@@ -59,7 +59,8 @@ Blocks: TypeAlias = "Iterator[Trace]"
 
 Row = TypeVar("Row")
 
-_IS_ANSWER = np.array([direction in (OUT, REPLY) for direction in range(4)])
+DIRECTION_NAMES = {IN: "in", OUT: "out", REPLY: "out", OWN: "in"}
+_IS_ANSWER = np.array([DIRECTION_NAMES[direction] == "out" for direction in sorted(DIRECTION_NAMES)])
 
 #: Column name -> numpy type. Times in nanoseconds since the trace's time 0, lengths in bytes.
 COLUMN_TYPES: Mapping[str, str] = {
@@ -439,6 +440,3 @@ def _added_up(traces: Sequence[Trace]) -> dict[str, int]:
 
 def _all_damage(traces: Sequence[Trace]) -> str | None:
     return "; ".join(trace.damage for trace in traces if trace.damage) or None
-
-
-DIRECTION_NAMES = {IN: "in", OUT: "out", REPLY: "out", OWN: "in"}
