@@ -11,7 +11,7 @@ from lbsim.engine.counting import count_out
 from lbsim.engine.forwarding import decide, unmasquerade
 from lbsim.engine.ipsec import reply_of_ipsec
 from lbsim.engine.lanes import kernel, seldom
-from lbsim.engine.numbers import AH, CUT_HEADER, ESP, IPV4, MASQ, NO_PORTS, OUT, RST, SCTP, TCP, TEMPLATE, UDP
+from lbsim.engine.numbers import AH, CUT_HEADER, ESP, MASQ, NO_PORTS, OUT, RST, SCTP, TCP, TEMPLATE, UDP
 from lbsim.engine.reasons import (
     DROP,
     HEADER_CUT,
@@ -26,6 +26,7 @@ from lbsim.engine.reasons import (
 from lbsim.engine.records import Outcome, Packet, Tables
 from lbsim.engine.sctp import step_sctp
 from lbsim.engine.sctp_chunks import ABORT
+from lbsim.engine.services import hooked_in
 from lbsim.engine.tcp import step_tcp
 from lbsim.engine.udp import step_udp
 
@@ -40,10 +41,9 @@ def answer(t: Tables, p: Packet, v: Outcome) -> None:
     ------
     facts: packet-path.md sections 12 and 15; ip_vs_core.c ip_vs_out(), handle_response(), 6.1 and 6.12.
     """
-    director = t.director[0]
-    hooked = director.services_v4 if t.addresses[p.src].family == IPV4 else director.services_v6
-    if hooked == 0 or (p.proto != TCP and p.proto != UDP and p.proto != SCTP):
-        if hooked != 0 and (p.proto == AH or p.proto == ESP):
+    hooked = hooked_in(t, p.src)
+    if not hooked or (p.proto != TCP and p.proto != UDP and p.proto != SCTP):
+        if hooked and (p.proto == AH or p.proto == ESP):
             reply_of_ipsec(t, p, v)
         else:
             decide(v, ROUTE, NOT_BALANCED, 0)

@@ -85,6 +85,7 @@ from lbsim.engine.reasons import (
 from lbsim.engine.records import Conn, Outcome, Packet, Tables
 from lbsim.engine.sctp import CLOSED
 from lbsim.engine.sctp_chunks import INIT
+from lbsim.engine.services import hooked_in
 from lbsim.engine.tcp import reusable
 
 __all__ = ["receive", "receive_block", "send_itself", "step_state", "to_reschedule"]
@@ -295,7 +296,7 @@ def looks_at_ipv4(t: Tables, p: Packet) -> bool:
     ------
     facts: packet-path.md section 1; ip_vs_ctl.c ip_vs_add_service().
     """
-    return t.addresses[p.dst].family == IPV4 and t.director[0].services_v4 != 0
+    return t.addresses[p.dst].family == IPV4 and hooked_in(t, p.dst)
 
 
 @seldom
@@ -306,11 +307,9 @@ def gathers(t: Tables, p: Packet) -> bool:
     ------
     facts: packet-path.md sections 12 and 16; ip_vs_core.c ip_vs_out(), nf_conntrack_reasm.c, 6.1 and 6.12.
     """
-    if t.addresses[p.dst].family != IPV4:
-        return t.director[0].services_v6 != 0
-    if t.director[0].services_v4 == 0:
+    if not hooked_in(t, p.dst):
         return False
-    return p.proto == TCP or p.proto == UDP or p.proto == SCTP or p.proto == ICMP
+    return t.addresses[p.dst].family != IPV4 or p.proto == TCP or p.proto == UDP or p.proto == SCTP or p.proto == ICMP
 
 
 @kernel
@@ -387,7 +386,7 @@ def for_ipvs(t: Tables, p: Packet, v: Outcome) -> bool:
         if not stopped_back(t, p, v):
             decide(v, ROUTE, NOT_LOCAL, 0)
             route_on(t, p, FROM_CLIENTS, v)
-    elif (director.services_v4 if target.family == IPV4 else director.services_v6) == 0:
+    elif not hooked_in(t, p.dst):
         decide(v, LOCAL, IPVS_OFF, 0)
     elif director.nat_icmp_send + director.own_clients == 0 or not answered_here(t, p, v):
         return balanced(t, p, v)
@@ -415,16 +414,15 @@ def balanced(t: Tables, p: Packet, v: Outcome) -> bool:
 
 @seldom
 def answered_here(t: Tables, p: Packet, v: Outcome) -> bool:
-    """Whether a packet to the director itself is an answer to one of its own programs, or refused as an answer; then
-    its verdict is written. It is looked at as an answer before it is looked at as a request.
+    """Whether a packet to a program on the director, or from one, is an answer, or refused as one; then its verdict is
+    written. It is looked at as an answer before it is looked at as a request, and is not routed.
 
     Source
     ------
-    facts: packet-path.md sections 2, 12 and 15; ip_vs_core.c ip_vs_out(), hook LOCAL_IN, 6.1 and 6.12.
+    facts: packet-path.md sections 2, 12 and 15; ip_vs_core.c ip_vs_out(), hooks LOCAL_IN and LOCAL_OUT, 6.1 and 6.12.
     """
     answer(t, p, v)
-    if v.verdict == FORWARD:
-        v.method = LOCAL_NODE
+    v.method = LOCAL_NODE
     return v.verdict != ROUTE
 
 
@@ -504,23 +502,10 @@ def send_itself(t: Tables, p: Packet, v: Outcome) -> None:
     if p.shape == ICMP_ERROR:
         tell_itself(t, p, v)
         return
-    answer_itself(t, p, v)
-    if v.verdict == ROUTE and p.direction == OWN:
+    if not answered_here(t, p, v) and p.direction == OWN:
         request_itself(t, p, v)
     if v.verdict == REJECT and t.director[0].schedule_icmp != 0:
         decide(v, UNMODELLED, TOLD_ITSELF, 0)
-
-
-@seldom
-def answer_itself(t: Tables, p: Packet, v: Outcome) -> None:
-    """A packet that the director itself sends, looked at as the answer of a local destination.
-
-    Source
-    ------
-    facts: packet-path.md section 15; ip_vs_core.c ip_vs_out(), hook LOCAL_OUT, 6.1 and 6.12.
-    """
-    answer(t, p, v)
-    v.method = LOCAL_NODE
 
 
 @seldom
@@ -534,13 +519,11 @@ def request_itself(t: Tables, p: Packet, v: Outcome) -> None:
     ------
     facts: packet-path.md section 15; ip_vs_core.c ip_vs_in(), hook LOCAL_OUT; seen on 6.1.192 and 6.12.117.
     """
-    target = t.addresses[p.dst]
-    director = t.director[0]
-    if (director.services_v4 if target.family == IPV4 else director.services_v6) == 0:
+    if not hooked_in(t, p.dst):
         decide(v, LOCAL, IPVS_OFF, 0)
     elif balanced(t, p, v):
         balance(t, p, v)
-    if v.verdict == LOCAL and v.reason != LOCAL_DEST and target.local == 0:
+    if v.verdict == LOCAL and v.reason != LOCAL_DEST and t.addresses[p.dst].local == 0:
         decide(v, ROUTE, NO_CONNECTION, 0)
 
 
@@ -554,6 +537,8 @@ def tell_itself(t: Tables, p: Packet, v: Outcome) -> None:
     6.12.
     """
     decide(v, ROUTE, NO_CONNECTION, 0)
+    if not hooked_in(t, p.dst):
+        return
     c = quoted_entry(t, p, True)
     if c != 0:
         error_outward(t, p, t.conns[c], v)

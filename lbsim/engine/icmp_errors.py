@@ -18,7 +18,7 @@ from lbsim.engine.icmp import (
     tunnelled_entry,
 )
 from lbsim.engine.lanes import seldom
-from lbsim.engine.numbers import AH, ESP, IPV4, MASQ, ONE_PACKET
+from lbsim.engine.numbers import AH, ESP, MASQ, ONE_PACKET
 from lbsim.engine.opening import open_entry, to_drop
 from lbsim.engine.reasons import (
     DROP,
@@ -36,7 +36,7 @@ from lbsim.engine.reasons import (
     ROUTE,
 )
 from lbsim.engine.records import Conn, Outcome, Packet, Tables
-from lbsim.engine.services import FTP, FTP_DATA, find_service
+from lbsim.engine.services import FTP, FTP_DATA, find_service, hooked_in
 
 __all__ = ["about_answer", "error_outward", "icmp_error"]
 
@@ -54,7 +54,7 @@ def icmp_error(t: Tables, p: Packet, v: Outcome) -> None:
     here = target.local == 1 or (target.local != 0 and p.mark != 0)
     if not here and stopped_back(t, p, v):
         return
-    if (director.services_v4 if target.family == IPV4 else director.services_v6) == 0:
+    if not hooked_in(t, p.dst):
         decide(v, LOCAL if here else ROUTE, IPVS_OFF if here else NOT_BALANCED, 0)
         return
     decide(v, LOCAL if here else ROUTE, ICMP_UNRELATED if here else NO_CONNECTION, 0)

@@ -27,6 +27,7 @@ __all__ = [
     "delete_service",
     "edit_service",
     "find_service",
+    "hooked_in",
     "requested_service",
     "set_timeouts",
     "zero_all",
@@ -37,6 +38,18 @@ FTP = 21
 FTP_DATA = 20
 FIRST_UNPRIVILEGED = 1024  # net.ipv4.ip_unprivileged_port_start
 LONGEST = 0x7FFFFFFF  # ticks: what an int holds
+
+
+@kernel
+def hooked_in(t: Tables, a: int) -> bool:
+    """Whether IPVS looks at packets of the address's family: it is hooked in as long as such a service exists.
+
+    Source
+    ------
+    facts: packet-path.md section 1; ip_vs_ctl.c ip_vs_add_service(), ip_vs_core.c ip_vs_register_hooks().
+    """
+    director = t.director[0]
+    return (director.services_v4 if t.addresses[a].family == IPV4 else director.services_v6) != 0
 
 
 @kernel

@@ -97,7 +97,7 @@ def parse(
         packet = _packet(line)
         if line.via and not talks.may_begin_here(packet):
             raise line.error(_NO_PROGRAM, line.via)
-        rows.append(talks.row(packet))
+        rows.append(talks.row(packet, by_director=line.via is not None))
     columns = Trace.empty_columns(len(rows))
     columns["time"][:] = times
     table = np.array(rows, dtype=np.int64).reshape(len(rows), len(_Row._fields))
@@ -164,7 +164,6 @@ class _Packet(NamedTuple):
     ttl: int
     seq: int | None  # None: not given
     ack: int | None
-    by_director: bool  # a program on the director begins the flow
 
 
 def _time(line: _Line, now: int) -> int:
@@ -209,7 +208,6 @@ def _packet(line: _Line) -> _Packet:
         values.get("ttl", 64),
         values.get("seq"),
         values.get("ack"),
-        line.via is not None,
     )
 
 
@@ -310,13 +308,13 @@ class _Talks:
         there = Flow(packet.proto, *ends) in self.flows or Flow(packet.proto, *ends[2:], *ends[:2]) in self.flows
         return (source in self._director or source.is_loopback) and not there
 
-    def row(self, packet: _Packet) -> _Row:
-        """The packet as a row, after those before it."""
+    def row(self, packet: _Packet, *, by_director: bool) -> _Row:
+        """The packet as a row, after those before it. ``by_director``: a program on the director begins its flow."""
         proto, (source, sport), (destination, dport) = packet[:3]
         src = self.addresses.setdefault(source, len(self.addresses))
         dst = self.addresses.setdefault(destination, len(self.addresses))
         begins = source in self._servers and destination not in self._director
-        if packet.by_director:
+        if by_director:
             self._of_director.add(len(self.flows))
         flow, direction = self._place(Flow(proto, src, sport, dst, dport), Flow(proto, dst, dport, src, sport), begins)
         header = 20 if source.version == 4 else 40

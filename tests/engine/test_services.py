@@ -6,9 +6,10 @@ from ipaddress import ip_address
 
 import pytest
 
+from lbsim.config import parse
 from lbsim.engine.errnos import EEXIST, EINVAL, ENOENT, ESRCH
 from lbsim.engine.lanes import Lane
-from lbsim.engine.services import find_service
+from lbsim.engine.services import find_service, hooked_in
 from lbsim.host import EngineHost
 from lbsim.model.config import AddService, DeleteService, ServiceId
 from tests.playbook import Playbook
@@ -80,3 +81,21 @@ def test_connections_survive_the_deletion_of_their_service(play: Playbook) -> No
 
 def test_error_numbers_are_the_kernels() -> None:
     assert (ENOENT, ESRCH, EEXIST, EINVAL) == (-2, -3, -17, -22)
+
+
+def test_ipvs_looks_at_a_family_only_while_it_has_services(lane: Lane) -> None:
+    host = EngineHost(lane=lane)
+    ends = [host.intern(ip_address(text)) for text in ("198.51.100.1", "2001:db8:9::1")]
+
+    def looked_at() -> list[bool]:
+        return [bool(lane.function(hooked_in)(host.tables, a)) for a in ends]
+
+    assert looked_at() == [False, False]
+    for line, expected in (
+        ("-A -t 192.168.1.10:80 -s rr", [True, False]),
+        ("-A -f 1 -6 -s rr", [True, True]),
+        ("-D -t 192.168.1.10:80", [False, True]),
+    ):
+        for command in parse(line).commands:
+            assert host.apply(command) == ""
+        assert looked_at() == expected
