@@ -7,20 +7,25 @@ from functools import lru_cache
 
 import numpy as np
 
-from lbsim.engine.blocks import FOUND_TYPES, GIVEN_TYPES, Found, Given
+from lbsim.engine.blocks import GIVEN_TYPES, Found, Given
 from lbsim.engine.numbers import IN, IPV4
+from lbsim.engine_words import state_index
 from lbsim.model.result import RESULT_COLUMNS
 from lbsim.model.trace import IntColumn, Trace
 
-__all__ = ["answered", "found_columns", "given_columns", "may_split", "ticks_of"]
+__all__ = ["Room", "answered", "given_columns", "listed", "may_split", "ticks_of"]
 
 _SECOND = 1_000_000_000
 _SAME = ("flow", "direction", "shape", "proto", "ttl", "src", "sport", "dst", "dport", "length")
 _SAME_IN_ANSWERS = ("time", "flow", "proto", "length", "dport")
 
-#: Numbers between two columns, so that they do not begin at the same place of a page: a processor has few places for
+_PIECE = 24 << 20  # bytes
+_LARGE = _PIECE // 32  # columns that take less together have a piece of their own, just as large
+_LINE = 64  # bytes that a processor fetches at once: columns begin where one does, if the piece does
+
+#: Bytes between two columns, so that they do not begin at the same place of a page: a processor has few places for
 #: bytes whose addresses end alike, and writing eleven columns at once would be twice as slow.
-_APART = 48
+_APART = 3 * _LINE
 
 
 def given_columns(block: Trace, hz: int, start_jiffies: int, more: Mapping[str, IntColumn]) -> Given:
@@ -48,13 +53,30 @@ def _zeros(count: int, kind: str) -> IntColumn:
     return np.zeros(count, dtype=kind)
 
 
-def found_columns(packets: int) -> Found:
-    """Room for what becomes of so many packets."""
-    lines = np.empty((len(FOUND_TYPES), packets + _APART), dtype="i4")
-    return Found(*(line.view(kind)[:packets] for line, kind in zip(lines, FOUND_TYPES.values(), strict=True)))
+class Room:
+    """Room for columns that are filled in once and may be kept: what becomes of packets, a listing of connections.
+
+    New memory costs a page fault for every 4 KiB when it is first written. So columns are parts of pieces which are so
+    large that numpy asks for pages of 2 MiB (from 4 MiB on); what is never written takes no memory.
+    """
+
+    def __init__(self) -> None:
+        self._piece = np.empty(0, dtype="u1")  # what is left of it
+
+    def columns(self, types: Mapping[str, str], rows: int) -> dict[str, IntColumn]:
+        """Columns of so many rows, by their names, whatever is in them; ``types`` are numpy types by name."""
+        sizes = [-(-rows * np.dtype(kind).itemsize // _LINE) * _LINE + _APART for kind in types.values()]
+        size = sum(sizes)
+        if size > len(self._piece):
+            self._piece = np.empty(_PIECE if _LARGE <= size < _PIECE else size, dtype="u1")
+        made = {}
+        for (name, kind), own in zip(types.items(), sizes, strict=True):
+            made[name] = self._piece[: rows * np.dtype(kind).itemsize].view(kind)
+            self._piece = self._piece[own:]
+        return made
 
 
-def answered(trace: Trace, found: Found, dest_index: IntColumn) -> Mapping[str, IntColumn]:
+def answered(trace: Trace, found: Found, dest_index: IntColumn, room: Room) -> Mapping[str, IntColumn]:
     """The columns of a result for the packets of a trace, which are the first ones of a block.
 
     Parameters
@@ -63,8 +85,28 @@ def answered(trace: Trace, found: Found, dest_index: IntColumn) -> Mapping[str, 
     """
     columns = {name: trace[name] for name in _SAME_IN_ANSWERS}
     columns |= {name: column[: len(trace)] for name, column in zip(Found._fields, found, strict=True)}
-    columns |= {"direction": trace.answers.view("i1"), "dest": dest_index.take(columns["dest"])}
+    columns["direction"] = trace.answers.view("i1")
+    numbers = room.columns({"dest": "i4"}, len(trace))["dest"]
+    columns["dest"] = dest_index.take(columns["dest"], out=numbers, mode="clip")  # none is outside; "raise" would copy
     return {name: columns[name].astype(kind, copy=False) for name, kind in RESULT_COLUMNS.items()}
+
+
+def listed(entries: Mapping[str, IntColumn], now: int, hz: int) -> Mapping[str, IntColumn]:
+    """The columns of a :class:`ConnTable`, for those rows of the engine's table that are in use, and more.
+
+    Parameters
+    ----------
+    entries : some rows of the table, with their ``marks``.
+    now : in ticks.
+    """
+    if not (used := entries["serial"] != 0).all():
+        entries = {name: column[used] for name, column in entries.items()}
+    return {
+        **entries,
+        **{name: entries[name] - 1 for name in ("caddr", "vaddr", "daddr")},
+        "state": state_index(entries["proto"], entries["state"], entries["marks"]),
+        "expires": np.maximum(entries["expires"] - now, 0) // hz,
+    }
 
 
 def ticks_of(time: IntColumn, hz: int) -> IntColumn:

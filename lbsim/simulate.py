@@ -20,13 +20,13 @@ import numpy as np
 
 from lbsim import __version__
 from lbsim.address_book import Network
-from lbsim.block_columns import answered, found_columns, given_columns, may_split
+from lbsim.block_columns import Room, answered, given_columns, listed, may_split
 from lbsim.config import refusal
 from lbsim.config.marks import Marks
-from lbsim.engine.blocks import ROWS, make_packets, tell_outcomes
+from lbsim.engine.blocks import FOUND_TYPES, ROWS, Found, make_packets, tell_outcomes
 from lbsim.engine.lanes import Lane, interpreted_lane
 from lbsim.engine.records import Outcome, Packet
-from lbsim.engine_words import PROTOCOL_NAMES, STATES, state_index
+from lbsim.engine_words import PROTOCOL_NAMES, STATES
 from lbsim.host import EngineHost
 from lbsim.model.address_text import AddressTexts
 from lbsim.model.aggregates import Aggregates, Aggregator
@@ -57,6 +57,7 @@ KEPT_PACKETS = 2_000_000
 
 NO_MARKS = Marks()
 BLOCK = 8192  # packets between two looks at room, progress and interrupts
+ENTRIES_AT_ONCE = 2048  # rows of the connection table: they are read once, and stay in the cache for all columns
 TRACE_BLOCK = 16 * BLOCK  # packets of a whole trace that are dealt with as one block
 MANY_ENTRIES = 10_000  # longer connection tables are kept as columns
 MOST_SAMPLED_CELLS = 1_000_000  # samples times destinations: bounds what a figure may cost
@@ -377,6 +378,7 @@ class _Run:
         self.ids = np.zeros(0, dtype="i4")  # address of the trace -> id
         rows = min(traffic.packets or ROWS, ROWS)
         self.rows = host.lane.table(Packet, rows), host.lane.table(Outcome, rows)
+        self.room = Room()
         self.addresses = AddressTable()
         self.destinations: Sequence[tuple[str, str]] = ()
         self.dest_index = np.array([-1], dtype="i4")  # row of the engine's table -> destination of the result
@@ -442,7 +444,7 @@ class _Run:
         if self.limited:
             more["may_split"] = may_split(block)
         self.given = given_columns(block, self.host.profile.hz, self.host.start_jiffies, more)
-        self.found = found_columns(len(block))
+        self.found = Found(**self.room.columns(FOUND_TYPES, len(block)))
 
     def _marks(self, block: Trace) -> IntColumn:
         marks = self.marker.column(block)
@@ -497,7 +499,7 @@ class _Run:
     def _answers(self, trace: Trace) -> ResultBlock:
         self._learn_names()
         return ResultBlock(
-            columns=answered(trace, self.found, self.dest_index),
+            columns=answered(trace, self.found, self.dest_index, self.room),
             addresses=self.addresses,
             destinations=self.destinations,
             provenance=self.provenance,
@@ -531,16 +533,20 @@ class _Run:
     def _conn_table(self) -> ConnTable:
         """The connection table, as :meth:`EngineHost.connections` lists it."""
         t, lane = self.host.tables, self.host.lane
-        read = lane.read(t.conns, (*CONN_COLUMNS, "marks"), int(t.director[0].conns_used) + 1)
-        rows = {name: np.asarray(column) for name, column in read.items()}
-        used = slice(1, None) if rows["serial"][1:].all() else np.flatnonzero(rows["serial"])
-        columns = {name: np.array(column[used]) for name, column in rows.items()}
-        columns["state"] = state_index(columns["proto"], columns["state"], columns.pop("marks"))
-        columns |= {name: columns[name] - 1 for name in ("caddr", "vaddr", "daddr")}
-        columns["expires"] = np.maximum(columns["expires"] - t.director[0].now, 0) // self.host.profile.hz
+        rows = int(t.director[0].conns_used) + 1
+        read = lane.read(t.conns, (*CONN_COLUMNS, "marks"), rows)
+        entries = {name: np.asarray(column) for name, column in read.items()}
+        columns = self.room.columns(CONN_COLUMNS, rows)
+        used = 0
+        for begin in range(1, rows, ENTRIES_AT_ONCE):
+            some = {name: column[begin : begin + ENTRIES_AT_ONCE] for name, column in entries.items()}
+            part = listed(some, int(t.director[0].now), self.host.profile.hz)
+            for name, column in columns.items():
+                column[used : used + len(part[name])] = part[name]
+            used += len(part["serial"])
         self._learn_names()
         return ConnTable(
-            columns={name: columns[name].astype(kind, copy=False) for name, kind in CONN_COLUMNS.items()},
+            columns={name: column[:used] for name, column in columns.items()},
             addresses=self.addresses,
             protocols=PROTOCOL_NAMES,
             states=STATES,
