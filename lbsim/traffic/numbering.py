@@ -92,12 +92,13 @@ class Numbers:
         self._least = ROOM + pairs
         self._most_fresh = most, most + pairs  # flows and addresses of a block's frames
         self._added = 0  # rows besides these
+        fewest = max(FEWEST_SLOTS, lane.spare)
         self.known = Known(
-            slots=zeros(lane, FEWEST_SLOTS),
+            slots=zeros(lane, fewest),
             wide_slots=zeros(lane, FEWEST_SLOTS),
             wides=zeros(lane, 5 * FEWEST_SLOTS),
-            flow_slots=zeros(lane, 2 * FEWEST_SLOTS),
-            clients=lane.heads(FEWEST_SLOTS),
+            flow_slots=zeros(lane, 2 * fewest),
+            clients=lane.heads(fewest),
             counts=lane.table(Count, 1),
             fresh_addresses=columns(lane, AddressColumns, ADDRESS_COLUMNS, most + pairs),
             fresh_flows=columns(lane, FlowColumns, FLOW_COLUMNS, most),
