@@ -241,7 +241,7 @@ def test_a_packet_to_others_is_routed_or_not(
 def test_a_local_destination_answers_through_ipvs(version: int, way: str, port: int) -> None:
     director = made(version, way, port=port, server=end(version, "inside"))
     answer = asked(director, request(version, ttl=1))
-    assert (answer.verdict.name, answer.reason) == ("LOCAL", "local_dest")
+    assert (answer.verdict.name, answer.reason) == ("LOCAL", "local_new")
     reset = network(version, "vip", "client", id=0) / TCP(sport=80, dport=40001, flags="RA", seq=0, ack=1, window=0)
     assert only(answer) == Departure("clients", bytes(reset))
     row = director.services()[0]
@@ -296,7 +296,7 @@ def test_where_a_program_listens_must_be_an_end(text: str) -> None:
 
 @pytest.mark.parametrize(("version", "local"), [(4, "127.0.0.1"), (6, "::1")])
 def test_the_loopback_device_is_reached_by_direct_routing_only(version: int, local: str) -> None:
-    assert asked(made(version, "-g", port=80, server=local), request(version)).reason == "local_dest"
+    assert asked(made(version, "-g", port=80, server=local), request(version)).reason == "local_new"
     assert asked(made(version, "-m", server=local), request(version)) == Answer(
         asked(made(version, "-m", server=local), request(version)).verdict.DROP, "wrong_way",
         f"[{local}]:8080" if version == 6 else f"{local}:8080", (),

@@ -92,7 +92,7 @@ def test_a_local_destination_and_a_local_client_are_translated_for_each_other(ve
     heard = [f"tcp {end(version, 'vip', port)}" for port in (40001, 8080)]
     director = made(version, "vip", listening=heard)
     request = opened(director, version)
-    assert (request.verdict.name, request.reason) == ("LOCAL", "local_dest")
+    assert (request.verdict.name, request.reason) == ("LOCAL", "local_new")
     assert request.departures == (Departure("director", tcp(version, "vip", 40001, "vip", 8080, "S")),)
     answer = director.receive(tcp(version, "vip", 8080, "vip", 40001, "SA"), via="director")
     assert answer.reason == "translated"

@@ -216,6 +216,21 @@ class Collector:
         self.blocks.append((trace, answers))
 
 
+@pytest.mark.parametrize("columns", [True, False])
+def test_connections_of_the_directors_own_destinations_count_like_others(columns: bool) -> None:
+    service = "-A -t 192.168.1.10:80 -s rr\n-a -t 192.168.1.10:80 -r 10.0.0.11:80 -m\n"
+    config = parse(service + "-a -t 192.168.1.10:80 -r 192.168.1.10:8080 -m\n")
+    lines = [f"{at}s 203.0.113.1:{1000 + at} > 192.168.1.10:80 tcp S" for at in range(5)]
+    lines += [f"{5 + at}s 203.0.113.1:{1000 + at} > 192.168.1.10:80 tcp A" for at in range(5)]
+    result = simulate(config, script.parse("\n".join(lines)), columns=columns)
+    first, second = (row.dest for row in result.destinations)
+    assert (first, second) == ("10.0.0.11:80", "192.168.1.10:8080")
+    assert result.first_connections("tcp 192.168.1.10:80", 9) == [1, 0, 1, 0, 1]  # rr begins at the newest one
+    assert result.made_connections("tcp 192.168.1.10:80") == 5
+    assert [sum(packets) for packets in result.aggregates.bins.packets] == [4, 6]
+    assert result.reason_counts() == {"local_new": 3, "local_dest": 3, "new": 2, "known": 2}
+
+
 def test_sinks_get_every_packet_and_what_became_of_it() -> None:
     config, trace = parse(config_text(4, "lc")), random_trace(9, 500, shapes=EVERY_SHAPE)
     sinks = [Collector(), Collector()]

@@ -15,6 +15,7 @@ import numpy as np
 
 from lbsim.compare.comparison import Difference, Section
 from lbsim.engine.numbers import IN, SCTP, TCP, UDP
+from lbsim.model.aggregates import got_through
 from lbsim.model.verdict import SEEN, Verdict, reason_named, reason_of
 from lbsim.model.wording import and_more
 
@@ -246,7 +247,8 @@ def _new_connections(side: Side) -> IntColumn:
 
 def _turns(side: Side) -> IntColumn:
     """Packets from a client that went elsewhere than the one before, for sides that do not tell what is new."""
-    (at,) = np.nonzero((side.result["direction"] == IN) & (side.result["verdict"] == Verdict.FORWARD))
+    there = got_through(side.result["verdict"], side.result["reason"])
+    (at,) = np.nonzero((side.result["direction"] == IN) & there)
     at = at[np.argsort(side.flow[at], kind="stable")]
     turned = np.ones(len(at), dtype=bool)
     turned[1:] = (np.diff(side.flow[at]) != 0) | (np.diff(side.dest[at]) != 0)

@@ -65,6 +65,7 @@ from lbsim.engine.reasons import (
     KNOWN,
     LOCAL,
     LOCAL_DEST,
+    LOCAL_NEW,
     MASQUERADED,
     NEW,
     NO_CONNECTION,
@@ -169,7 +170,7 @@ def note_receiver(t: Tables, p: Packet, v: Outcome) -> None:
         flow = t.flows[p.flow]
         flow.addr = v.new_dst if v.method == MASQ and passes_director(t, p, v) else STRAIGHT
         flow.port = v.new_dport
-    elif v.reason == LOCAL_DEST:
+    elif v.reason in (LOCAL_DEST, LOCAL_NEW):
         flow = t.flows[p.flow]
         flow.addr = v.new_dst
         flow.port = v.new_dport
@@ -523,7 +524,7 @@ def request_itself(t: Tables, p: Packet, v: Outcome) -> None:
         decide(v, LOCAL, IPVS_OFF, 0)
     elif balanced(t, p, v):
         balance(t, p, v)
-    if v.verdict == LOCAL and v.reason != LOCAL_DEST and t.addresses[p.dst].local == 0:
+    if v.verdict == LOCAL and v.dest == 0 and t.addresses[p.dst].local == 0:
         decide(v, ROUTE, NO_CONNECTION, 0)
 
 

@@ -34,12 +34,15 @@ from lbsim.engine.reasons import (
     HEADER_CUT,
     LOCAL,
     LOCAL_DEST,
+    LOCAL_NEW,
     MTU_EXCEEDED,
     MTU_UNTOLD,
+    NEW,
     NO_NEXT_HOP,
     NO_ROUTE,
     NO_ROUTE_UNTOLD,
     REJECT,
+    RESCHEDULED,
     TOO_NARROW,
     TRANSLATED,
     TTL_EXCEEDED,
@@ -177,7 +180,7 @@ def send(t: Tables, p: Packet, conn: Conn, reason: int, v: Outcome) -> None:
     """
     target = p.dst if conn.method == BYPASS else conn.daddr
     if t.addresses[target].local == 1:
-        deliver(t, p, conn, v)
+        deliver(t, p, conn, reason, v)
     elif not stopped(t, p, conn, target, v):
         if not finds_next_hop(t, conn):
             decide(v, REJECT, NO_NEXT_HOP, conn.dest)
@@ -225,7 +228,7 @@ def keep_header(p: Packet, conn: Conn, verdict: int, reason: int, v: Outcome) ->
 
 
 @seldom
-def deliver(t: Tables, p: Packet, conn: Conn, v: Outcome) -> None:
+def deliver(t: Tables, p: Packet, conn: Conn, reason: int, v: Outcome) -> None:
     """Hand a client's packet to a socket of the director: the entry's destination is an address of its own.
 
     The TTL does not matter. Only packets over NAT change. 127.0.0.0/8 cannot be reached from outside that way, though
@@ -238,14 +241,13 @@ def deliver(t: Tables, p: Packet, conn: Conn, v: Outcome) -> None:
     outside = p.direction != OWN
     if conn.method == BYPASS or (outside and conn.method == MASQ and loopback(t, conn.daddr)):
         decide(v, DROP, WRONG_WAY, conn.dest)
-    elif conn.method != MASQ:
-        keep_header(p, conn, LOCAL, LOCAL_DEST, v)
-    elif p.shape != WHOLE:
+    elif conn.method == MASQ and p.shape != WHOLE:
         decide(v, DROP, HEADER_CUT, conn.dest)
     else:
-        keep_header(p, conn, LOCAL, LOCAL_DEST, v)
-        v.new_dst = conn.daddr
-        v.new_dport = conn.dport
+        keep_header(p, conn, LOCAL, LOCAL_NEW if reason in (NEW, RESCHEDULED) else LOCAL_DEST, v)
+        if conn.method == MASQ:
+            v.new_dst = conn.daddr
+            v.new_dport = conn.dport
 
 
 @kernel

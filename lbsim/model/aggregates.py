@@ -24,6 +24,7 @@ __all__ = [
     "Bins",
     "Client",
     "Clients",
+    "got_through",
     "made_connection",
     "reason_counts",
 ]
@@ -37,7 +38,9 @@ FINEST_BIN = 1_000_000  # ns
 
 _CODES = max(reason.code for reason in REASONS) + 1
 _MAKES_CONNECTION = np.zeros(_CODES, dtype=bool)
-_MAKES_CONNECTION[[reason.code for reason in REASONS if reason.name in ("new", "rescheduled")]] = True
+_MAKES_CONNECTION[[reason.code for reason in REASONS if reason.name in ("new", "rescheduled", "local_new")]] = True
+_TO_PROGRAM = np.zeros(_CODES, dtype=bool)  # a destination on the director got the packet
+_TO_PROGRAM[[reason.code for reason in REASONS if reason.name in ("local_dest", "local_new", "seen_delivered")]] = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ class Bins:
 
     width: int  # ns
     connections: tuple[tuple[int, ...], ...]  # new ones
-    packets: tuple[tuple[int, ...], ...]  # forwarded, both directions
+    packets: tuple[tuple[int, ...], ...]  # that got to a destination, or back from it
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +123,14 @@ def reason_counts(reason: IntColumn) -> dict[int, int]:
     return {r.code: int(counts[r.code]) for r in REASONS if counts[r.code]}
 
 
+def got_through(verdict: IntColumn, reason: IntColumn) -> IntColumn:
+    """Which packets got to a destination, if only to a program on the director, or back from one : bool array."""
+    through: IntColumn = (verdict == Verdict.FORWARD) | _TO_PROGRAM[reason]
+    return through
+
+
 def made_connection(reason: IntColumn) -> IntColumn:
-    """Indices of the packets that were forwarded and made a connection entry, in order."""
+    """Indices of the packets that got to a destination and made a connection entry, in order."""
     (indices,) = np.nonzero(_MAKES_CONNECTION[reason])
     return indices
 
@@ -240,7 +249,7 @@ class _ClientCounts:
 
 
 class _BinCounts:
-    """New connections and forwarded packets per destination and time bin; bins get wider as the run gets longer."""
+    """New connections, and packets that got through, per destination and time bin; a longer run has wider bins."""
 
     def __init__(self) -> None:
         self._width = FINEST_BIN
@@ -252,8 +261,8 @@ class _BinCounts:
         time, dest = columns["time"], columns["dest"]
         self._end = int(time[-1]) if len(time) else self._end
         self._make_room(destinations)
-        forwarded = columns["verdict"] == Verdict.FORWARD
-        _count(self._packets, dest[forwarded], time[forwarded] // self._width)
+        through = got_through(columns["verdict"], columns["reason"])
+        _count(self._packets, dest[through], time[through] // self._width)
         _count(self._connections, dest[made], time[made] // self._width)
 
     def _make_room(self, destinations: int) -> None:

@@ -318,7 +318,7 @@ class Result:
         return {reason_of(code).name: count for code, count in sorted(counts.items(), key=lambda row: -row[1])}
 
     def connection_packets(self) -> IntColumn:
-        """Indices of the forwarded packets that made a connection entry, in order.
+        """Indices of the packets that got to a destination and made a connection entry, in order.
 
         One that makes an entry and then dies of its TTL is not among them.
         """

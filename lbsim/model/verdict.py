@@ -306,6 +306,12 @@ REASONS: tuple[Reason, ...] = (
         "ip_vs_core.c ip_vs_out()",
     ),
     Reason(
+        code.LOCAL_NEW, "local_new", Verdict.LOCAL,
+        "From a client: the packet made an entry whose destination is an address of the director itself. A socket of "
+        "the director gets it, as with local_dest.",
+        "ip_vs_xmit.c ip_vs_nat_xmit(), ip_vs_dr_xmit()",
+    ),
+    Reason(
         code.NO_RESPONDER, "no_responder", Verdict.NONE,
         "An answer in the trace for which there is no sender: no packet of this flow has reached a destination.",
         "lbsim: the responder is simulated",

@@ -27,7 +27,7 @@ import numpy as np
 from lbsim import __version__
 from lbsim.engine.lanes import Lane, compiled_lane, interpreted_lane
 from lbsim.engine.numbers import LOCAL_NODE, MASQ, OWN, TUNNEL
-from lbsim.engine.reasons import FORWARD, ICMP_ROUTED, LOCAL_DEST
+from lbsim.engine.reasons import FORWARD, ICMP_ROUTED, LOCAL_DEST, LOCAL_NEW
 from lbsim.errors import LbsimError, TraceError
 from lbsim.model.address import Address
 from lbsim.model.result import RESULT_COLUMNS, ResultBlock, Ways
@@ -145,7 +145,8 @@ class CaptureWriter:
         place = np.where(answer, FIRST, inward)
         ways = answers.ways or _all_over_nat(answers)
         kept = ~answer & (ways.method != MASQ) & (answers["dest"] >= 0)
-        local = (answers["reason"] == LOCAL_DEST) & (answers["new_dst"] >= 0)  # a program on the director gets it
+        reason = answers["reason"]
+        local = ((reason == LOCAL_DEST) | (reason == LOCAL_NEW)) & (answers["new_dst"] >= 0)  # a program here gets it
         own = local | (answer & (ways.method == LOCAL_NODE))  # to or from the director itself: not routed
         dest = np.where(kept, answers["dest"], 0)
         to_addr = np.where(kept, ways.addr[dest], answers["new_dst"])
@@ -208,7 +209,7 @@ class CaptureWriter:
         came = trace.datagrams.of(i)
         packet = _leaving(came.data if came else self._built(trace, i), block, answers.addresses, i)
         limit = ETHERNET if answers.limits is None else int(answers.limits[block.to_addr[i]])
-        if answers["reason"][i] == LOCAL_DEST:  # nothing is cut on its way to a program
+        if answers["reason"][i] in (LOCAL_DEST, LOCAL_NEW):  # nothing is cut on its way to a program
             came, limit = None, len(packet)
         for piece in split_again(packet, limit, came) if came else split(packet, limit):
             dispatch.append(r, int(block.time[i]), piece)

@@ -56,8 +56,8 @@ def test_answers_of_a_removed_destination_pass_and_refresh_but_do_not_count(play
     ("destination", "first", "second"),
     [
         ("10.0.0.11:8080 -m", "new", "translated"),
-        ("192.168.1.10:8080 -m", "local_dest", "translated"),
-        ("192.168.1.10:80 -g", "local_dest", "translated"),
+        ("192.168.1.10:8080 -m", "local_new", "translated"),
+        ("192.168.1.10:80 -g", "local_new", "translated"),
         ("10.0.0.11:80 -g", "new", "straight_reply"),
     ],
 )

@@ -238,8 +238,8 @@ def test_an_answer_with_ttl_1_is_refused_before_ipvs_sees_it(play: Playbook) -> 
 @pytest.mark.parametrize(
     ("destination", "reasons"),
     [
-        ("192.168.1.10:8080 -m", ["local_dest", "translated"]),
-        ("192.168.1.10:80 -g", ["local_dest", "translated"]),
+        ("192.168.1.10:8080 -m", ["local_new", "translated"]),
+        ("192.168.1.10:80 -g", ["local_new", "translated"]),
         ("10.0.0.11:8080 -m", ["new", "ttl_exceeded"]),
     ],
 )

@@ -450,7 +450,7 @@ def test_a_straight_answer_never_meets_the_director() -> None:
 
 def test_a_local_destination_gets_it_itself() -> None:
     found = explain_last(config("rr", "192.0.2.1:8080"), SYN)
-    assert (found.verdict, found.reason) == ("LOCAL", "local_dest")
+    assert (found.verdict, found.reason) == ("LOCAL", "local_new")
     assert (
         said(found, "leaves")
         == f"A socket of the director gets it: {CLIENT} > {VIP} becomes {CLIENT} > 192.0.2.1:8080; "
