@@ -19,7 +19,8 @@ from itertools import product
 from typing import TypeAlias, TypedDict
 
 from lbsim.config.lines import Line, Word, read_lines
-from lbsim.errors import ConfigError
+from lbsim.config.port_names import PORT_NAMES
+from lbsim.errors import ConfigError, expected_one_of
 from lbsim.model.config import Address, Place, Protocol, ServiceId
 
 __all__ = ["MarkRule", "Marks", "Network", "format_marks", "read_marks"]
@@ -32,6 +33,20 @@ _ACCEPTED = (
     "iptables -t mangle -A PREROUTING -d NETWORK -p tcp --dport PORTS -j MARK --set-mark MARK; "
     "ip rule add fwmark MARK lookup TABLE; ip route add local NETWORK dev lo [table TABLE]"
 )
+#: Options of iptables by all their names -> the one that they have here.
+_OPTIONS = {
+    **dict.fromkeys(("-t", "--table"), "-t"),
+    **dict.fromkeys(("-A", "--append"), "-A"),
+    **dict.fromkeys(("-F", "--flush"), "-F"),
+    **dict.fromkeys(("-j", "--jump"), "-j"),
+    **dict.fromkeys(("-m", "--match"), "-m"),
+    **dict.fromkeys(("-d", "--dst", "--destination"), "-d"),
+    **dict.fromkeys(("-p", "--proto", "--protocol"), "-p"),
+    **dict.fromkeys(("--dport", "--dports", "--destination-port", "--destination-ports"), "--dport"),
+    **dict.fromkeys(("--set-mark", "--set-xmark"), "--set-mark"),
+    "--comment": "--comment",
+}
+_MATCHES = ("tcp", "udp", "sctp", "multiport", "comment")
 _MOST = 0xFFFFFFFF
 _MOST_PORTS = 1000  # of a rule, to be told one by one
 _FIRST_TABLE = 100  # of routes; any but those of the kernel's own
@@ -89,10 +104,12 @@ class Marks:
         """The single addresses that rules name and no routing line brings to the director: whoever marks packets to
         them has them.
         """
-        named = [network for rule in self.rules for network in rule.networks]
-        alone = [network.network_address for network in named if network.prefixlen == network.max_prefixlen]
-        brought = [*self.local, *(network for _, network in self.routed)]
-        return tuple(dict.fromkeys(one for one in alone if not any(one in network for network in brought)))
+        named = ((rule.mark, network) for rule in self.rules for network in rule.networks)
+        alone = [(mark, one.network_address) for mark, one in named if one.prefixlen == one.max_prefixlen]
+        return tuple(dict.fromkeys(one for mark, one in alone if not self._brings(one, mark)))
+
+    def _brings(self, dst: Address, mark: int) -> bool:
+        return self.delivers(dst, mark) or any(dst in network for network in self.local)
 
     def ends(self) -> Iterator[tuple[int, ServiceId]]:
         """Marks, and the ends of single addresses that get them, as services by address; port 0: every port.
@@ -131,13 +148,15 @@ def read_marks(text: str, *, file: str | None = None, first_line: int = 1) -> Ma
     lookups: list[tuple[int, str]] = []
     tables: list[tuple[str, Network]] = []
     for line in read_lines(text, Place(file, first_line)):
-        words = [word.text for word in line.words]
+        words = [line.words[0].text.rpartition("/")[2], *(word.text for word in line.words[1:])]
         match words:
             case ["nft", *rest]:
                 made = _nft_rule(line, _split(rest))
                 rules += [made] if made else []
             case ["iptables" | "ip6tables" as program, *_]:
-                rules.append(_iptables_rule(line, 4 if program == "iptables" else 6))
+                version = 4 if program == "iptables" else 6
+                rule = _iptables_rule(line, version)
+                rules = [*rules, rule] if rule else [one for one in rules if one.version != version]
             case ["ip", "rule", "add", "fwmark", mark, "lookup" | "table", table]:
                 lookups.append((_mark(line, mark), table))
             case ["ip", "route", "add", "local", network, "dev", "lo"]:
@@ -219,27 +238,56 @@ def _members(line: Line, left: Iterator[str]) -> list[str]:
     raise _wrong(line)
 
 
-def _iptables_rule(line: Line, version: int) -> MarkRule:
-    given: _Given = {}
-    said: dict[str, str] = {}
-    left = iter(word.text for word in line.words[1:])
-    for word in left:
-        said[word] = next(left, "")
-    if said.pop("-t", "") != "mangle" or said.pop("-A", "") != "PREROUTING" or said.pop("-j", "") != "MARK":
-        raise _wrong(line)
-    said.pop("-m", None)  # tcp, udp, multiport: what they add is said by the options
-    for option, value in said.items():
-        if option in ("-d", "--destination"):
-            given["networks"] = tuple(_network(line, one) for one in value.split(","))
-        elif option in ("-p", "--protocol"):
-            given["protocol"] = _protocol(line, value)
-        elif option in ("--dport", "--dports"):
-            given["ports"] = tuple(_ports(line, one, ":") for one in value.split(","))
-        elif option == "--set-mark":
-            given["mark"] = _mark(line, value)
-        else:
+def _iptables_rule(line: Line, version: int) -> MarkRule | None:
+    """The rule of an iptables line; None if it empties the table."""
+    said = _options(line)
+    if set(said) == {"-t", "-F"} and said["-t"].text == "mangle":
+        return None
+    for option, value in (("-t", "mangle"), ("-A", "PREROUTING"), ("-j", "MARK")):
+        if option not in said:
             raise _wrong(line)
+        if said[option].text != value:
+            word = said[option]
+            raise _wrong(line, f"{option} {word.text} is not modelled here: expected {option} {value}", word)
+    given: _Given = {}
+    if "-p" in said:
+        given["protocol"] = _protocol(line, said["-p"].text, said["-p"])
+    for option, word in said.items():
+        match option:
+            case "-d":
+                given["networks"] = tuple(_network(line, one, word) for one in word.text.split(","))
+            case "--dport":
+                given["ports"] = tuple(_ports(line, one, ":", word, said.get("-p")) for one in word.text.split(","))
+            case "--set-mark":
+                given["mark"] = _mark(line, _without_mask(line, word), word)
     return _made(line, version, given)
+
+
+def _options(line: Line) -> dict[str, Word]:
+    """Option -> its value; what ``-m`` loads is said by the options, too, and comments say nothing."""
+    said: dict[str, Word] = {}
+    left = iter(line.words[1:])
+    for word in left:
+        option = _OPTIONS.get(word.text)
+        if option is None:
+            raise _wrong(line, expected_one_of(word.text, sorted(_OPTIONS), "or not modelled iptables option"), word)
+        value = next(left, None)
+        if value is None and option != "-F":
+            raise _wrong(line, f"option {word.text} has no value", word)
+        if option == "-m" and value and value.text not in _MATCHES:
+            raise _wrong(line, expected_one_of(value.text, _MATCHES, "or not modelled iptables match"), value)
+        if option in said and option != "-m":
+            raise _wrong(line, f"option {word.text} is given twice: expected it once", word)
+        said[option] = value or word
+    return said
+
+
+def _without_mask(line: Line, word: Word) -> str:
+    """The mark, of which all bits are set."""
+    mark, slash, mask = word.text.partition("/")
+    if slash and mask.lower() != "0xffffffff":
+        raise _wrong(line, f"the mask {mask!r} is not modelled: expected none, or 0xffffffff", word)
+    return mark
 
 
 def _made(line: Line, version: int, given: _Given) -> MarkRule:
@@ -248,38 +296,40 @@ def _made(line: Line, version: int, given: _Given) -> MarkRule:
     return MarkRule(version, **given)
 
 
-def _protocol(line: Line, text: str) -> int:
+def _protocol(line: Line, text: str, word: Word | None = None) -> int:
     number = next((number for name, number in _PROTOCOLS.items() if name == text), 0)
     if not number:
-        raise _wrong(line, f"{text!r} is no protocol that is modelled: expected one of: {', '.join(_PROTOCOLS)}")
+        raise _wrong(line, f"{text!r} is no protocol that is modelled: expected one of: {', '.join(_PROTOCOLS)}", word)
     return number
 
 
-def _mark(line: Line, text: str) -> int:
+def _mark(line: Line, text: str, word: Word | None = None) -> int:
     try:
         mark = int(text, 0)
     except ValueError:
         mark = -1
     if not 0 <= mark <= _MOST:
-        raise _wrong(line, f"{text!r} is no mark: expected a number of 32 bits")
+        raise _wrong(line, f"{text!r} is no mark: expected a number of 32 bits", word)
     return mark
 
 
-def _network(line: Line, text: str) -> Network:
+def _network(line: Line, text: str, word: Word | None = None) -> Network:
     try:
         return ip_network(text, strict=False)
     except ValueError:
-        raise _wrong(line, f"{text!r} is no address or network: expected 192.168.1.0/24 or the like") from None
+        message = f"{text!r} is no address or network: expected 192.168.1.0/24 or the like"
+        raise _wrong(line, message, word) from None
 
 
-def _ports(line: Line, text: str, sign: str) -> tuple[int, int]:
+def _ports(line: Line, text: str, sign: str, word: Word | None = None, proto: Word | None = None) -> tuple[int, int]:
+    """A range of ports; names of ports are known of a protocol."""
+    names = PORT_NAMES.get(proto.text, {}) if proto else {}
     first, _, last = text.partition(sign)
-    numbers = [first, last or first]
+    numbers = [str(names.get(part, part)) for part in (first, last or first)]
     if not all(number.isascii() and number.isdigit() and int(number) <= 65535 for number in numbers):
-        raise _wrong(line, f"{text!r} is no port: expected 80 or 80{sign}89")
+        raise _wrong(line, f"{text!r} is no port: expected 80 or 80{sign}89", word)
     return int(numbers[0]), int(numbers[1])
 
 
-def _wrong(line: Line, message: str = "") -> ConfigError:
-    word: Word = line.words[0]
-    return line.error(message or f"this line of marks is not modelled: {_ACCEPTED}", word)
+def _wrong(line: Line, message: str = "", word: Word | None = None) -> ConfigError:
+    return line.error(message or f"this line of marks is not modelled: {_ACCEPTED}", word or line.words[0])

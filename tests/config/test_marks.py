@@ -40,6 +40,14 @@ def test_a_rule_of_addresses_and_ports(line: str) -> None:
         ("ip6tables -t mangle -A PREROUTING -p tcp --dport 80:89 -j MARK --set-mark 3",
          MarkRule(6, 3, (), 6, ((80, 89),))),
         ("nft add rule ip m pre tcp dport 80-89 meta mark set 3", MarkRule(4, 3, (), 6, ((80, 89),))),
+        # as iptables -S prints it
+        ("iptables -t mangle -A PREROUTING -d 192.0.2.1/32 -p tcp -m tcp --dport 443 -j MARK "
+         "--set-xmark 0x1/0xffffffff",
+         MarkRule(4, 1, (ip_network("192.0.2.1"),), 6, ((443, 443),))),
+        ("/sbin/iptables --table mangle --append PREROUTING --proto udp -m comment --comment 'name servers' "
+         "-m udp --destination-port domain -j MARK --set-mark 9", MarkRule(4, 9, (), 17, ((53, 53),))),
+        ("iptables -t mangle -A PREROUTING -p tcp -m multiport --dports http,https,8000:8010 -j MARK --set-mark 1",
+         MarkRule(4, 1, (), 6, ((80, 80), (443, 443), (8000, 8010)))),
     ],
 )  # fmt: skip
 def test_other_rules(line: str, rule: MarkRule) -> None:
@@ -67,6 +75,23 @@ def test_the_last_rule_that_matches_decides() -> None:
     assert Marks((ONE,)).mark_of(ip_address("192.0.2.3"), 6, 80) == 0
 
 
+def test_a_flush_forgets_the_rules_before_it_of_its_own_ip_version() -> None:
+    rule = "{} -t mangle -A PREROUTING -j MARK --set-mark {}\n"
+    text = rule.format("iptables", 1) + rule.format("ip6tables", 2) + "iptables -t mangle -F\n"
+    assert read_marks(text + rule.format("iptables", 3)).rules == (MarkRule(6, 2), MarkRule(4, 3))
+
+
+def test_an_address_is_the_directors_unless_routing_brings_packets_with_the_rules_own_mark() -> None:
+    one, two = ip_network("192.0.2.1"), ip_network("192.0.2.2")
+    rules = (MarkRule(4, 7, (one,)), MarkRule(4, 8, (two,)))
+    everything = ip_network("0.0.0.0/0")
+    assert Marks(rules).hosts == (one.network_address, two.network_address)
+    assert Marks(rules, routed=((8, everything),)).hosts == (one.network_address,)
+    assert Marks(rules, routed=((8, everything), (7, one))).hosts == ()
+    assert Marks(rules, routed=((9, everything),)).hosts == (one.network_address, two.network_address)
+    assert Marks(rules, local=(ip_network("192.0.2.0/31"),)).hosts == (two.network_address,)
+
+
 @pytest.mark.parametrize(
     ("line", "says"),
     [
@@ -83,10 +108,26 @@ def test_the_last_rule_that_matches_decides() -> None:
         ("nft add rule ip m pre meta mark set -1", "'-1' is no mark"),
         ("nft add rule ip m pre meta mark set one", "'one' is no mark"),
         ("iptables -A PREROUTING -j MARK --set-mark 1", "not modelled"),
-        ("iptables -t mangle -A PREROUTING -s 1.2.3.4 -j MARK --set-mark 1", "not modelled"),
+        ("iptables -t mangle -A PREROUTING -s 1.2.3.4 -j MARK --set-mark 1",
+         "marks:3:34: unknown or not modelled iptables option '-s'"),
         ("iptables -t mangle -A PREROUTING --dport 80 -j MARK --set-mark 1", "not modelled"),
+        ("iptables -t mangle -A PREROUTING -p tcp --dprt 80 -j MARK --set-mark 1",
+         "marks:3:41: unknown or not modelled iptables option '--dprt', did you mean '--dport'?"),
+        ("iptables -t mangle -A PREROUTING -m state --state NEW -j MARK --set-mark 1",
+         "marks:3:37: unknown or not modelled iptables match 'state'"),
+        ("iptables -t mangle -A INPUT -j MARK --set-mark 1",
+         "marks:3:23: -A INPUT is not modelled here: expected -A PREROUTING"),
+        ("iptables -t mangle -A PREROUTING -j MARK --set-mark 1/1", "marks:3:53: the mask '1' is not modelled"),
+        ("iptables -t mangle -A PREROUTING -j MARK --set-mark x", "marks:3:53: 'x' is no mark"),
+        ("iptables -t mangle -A PREROUTING -p tcp --dport nttp -j MARK --set-mark 1", "marks:3:49: 'nttp' is no port"),
+        ("iptables -t mangle -A PREROUTING -d x -j MARK --set-mark 1", "marks:3:37: 'x' is no address or network"),
+        ("iptables -t mangle -A PREROUTING -p esp -j MARK --set-mark 1", "marks:3:37: 'esp' is no protocol"),
+        ("iptables -t mangle -A PREROUTING -j MARK --set-mark", "marks:3:42: option --set-mark has no value"),
+        ("iptables -t mangle -t mangle -A PREROUTING", "marks:3:20: option -t is given twice"),
+        ("iptables -t nat -F", "not modelled"),
+        ("iptables -F", "not modelled"),
     ],
-)
+)  # fmt: skip
 def test_a_line_that_is_not_understood_says_so(line: str, says: str) -> None:
     with pytest.raises(ConfigError, match="marks:3") as caught:
         read_marks(f"\n{line}\n", file="marks", first_line=2)
