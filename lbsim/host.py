@@ -6,13 +6,14 @@ The engine knows integers only. Everything that feeds it (a whole trace in ``sim
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from errno import errorcode
 from typing import Any
 
 import numpy as np
 
+from lbsim import own_schedulers
 from lbsim.address_book import AddressBook
 from lbsim.config.ipvsadm import ENGINES
 from lbsim.engine import (
@@ -53,7 +54,7 @@ from lbsim.engine.records import (
     Timer,
 )
 from lbsim.engine.records import Director as DirectorRow
-from lbsim.engine.schedulers import NUMBERS, mh, sh
+from lbsim.engine.schedulers import BUILT_IN, NUMBERS, mh, sh
 from lbsim.engine.timers import LEVELS, SLOTS
 from lbsim.engine_words import (
     CHECKSUMS,
@@ -62,7 +63,7 @@ from lbsim.engine_words import (
     PROTOCOLS,
     TUNNELS,
 )
-from lbsim.errors import ConfigError, expected_one_of
+from lbsim.errors import ConfigError, LbsimError, expected_one_of
 from lbsim.model.config import (
     AddDest,
     AddService,
@@ -141,6 +142,8 @@ def sysctl_values(given: Mapping[str, int] | None) -> dict[str, int]:
         short = name.replace("/", ".").removeprefix("net.ipv4.vs.")
         if short not in SYSCTLS:
             raise ConfigError(expected_one_of(short, TAKEN, "or not modelled sysctl net.ipv4.vs."))
+        if not isinstance(value, int):
+            raise ConfigError(f"net.ipv4.vs.{short}={value!r} is no number")
         if refused_value(short, value):
             raise ConfigError(refused_value(short, value))
         if short in values:
@@ -179,6 +182,7 @@ class EngineHost(AddressBook):
         self.start_jiffies = self.profile.boot_jiffies if start_jiffies is None else start_jiffies
         self.lane = lane or interpreted_lane()
         self._persistent = False
+        self._schedulers = dict(NUMBERS)  # as they are called now
         self.tables = self._empty_tables(1 << max(6, (expected_rows - 1).bit_length()))
         self._requests = self.lane.table(ServiceRequest, 1), self.lane.table(DestRequest, 1)
         row = self.tables.director[0]
@@ -266,7 +270,7 @@ class EngineHost(AddressBook):
     def _put_service(self, command: AddService | EditService) -> int:
         """Add or edit a service. That it is there, or not, is found before a name that is not known."""
         adds = isinstance(command, AddService)
-        if command.scheduler not in NUMBERS or command.engine not in ("", *ENGINES):
+        if self._number_of(command.scheduler) < 0 or command.engine not in ("", *ENGINES):
             there = self._call(services.requested_service, self._service_request(command.service)) != 0
             return errnos.ENOENT if there != adds else errnos.EEXIST if adds else errnos.ESRCH
         self._room_for_scheduler(command.scheduler)
@@ -283,6 +287,36 @@ class EngineHost(AddressBook):
         if service is None:
             return int(self._call(services.zero_all))
         return int(self._call(services.zero_service, self._service_request(service)))
+
+    def _scheduler(self, s: int) -> int:
+        return int(self.tables.services[s].scheduler)
+
+    def _number_of(self, scheduler: str) -> int:
+        """The number of the scheduler that had this name when this director was made, or else has it now; -1: none."""
+        return self._schedulers.get(scheduler, NUMBERS.get(scheduler, -1))
+
+    def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call an engine function on this lane's tables.
+
+        Raises
+        ------
+        LbsimError : a scheduler of a user's own fails, or picks what it cannot pick.
+        """
+        if len(NUMBERS) <= len(BUILT_IN) + 1:  # there are none
+            return super()._call(function, *arguments)
+        try:
+            value = super()._call(function, *arguments)
+        except (LbsimError, MemoryError):
+            raise
+        except Exception as error:
+            why = own_schedulers.fault(error)
+            if self.lane.name == "compiled":
+                why = own_schedulers.compiled_fault(error, (self._scheduler(s) for s in self._service_rows()))
+            raise why or error from error
+        row = self.tables.director[0]
+        if s := int(row.wrong_pick_for):
+            raise own_schedulers.wrong_pick(self._scheduler(s), int(row.wrong_pick), str(self.service_id(s)))
+        return value
 
     def _room_for_scheduler(self, name: str) -> None:
         """Make room for what the scheduler of one more service needs."""
@@ -317,7 +351,7 @@ class EngineHost(AddressBook):
         if options:
             kept = options.persistence
             self._persistent = self._persistent or kept is not None
-            u.scheduler, u.sched_flags = NUMBERS[options.scheduler], _flag_bits(options.flags)
+            u.scheduler, u.sched_flags = self._number_of(options.scheduler), _flag_bits(options.flags)
             u.persistent, u.one_packet = int(kept is not None), int(options.one_packet)
             u.timeout = kept.timeout * self.profile.hz if kept else 0
             u.netmask = (kept or Persistence()).mask(service.address.version)

@@ -18,7 +18,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from math import isfinite
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Answer", "CommandAnswer", "Departure", "Director", "RateStats", "Stats"]
 
+SMALLEST_MTU, LARGEST_MTU = 68, 65535
 FRAGMENT_KEPT = reason_of(reasons.FRAGMENT_KEPT).name
 _FILES = ("ip_vs", "ip_vs_conn", "ip_vs_conn_sync", "ip_vs_stats", "ip_vs_stats_percpu")  # of /proc/net
 
@@ -164,6 +167,8 @@ class Director:
         age: float = 0.0,
     ) -> None:
         load_schedulers(schedulers)
+        if not isinstance(config, str | DirectorConfig):
+            raise ConfigError(f"{config!r} is no config: expected ipvsadm commands as text, or a DirectorConfig")
         parsed = parse(config) if isinstance(config, str) else config
         self._host = EngineHost(
             profile=profile,
@@ -176,7 +181,7 @@ class Director:
             age=round(age * profile_named(profile).hz),
         )
         self._time = 0
-        self._own = [ip_address(text) for text in own]
+        self._own = [_address(text, "address of the director") for text in own]
         for address in self._own:
             self._host.own(address)
         self._marks = read_marks(marks) if isinstance(marks, str) else marks
@@ -184,8 +189,8 @@ class Director:
             self._host.own(address)
         for network in self._marks.local:
             self._host.own_network(network)
-        mtus = {ip_network(name): size for name, size in (mtu or {}).items()}
-        reachable = None if networks is None else [ip_network(name) for name in networks]
+        mtus = {_network(name): _mtu(size) for name, size in (mtu or {}).items()}
+        reachable = None if networks is None else [_network(name) for name in networks]
         self._host.route(mtus, reachable)
         self._host.be_router(parsed.router)
         self._host.tables.director[0].accept_local = int(accept_local)
@@ -214,7 +219,14 @@ class Director:
         Returns
         -------
         Answer : its packets are of the kind that was received.
+
+        Raises
+        ------
+        ConfigError : it cannot come from there.
+        LbsimError : the time is in the past.
         """
+        if via not in (CLIENTS, DIRECTOR):
+            via = str(_address(via, f"{CLIENTS!r}, {DIRECTOR!r} or address of a real server"))
         self.advance(at)
         if isinstance(packet, bytes):
             return self._receive(packet, via)
@@ -282,9 +294,12 @@ class Director:
 
         Raises
         ------
-        LbsimError : the time is in the past.
+        ConfigError : this is no time.
+        LbsimError : it is in the past.
         """
         if to is not None:
+            if not isinstance(to, Real) or not isfinite(to):
+                raise ConfigError(f"{to!r} is no time: expected seconds")
             time = round(to * SECOND)
             if time < self._time:
                 raise LbsimError(f"time {to} s is in the past; it is already {self._time / SECOND} s")
@@ -438,6 +453,26 @@ class Director:
             return None
         dest = self._host.tables.dests[d]
         return self._host.endpoint(dest.addr, dest.port)
+
+
+def _address(text: str, what: str) -> IPv4Address | IPv6Address:
+    try:
+        return ip_address(text)
+    except ValueError:
+        raise ConfigError(f"{text!r} is no {what}") from None
+
+
+def _network(text: str) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(text)
+    except ValueError as error:
+        raise ConfigError(f"{text!r} is no network: {error}") from None
+
+
+def _mtu(size: int) -> int:
+    if not isinstance(size, int) or not SMALLEST_MTU <= size <= LARGEST_MTU:
+        raise ConfigError(f"{size!r} is no MTU: expected {SMALLEST_MTU} to {LARGEST_MTU}")
+    return size
 
 
 def _listening_end(text: str) -> tuple[int, bytes, int]:

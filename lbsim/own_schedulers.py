@@ -13,12 +13,13 @@ from functools import partial
 from importlib.metadata import entry_points
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
+from traceback import extract_tb
 
-from lbsim.engine.schedulers import BUILT_IN
+from lbsim.engine.schedulers import BUILT_IN, KNOWN, NO_INTEGER, choose
 from lbsim.engine.schedulers.registry import REGISTERED
 from lbsim.errors import LbsimError, expected_one_of
 
-__all__ = ["GROUP", "load_schedulers", "source_of"]
+__all__ = ["GROUP", "compiled_fault", "fault", "load_schedulers", "source_of", "wrong_pick"]
 
 #: Of entry points that name modules with schedulers.
 GROUP = "lbsim.schedulers"
@@ -52,6 +53,45 @@ def source_of(source: str, folder: Path) -> bytes:
     return _read(path) if path.suffix == ".py" else source.encode()
 
 
+def fault(error: Exception) -> LbsimError | None:
+    """What is wrong if a scheduler of a user's own raised this in the engine; None: none did."""
+    own = {hooks["schedule"].__code__.co_filename: name for number, (name, hooks) in KNOWN.items() if _is_own(number)}
+    frames = [frame for frame in extract_tb(error.__traceback__) if frame.filename in own]
+    if not frames:
+        return None
+    file, line = frames[-1].filename, frames[-1].lineno
+    return LbsimError(f"the scheduler {own[file]} fails: {type(error).__name__}: {error}", file=file, line=line)
+
+
+def compiled_fault(error: Exception, used: Iterable[int]) -> LbsimError | None:
+    """The same if compiled code raised it, which does not tell where; the engine's own never raises.
+
+    Parameters
+    ----------
+    used : numbers of the services' schedulers.
+    """
+    own = [KNOWN[number] for number in sorted(set(used)) if _is_own(number)]
+    if not own:
+        return None
+    names = ", ".join(name for name, _ in own)
+    file = own[0][1]["schedule"].__code__.co_filename
+    return LbsimError(f"the scheduler {names} fails: {type(error).__name__}: {error}", file=file)
+
+
+def wrong_pick(number: int, pick: int, service: str) -> LbsimError:
+    """What is wrong if the scheduler of that number picks for a service what it cannot pick."""
+    name, hooks = KNOWN[number]
+    gave = "no integer" if pick == NO_INTEGER else pick
+    return LbsimError(
+        f"the scheduler {name} gave {gave}, expected 0 or the number of a destination of {service}",
+        file=hooks["schedule"].__code__.co_filename,
+    )
+
+
+def _is_own(number: int) -> bool:
+    return number > len(BUILT_IN)
+
+
 def _loaded(where: str, load: Callable[[], str]) -> list[str]:
     """The names that the module has registered which ``load`` runs and names; one that is registered stays."""
     try:
@@ -78,10 +118,12 @@ def _read(path: Path) -> bytes:
 
 
 def _run(path: Path) -> str:
-    """Run a file, unless this very content is what is registered; the name of its module."""
+    """Run a file, unless this very content was run before; the name of its module."""
     content = _read(path)
     name = f"lbsim_own_{path.stem}_{hashlib.sha256(bytes(path.absolute()) + content).hexdigest()[:16]}"
-    if any(_is_of(hooks, name) for hooks in REGISTERED.values()):
+    if before := [number for number, (_, hooks) in KNOWN.items() if hooks and _is_of(hooks, name)]:
+        for number in before:
+            choose(number)
         return name
     spec = spec_from_loader(name, loader=None, origin=str(path))
     assert spec is not None

@@ -101,7 +101,7 @@ class Run:
 
 
 def run(
-    path: Path,
+    path: Path | str,
     *,
     out: Path | None = None,
     figures: bool = True,

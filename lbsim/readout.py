@@ -18,7 +18,7 @@ from lbsim.engine.estimator import AT_ONCE
 from lbsim.engine.lanes import Lane
 from lbsim.engine.profile import Profile
 from lbsim.engine.records import Conn, Copy, Dest, Service, Tables
-from lbsim.engine.schedulers import NUMBERS
+from lbsim.engine.schedulers import KNOWN
 from lbsim.engine_words import (
     ANY_FLAGS,
     CHECKSUM_NAMES,
@@ -294,7 +294,7 @@ def _conn_row(conn: Conn, hosts: Mapping[int, str], now: int, hz: int) -> ConnRo
 
 
 def _scheduler_name(row: Service) -> str:
-    return next(name for name, number in NUMBERS.items() if number == row.scheduler)
+    return KNOWN[int(row.scheduler)][0]
 
 
 def _flag_names(scheduler: str, bits: int) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
+from typing import Any
 
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
@@ -498,3 +499,35 @@ def test_an_error_about_a_syn_that_gives_up_its_entry_counts_as_an_answer_of_tha
     assert [sent(1002, SYN), sent(1003, SYN), sent(1001, SYN)] == ["new", "new", "no_dest"]
     counters = director.stats().dests["tcp 192.168.1.10:80", "10.0.0.11:80"]
     assert (counters.out_packets, counters.out_bytes) == counted
+
+
+# What cannot be understood
+
+
+@pytest.mark.parametrize("via", ["client", "Director", "10.0.0.11:80", "nonsense", ""])
+def test_a_packet_comes_from_clients_a_real_server_or_the_director(via: str) -> None:
+    with pytest.raises(ConfigError, match=f"'{via}' is no 'clients', 'director' or address of a real server"):
+        Director(CONFIG).receive(request(), via=via)
+
+
+@pytest.mark.parametrize("at", ["5s", float("nan"), float("inf"), b"1"])
+def test_times_are_seconds(at: Any) -> None:
+    with pytest.raises(ConfigError, match="is no time: expected seconds"):
+        Director(CONFIG).receive(request(), at=at)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"own": ["x"]}, "'x' is no address of the director"),
+        ({"networks": ["10.0.0.5/24"]}, r"'10\.0\.0\.5/24' is no network: .* has host bits set"),
+        ({"mtu": {"10.0.0.5/24": 1400}}, r"'10\.0\.0\.5/24' is no network: .* has host bits set"),
+        ({"mtu": {"10.0.0.0/24": -5}}, "-5 is no MTU: expected 68 to 65535"),
+        ({"mtu": {"10.0.0.0/24": 0}}, "0 is no MTU: expected 68 to 65535"),
+        ({"sysctls": {"conn_reuse_mode": "x"}}, r"net\.ipv4\.vs\.conn_reuse_mode='x' is no number"),
+        ({"config": {"file": "x"}}, "is no config: expected ipvsadm commands as text, or a DirectorConfig"),
+    ],
+)
+def test_what_a_director_is_made_of_is_looked_at(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Director(**{"config": CONFIG, **given})

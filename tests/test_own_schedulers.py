@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ from lbsim.packet.build import build_packet
 from lbsim.pipeline import run_loaded
 from lbsim.replays import job_from
 from lbsim.scenario import load
+from tests.command_line import cli, run
 
 #: Oldest first: always the last of the list that takes connections.
 OLDEST = """
@@ -58,9 +60,10 @@ SYN = build_packet(src="203.0.113.1", dst="192.0.2.1", proto=6, sport=40001, dpo
 
 @pytest.fixture(autouse=True)
 def _nothing_stays() -> Iterator[None]:
-    before, numbers = dict(registry.REGISTERED), dict(schedulers.NUMBERS)
+    tables: list[dict[Any, Any]] = [registry.REGISTERED, schedulers.NUMBERS, schedulers.KNOWN]
+    before = [dict(table) for table in tables]
     yield
-    for table, old in ((registry.REGISTERED, before), (schedulers.NUMBERS, numbers)):
+    for table, old in zip(tables, before, strict=True):
         table.clear()
         table.update(old)
 
@@ -95,13 +98,30 @@ def test_a_file_that_is_loaded_is_not_run_again(oldest: Path) -> None:
     assert registry.REGISTERED["oldest"] is first
 
 
-def test_a_file_that_was_changed_replaces_its_scheduler(oldest: Path) -> None:
-    load_schedulers([oldest])
-    number = schedulers.NUMBERS["oldest"]
-    oldest.write_text(OLDEST.replace("            oldest = d", "            oldest = d if oldest == 0 else oldest"))
-    director = Director(CONFIG, schedulers=[oldest])
-    assert schedulers.NUMBERS["oldest"] == number
-    assert director.receive(SYN).dest == "10.0.0.12:80"
+NEWEST = OLDEST.replace("            oldest = d", "            oldest = d if oldest == 0 else oldest")
+
+
+def test_a_file_that_was_changed_is_another_scheduler(oldest: Path) -> None:
+    earlier = Director(CONFIG, schedulers=[oldest])
+    oldest.write_text(NEWEST)
+    later = Director(CONFIG, schedulers=[oldest])
+    assert [one.receive(SYN).dest for one in (earlier, later)] == ["10.0.0.11:80", "10.0.0.12:80"]
+    assert [one.services()[0].scheduler for one in (earlier, later)] == ["oldest", "oldest"]
+
+
+def test_schedulers_of_one_name_do_not_meet(oldest: Path, tmp_path: Path, lane: Lane) -> None:
+    (tmp_path / "other").mkdir()
+    other = tmp_path / "other" / "oldest.py"
+    other.write_text(NEWEST)
+    load_schedulers([oldest, other])  # compiled once
+    directors = [Director(CONFIG, schedulers=[path], lane=lane) for path in (oldest, other, oldest)]
+    wanted = ["10.0.0.11:80", "10.0.0.12:80", "10.0.0.11:80"]
+    assert [one.receive(SYN).dest for one in directors] == wanted
+    for one in directors:  # and what they add later has their own, too
+        for command in CONFIG.replace(":80", ":81").split("\n")[1:-1]:
+            one.run(command)
+    syn = build_packet(src="203.0.113.1", dst="192.0.2.1", proto=6, sport=40001, dport=81, flags=2)
+    assert [one.receive(syn).dest for one in directors] == [dest.replace(":80", ":81") for dest in wanted]
 
 
 def test_an_installed_entry_point_is_found_by_name(oldest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,12 +141,13 @@ def test_without_installed_ones_a_file_is_asked_for() -> None:
     ("code", "message"),
     [
         ("", "registers no scheduler: expected a call of lbsim.engine.schedulers.register"),
-        ("1 / 0", "cannot load schedulers: ZeroDivisionError: division by zero"),
+        ("1 / 0", "cannot load schedulers: ZeroDivisionError: integer division by zero"),
         ("def f(:", "cannot load schedulers: SyntaxError: invalid syntax"),
         (OLDEST.replace('register("oldest"', 'register("rr"'), "ValueError: scheduler rr is the kernel's own"),
         (OLDEST.replace('register("oldest"', 'register("none"'), "ValueError: scheduler none is the kernel's own"),
         (OLDEST.replace('register("oldest"', 'register("a b"'), "ValueError: 'a b' is no name of a scheduler"),
         (OLDEST.replace('register("oldest"', 'register("abcdefghijklmnop"'), "expected up to 15 characters"),
+        (OLDEST.replace("(t, s, p)", "(t, s)"), "ValueError: schedule of the scheduler oldest does not take (t, s, p)"),
         ("from lbsim.errors import LbsimError\nraise LbsimError('mine own')", "mine own"),
     ],
 )
@@ -141,6 +162,58 @@ def test_what_is_wrong_with_a_file_is_said(code: str, message: str, tmp_path: Pa
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(LbsimError, match=r"none\.py: cannot read schedulers: No such file or directory"):
         load_schedulers(["none.py"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("gives", "message"),
+    [
+        ("-1", "the scheduler oldest gave -1, expected 0 or the number of a destination of tcp 192.0.2.1:80"),
+        ("9", "the scheduler oldest gave 9, expected"),
+        ("3", "the scheduler oldest gave 3, expected"),  # of the other service
+        ("None", "the scheduler oldest gave no integer, expected"),
+        ("1.0", "the scheduler oldest gave no integer, expected"),
+        ("p.sprot", "23: the scheduler oldest fails: AttributeError: 'Packet' object has no attribute 'sprot'"),
+        ("p.sport // 0", "23: the scheduler oldest fails: ZeroDivisionError: integer division or modulo by zero"),
+        ("t.dests[99].addr", "23: the scheduler oldest fails: IndexError: list index out of range"),
+    ],
+)
+def test_what_a_scheduler_does_wrong_is_said(gives: str, message: str, oldest: Path) -> None:
+    oldest.write_text(OLDEST.replace("return oldest\n", f"return {gives}\n"))
+    other = "-A -t 192.0.2.1:81 -s rr\n-a -t 192.0.2.1:81 -r 10.0.0.13 -m\n"
+    director = Director(CONFIG + other, schedulers=[oldest])
+    with pytest.raises(LbsimError) as caught:
+        director.receive(SYN)
+    assert str(caught.value).startswith(f"{oldest}:{message}" if message[0].isdigit() else f"{oldest}: {message}")
+
+
+def test_compiled_code_says_it_too(oldest: Path) -> None:
+    oldest.write_text(OLDEST.replace("return oldest\n", "return -1 // (40002 - p.sport)\n"))
+    with pytest.raises(LbsimError, match=r"oldest\.py: the scheduler oldest gave -1, expected 0"):
+        Director(CONFIG, schedulers=[oldest], lane=compiled_lane()).receive(SYN)
+    syn = build_packet(src="203.0.113.1", dst="192.0.2.1", proto=6, sport=40002, dport=80, flags=2)
+    with pytest.raises(
+        LbsimError, match=r"oldest\.py: the scheduler oldest fails: ZeroDivisionError: integer division by zero"
+    ):
+        Director(CONFIG, schedulers=[oldest], lane=compiled_lane()).receive(syn)
+
+
+def test_a_destination_that_was_deleted_cannot_be_picked(oldest: Path) -> None:
+    oldest.write_text(OLDEST.replace("return oldest\n", "return 1\n"))
+    director = Director(CONFIG, schedulers=[oldest])
+    assert director.receive(SYN).dest == "10.0.0.11:80"
+    director.run("-d -t 192.0.2.1:80 -r 10.0.0.11")
+    with pytest.raises(LbsimError, match="gave 1, expected"):
+        director.receive(build_packet(src="203.0.113.2", dst="192.0.2.1", proto=6, sport=9, dport=80, flags=2))
+
+
+@pytest.mark.parametrize("command", ["run", "explain"])
+def test_the_command_line_says_it_in_one_line(command: str, oldest: Path) -> None:
+    oldest.write_text(OLDEST.replace("return oldest\n", "return p.sprot\n"))
+    path = scenario(oldest.parent)
+    done = cli("explain", path, "--packet", "0") if command == "explain" else run(path, "--out", oldest.parent / "out")
+    assert (done.exit_code, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.endswith("fails: AttributeError: 'Packet' object has no attribute 'sprot'")
 
 
 # Scenarios

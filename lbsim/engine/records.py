@@ -87,6 +87,8 @@ class Director:
     plain_length: i8 = 0  # over NAT, packets up to this length may leave unasked: no route is narrower, none is missing
     lblc_expiration: i4 = 86400  # seconds
     lblcr_expiration: i4 = 86400
+    wrong_pick: i8 = 0  # what a scheduler of a user's own picked last that it cannot pick; for which service below
+    wrong_pick_for: i4 = 0
     # Switches of the profile; 0 is how current kernels do it, see profile.py
     load_of_inactive: i1 = 0
     late_thresholds: i1 = 0

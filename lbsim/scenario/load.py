@@ -144,7 +144,7 @@ class Loaded:
         return [*made, *(end for mark, end in self.marks.ends() if ServiceId.marked(mark, end.address.version) in made)]
 
 
-def load(path: Path) -> Loaded:
+def load(path: Path | str) -> Loaded:
     """The scenario in a file (``*.lbsim.yaml``), with its config and commands parsed and its names checked.
 
     Raises
@@ -152,6 +152,7 @@ def load(path: Path) -> Loaded:
     ScenarioError : the file cannot be read, is no YAML, is not understood or contradicts itself.
     ConfigError : an admin command in it is not understood.
     """
+    path = Path(path)
     document = read_yaml(path)
     scenario = _validate(document)
     schedulers = _own_schedulers(scenario, document, path)

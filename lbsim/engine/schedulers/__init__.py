@@ -12,7 +12,7 @@ A scheduler file calls :func:`register` with its name and its hooks, which are t
 
 All but the last may be left out. The functions of this module (same names) pass a call on to the scheduler of service
 ``s``; they are generated as plain chains of ``if``, because that form runs in both lanes. Schedulers may also be
-registered later, by whoever uses lbsim: then they are generated anew.
+registered later, by whoever uses lbsim: then they are generated anew. What such a scheduler picks is looked at.
 
 Kernel counterpart: ip_vs_sched.c, ``struct ip_vs_scheduler``.
 """
@@ -22,10 +22,11 @@ from __future__ import annotations
 import pkgutil
 from collections.abc import Callable
 from importlib import import_module
+from inspect import signature
 from types import FunctionType
 from typing import Any
 
-from lbsim.engine.lanes import kernel, renewed, seldom
+from lbsim.engine.lanes import COMPILED, kernel, renewed, seldom
 from lbsim.engine.records import Packet, Tables
 from lbsim.engine.scheduler_timers import first_scheduler_timer
 from lbsim.engine.schedulers import registry
@@ -33,8 +34,11 @@ from lbsim.engine.schedulers.registry import HOOKS, REGISTERED
 
 __all__ = [
     "BUILT_IN",
+    "KNOWN",
+    "NO_INTEGER",
     "NUMBERS",
     "add_dest",
+    "choose",
     "del_dest",
     "done_service",
     "init_service",
@@ -54,18 +58,48 @@ BUILT_IN: tuple[str, ...] = tuple(sorted(REGISTERED))
 #: Scheduler name -> number, as Service.scheduler holds it. ``none`` is a service without scheduler.
 NUMBERS: dict[str, int] = {"none": 0} | {name: number for number, name in enumerate(BUILT_IN, start=1)}
 
+NO_INTEGER = -(1 << 62)  # Director.wrong_pick, if it was none
+
+#: Number -> name and hooks, of all that ever had a number: a director keeps those with which its services began.
+KNOWN: dict[int, tuple[str, dict[str, Callable[..., Any]]]] = {
+    number: (name, REGISTERED.get(name, {})) for name, number in NUMBERS.items()
+}
+
+
+@seldom
+def picked(t: Tables, s: int, d: int) -> int:
+    """``d``, which a scheduler that does not come with lbsim has picked; 0, and a note, if it cannot be picked.
+
+    Source
+    ------
+    lbsim's own.
+    """
+    if not COMPILED:
+        d = _whole(d)
+    if d == 0 or (0 < d <= t.director[0].dests_used and t.dests[d].service == s and t.dests[d].available != 0):
+        return d
+    t.director[0].wrong_pick = d
+    t.director[0].wrong_pick_for = s
+    return 0
+
+
+def _whole(number: object) -> int:
+    return number if isinstance(number, int) else NO_INTEGER
+
 
 def _generated(hook: str) -> FunctionType:
     """A function that calls this hook of the service's scheduler, if that scheduler has it."""
     arguments = ", ".join(HOOKS[hook])
-    names: dict[str, Any] = {"__name__": __name__}  # of this module, likewise
+    names: dict[str, Any] = {"__name__": __name__, "picked": picked}  # of this module, likewise
     gives = hook in ("schedule", "init_service")
     lines = [f"def {hook}({arguments}):", "    number = t.services[s].scheduler"]
-    for scheduler, number in NUMBERS.items():
-        if hook in REGISTERED.get(scheduler, ()):
-            names[f"hook_{number}"] = REGISTERED[scheduler][hook]
-            give_back = "return " if gives else ""
-            lines += [f"    if number == {number}:", f"        {give_back}hook_{number}({arguments})"]
+    for number, (scheduler, hooks) in KNOWN.items():
+        if hook in hooks:
+            names[f"hook_{number}"] = hooks[hook]
+            call = f"hook_{number}({arguments})"
+            if hook == "schedule" and scheduler not in BUILT_IN:
+                call = f"picked(t, s, {call})"
+            lines += [f"    if number == {number}:", f"        {'return ' if gives else ''}{call}"]
     if gives:
         lines.append("    return 0")
     exec(compile("\n".join(lines), __file__, "exec"), names)  # of this file: compiled code is kept by file
@@ -93,21 +127,45 @@ schedule: Callable[[Tables, int, Packet], int] = _passing_on("schedule")
 def register(name: str, **hooks: Callable[..., Any]) -> None:
     """Make a scheduler that does not come with lbsim known under the name that a config's ``-s`` takes.
 
-    The hooks are marked as functions of both lanes; what they call must be marked ``@kernel``. Registered under its own
-    name again, a scheduler is replaced.
+    The hooks are marked as functions of both lanes; what they call must be marked ``@kernel``. A name may be registered
+    again: services that had its scheduler before keep it.
 
     Raises
     ------
-    ValueError : the name is that of a kernel's scheduler, or none that ``ipvsadm`` takes.
+    ValueError : the name is that of a kernel's scheduler, or none that ``ipvsadm`` takes; a hook cannot be called with
+        what it gets.
     """
     if name in BUILT_IN or name == "none":
         raise ValueError(f"scheduler {name} is the kernel's own: choose another name")
     if not name or len(name) > 15 or not name.isprintable() or " " in name:
         raise ValueError(f"{name!r} is no name of a scheduler: expected up to 15 characters without spaces")
+    for hook, function in hooks.items():
+        if hook in HOOKS and not _takes(function, HOOKS[hook]):
+            raise ValueError(f"{hook} of the scheduler {name} does not take ({', '.join(HOOKS[hook])})")
     registry.register(name, **hooks)
     for function in hooks.values():
         kernel(function)
-    NUMBERS.setdefault(name, len(NUMBERS))
+    NUMBERS[name] = len(KNOWN)
+    KNOWN[len(KNOWN)] = name, REGISTERED[name]
+    _generate_anew()
+
+
+def choose(number: int) -> None:
+    """Let the name of a scheduler that was registered earlier stand for it again."""
+    name, hooks = KNOWN[number]
+    REGISTERED[name] = hooks
+    NUMBERS[name] = number
+
+
+def _takes(function: Callable[..., Any], arguments: tuple[str, ...]) -> bool:
+    try:
+        signature(function).bind(*arguments)
+    except TypeError:
+        return False
+    return True
+
+
+def _generate_anew() -> None:
     for hook in HOOKS:
         function = globals()[hook]
         fresh = _generated(hook)
