@@ -9,7 +9,7 @@
 * ``icmp_names``  what ICMP errors are called
 * ``facts``       what was seen -> ``model.explanation.Explanation``
 * ``explaining``  a config and a trace -> explanations
-* ``words``, ``scheduler_words``, ``way_words``   an explanation as sentences
+* ``words``, ``cause_words``, ``scheduler_words``, ``way_words``   an explanation as sentences
 """
 
 from lbsim.explain.explaining import Selection, TheFlow, ThePacket, explain, explained

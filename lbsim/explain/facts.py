@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from lbsim.engine import tcp
 from lbsim.engine.numbers import CONTROLS, ICMP_ERROR, IN, INACTIVE, NO_OUTPUT, ONE_PACKET, OWN, TCP
-from lbsim.engine.records import Conn, Dest, Outcome, Packet, Tables
+from lbsim.engine.records import Conn, Dest, Outcome, Packet
 from lbsim.engine.sctp_chunks import EVENTS
 from lbsim.engine.timers import fire_tick
-from lbsim.explain.causes import cause_of
+from lbsim.explain.causes import cause_of, why_given_up
 from lbsim.explain.headers import header_of
 from lbsim.explain.icmp_names import kind_name
 from lbsim.explain.names import METHODS
@@ -77,7 +77,7 @@ def explanation_of(
         before=_entry(seen.entry, names, seen.dests) if seen.entry is not None else None,
         after=_entry(t.conns[c], names, t.dests) if c and t.conns[c].serial else None,
         given_up=_entry(seen.given_up, names, seen.dests) if seen.given_up is not None else None,
-        given_up_why=_why_given_up(seen, t),
+        given_up_why=why_given_up(seen, names),
         service=_service(seen, names),
         template=_template(seen, names),
         decision=seen.decision,
@@ -157,17 +157,6 @@ def _how_entry(seen: Observed) -> str:
     if seen.made:
         return "bypass" if seen.bypass else "made"
     return "found" if seen.found else "none" if seen.looked_for_entry else ""
-
-
-def _why_given_up(seen: Observed, t: Tables) -> str:
-    """Why the entry that was found was given up; the engine asks for the destination's weight first."""
-    if seen.given_up is None:
-        return ""
-    if not seen.by_state:
-        return "removed"
-    d = seen.given_up.dest
-    quiesced = t.director[0].expire_nodest_conn != 0 and d != 0 and seen.dests[d].weight == 0
-    return "quiesced" if quiesced else "finished"
 
 
 def _timer(conn: Conn, names: Names) -> Timer:

@@ -20,6 +20,7 @@ from lbsim.engine import (
     answering,
     conntable,
     director,
+    opening,
     persistence,
     random_numbers,
     schedulers,
@@ -65,6 +66,7 @@ OF_PACKETS = (
     persistence.schedule_persistent,
     answering.step_state,
     director.to_reschedule,
+    opening.to_drop,
     schedulers.schedule,
     services.find_service,
     tcp.viewed,
@@ -102,6 +104,7 @@ class Observed:
     service_port : the port with which a service was looked for; of an ICMP error that of the quoted packet's sender.
     last : copies of entries that went while the packet was received.
     armed : rows whose timers were set.
+    drop_counter : that of drop_packet before the packet, which is asked only of one that may open a connection.
     """
 
     packet: Packet
@@ -125,6 +128,7 @@ class Observed:
     asked: Asked | None = None
     decision: Decision | None = None
     step: Step | None = None
+    drop_counter: int = 0
 
 
 def observe(t: Tables, p: Packet, names: Names, receive: Callable[[], None]) -> Observed:
@@ -191,6 +195,9 @@ class _Watcher:
     def _call_expire_now(self, local: dict[str, Any], _: None) -> None:
         self.seen.given_up = self.seen.entry
         self.seen.found, self.seen.entry = 0, None
+
+    def _call_to_drop(self, local: dict[str, Any], _: None) -> None:
+        self.seen.drop_counter = int(self.t.director[0].drop_counter)
 
     def _return_new_conn(self, local: dict[str, Any], c: int) -> None:
         self.seen.made = c

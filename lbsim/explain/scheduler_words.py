@@ -14,6 +14,9 @@ __all__ = ["WORDS", "candidate_lines", "sentences"]
 
 BUCKETS, SLOTS = 256, 4093
 FRACTIONS = ("wlc", "sed", "nq", "lblc", "lblcr", "twos")  # compare loads per weight
+DELAYS = ("sed", "nq")  # whose load is the number of active connections and one
+WRAPS = 1 << 31  # what an int of 32 bits does not hold any more
+SHOWN_SLOTS = 8
 NOBODY = "Nobody gets the connection."
 USABLE = "has a weight and is not overloaded"
 
@@ -100,30 +103,86 @@ def _wrr(decision: Decision) -> list[str]:
 
 
 def _fraction(one: Candidate) -> str:
-    """Load per weight: ``257/2 = 128.5``."""
+    """Load per weight: ``257/2 = 128.5``, ``4/3 ~ 1.333``.
+
+    Whole numbers alone say whether three decimals are exact: what a computer has of a fraction is not.
+    """
     assert one.load is not None
     if one.weight == 0:
         return "-"
     if one.weight == 1:
         return f"{one.load}/1"
-    value = one.load / one.weight
-    exact = round(value, 3) * one.weight == one.load
-    return f"{one.load}/{one.weight} {'=' if exact else '~'} {round(value, 3):g}"
+    thousandths, rest = divmod(1000 * abs(one.load), one.weight)
+    if rest == 0:
+        sign, value = "=", _decimal(thousandths).rstrip("0").rstrip(".")
+    else:
+        thousandths = _thousandths(one)
+        sign, value = ("~", _decimal(thousandths)) if thousandths else ("<", "0.001")
+    return f"{one.load}/{one.weight} {sign} {'-' if one.load < 0 else ''}{value}"
+
+
+def _thousandths(one: Candidate) -> int:
+    """Load per weight in thousandths, rounded, without its sign."""
+    assert one.load is not None
+    return (2000 * abs(one.load) + one.weight) // (2 * one.weight)
+
+
+def _decimal(thousandths: int) -> str:
+    return f"{thousandths // 1000}.{thousandths % 1000:03d}"
 
 
 def _least(decision: Decision, best: Candidate, value: Callable[[Candidate], str], others: Sequence[Candidate]) -> str:
     """The sentence that names the least loaded, and who has as little but stands behind it."""
     assert best.load is not None
     weighted = decision.scheduler in FRACTIONS
-    equals = [
-        one.dest
-        for one in others
-        if one is not best
-        and one.load is not None
-        and (one.load * best.weight == best.load * one.weight if weighted else one.load == best.load)
-    ]
-    tie = f", as {_and(equals)} has; of equals the first of the list wins, which was added last" if equals else ""
-    return f"{best.dest} has the smallest, {value(best)}{tie}."
+    rest = [one for one in others if one is not best and one.load is not None]
+    equals = [one for one in rest if (_same(one, best) if weighted else one.load == best.load)]
+    close = [one for one in rest if one not in equals and weighted and _alike(one, best)]
+    told = f"{best.dest} has the smallest, {value(best)}{_tie(equals)}."
+    if close:
+        has = "has" if len(close) == 1 else "have"
+        told += f" {_and([one.dest for one in close])} {has} a little more, which three decimals do not show."
+    return told
+
+
+def _same(one: Candidate, other: Candidate) -> bool:
+    """Whether two have the same load per weight."""
+    assert one.load is not None
+    assert other.load is not None
+    return one.load * other.weight == other.load * one.weight
+
+
+def _alike(one: Candidate, other: Candidate) -> bool:
+    """Whether two loads per weight read alike, though they may differ."""
+    assert one.load is not None
+    assert other.load is not None
+    same_side = (one.load > 0) == (other.load > 0) and (one.load < 0) == (other.load < 0)
+    return same_side and _thousandths(one) == _thousandths(other)
+
+
+def _tie(equals: Sequence[Candidate]) -> str:
+    """Who has as much as the one that was picked, and why it was not one of them."""
+    if not equals:
+        return ""
+    has = "has" if len(equals) == 1 else "have"
+    names = _and([one.dest for one in equals])
+    return f", as {names} {has}; of equals the first of the list wins, which was added last"
+
+
+def _overflown(decision: Decision) -> list[str]:
+    """That a load is more than its number holds: the kernel has 32 bits for it."""
+    found = [one for one in decision.candidates if one.load is not None and one.load != _whole_load(decision, one)]
+    if not found:
+        return []
+    least = "2^32 or more" if decision.scheduler == "lc" else "2^31 or more"
+    listed = ", ".join(f"{_whole_load(decision, one):,} of {one.dest} is {one.load:,}" for one in found)
+    return [f"A load of {least} does not fit into the kernel's number and wraps: {listed}."]
+
+
+def _whole_load(decision: Decision, one: Candidate) -> int:
+    """The load as its formula has it."""
+    older = decision.value("load") == "256 x active + inactive"
+    return 256 * one.active + one.total - (one.active if older else 0)
 
 
 def _and(names: Sequence[str]) -> str:
@@ -138,14 +197,15 @@ def _lc(decision: Decision) -> list[str]:
     best = _picked(decision)
     if best is None:
         return [rule, *_nobody(decision)]
-    return [rule, _least(decision, best, lambda one: str(one.load), _usable(decision))]
+    return [rule, *_overflown(decision), _least(decision, best, lambda one: str(one.load), _usable(decision))]
 
 
 def _by_weight(decision: Decision, rule: str) -> list[str]:
     best = _picked(decision)
     if best is None:
         return [rule, *_nobody(decision)]
-    return [rule, _least(decision, best, _fraction, _usable(decision))]
+    overflown = _overflown(decision) if decision.scheduler not in DELAYS else []
+    return [rule, *overflown, _least(decision, best, _fraction, _usable(decision))]
 
 
 def _wlc(decision: Decision) -> list[str]:
@@ -180,14 +240,46 @@ def _twos(decision: Decision) -> list[str]:
     best = _picked(decision)
     if best is None or not isinstance(drawn, tuple) or not isinstance(lots, tuple):
         return [rule, *_nobody(decision)]
-    rows = [next(one for one in decision.candidates if one.dest == name) for name in drawn]
+    first, second = (next(one for one in decision.candidates if one.dest == name) for name in drawn)
     return [
         rule,
         f"The weights add up to {decision.value('total_weight')}; the numbers {lots[0]} and {lots[1]}, drawn from the "
         f"run's seed, fall on {drawn[0]} and {drawn[1]}, as the weights are added up in list order.",
-        f"Their loads ({decision.value('load')}) per weight are {_fraction(rows[0])} and {_fraction(rows[1])}: "
-        f"{best.dest} gets the connection{'' if rows[0].dest == best.dest else ', the second has less'}.",
+        *_overflown(decision),
+        *_two_loads(decision, first, second, best),
     ]
+
+
+def _two_loads(decision: Decision, first: Candidate, second: Candidate, best: Candidate) -> list[str]:
+    """How twos compares its two: by products of 32 bits, which say something else once they are too large."""
+    assert first.load is not None
+    assert second.load is not None
+    if first.dest == second.dest:
+        return [f"Both are the same one: {best.dest} gets the connection."]
+    loads = f"Their loads ({decision.value('load')}) per weight are {_fraction(first)} and {_fraction(second)}"
+    products = first.load * second.weight, second.load * first.weight
+    wrapped = [(product + WRAPS) % (2 * WRAPS) - WRAPS for product in products]
+    if wrapped != list(products):
+        larger = "larger" if wrapped[0] > wrapped[1] else "not larger"
+        which = "second" if wrapped[0] > wrapped[1] else "first"
+        return [
+            f"{loads}.",
+            "The kernel does not divide, it multiplies each load by the other's weight, in 32 bits: what is 2^31 or "
+            f"more wraps. So {_product(first, second, wrapped[0])} is compared with "
+            f"{_product(second, first, wrapped[1])}: the first is {larger}, and the {which} one drawn, {best.dest}, "
+            "gets the connection.",
+        ]
+    why = "as the first of equals" if _same(first, second) else "it has less"
+    hidden = ", though three decimals do not show it" if not _same(first, second) and _alike(first, second) else ""
+    return [f"{loads}: {best.dest} gets the connection, {why}{hidden}."]
+
+
+def _product(one: Candidate, other: Candidate, wrapped: int) -> str:
+    """``32896 x 65535 = 2,155,839,360 (wraps to -2,139,127,936)``."""
+    assert one.load is not None
+    whole = one.load * other.weight
+    became = f" (wraps to {wrapped:,})" if whole != wrapped else ""
+    return f"{one.load} x {other.weight} = {whole:,}{became}"
 
 
 # Weights
@@ -213,9 +305,8 @@ def _ovf(decision: Decision) -> list[str]:
 
 
 def _largest(decision: Decision, best: Candidate) -> str:
-    equals = [one.dest for one in _usable(decision) if one is not best and one.weight == best.weight]
-    tie = f", as {_and(equals)} has; of equals the first of the list wins, which was added last" if equals else ""
-    return f"{best.dest} has weight {best.weight}{tie}."
+    equals = [one for one in _usable(decision) if one is not best and one.weight == best.weight]
+    return f"{best.dest} has weight {best.weight}{_tie(equals)}."
 
 
 # Hashes
@@ -261,19 +352,55 @@ def _hashed(decision: Decision, rule: str, place: str, scheduler: str) -> list[s
     if not tried or not isinstance(tried, tuple) or not isinstance(dests, tuple):
         without = f" Without {scheduler}-fallback nobody stands in for it." if scheduler != "dh" else ""
         return [*told[:-1], told[-1] + without, NOBODY]
-    told.append(
-        f"With {scheduler}-fallback {counted(len(tried), f'other {place}')} "
-        f"{'is' if len(tried) == 1 else 'are'} tried, from {place} {tried[0]} on."
-    )
+    told.append(_tried_slots(decision, tried) if scheduler == "mh" else _tried_buckets(tried))
     if decision.picked is None:
-        return [*told, NOBODY]
+        empty = [f"{place.capitalize()} {tried[-1]} belongs to nobody, which ends the search."] if not dests[-1] else []
+        return [*told, *empty, NOBODY]
     return [*told, f"{place.capitalize()} {tried[-1]} belongs to {decision.picked}, which takes new connections."]
+
+
+def _tried_buckets(tried: Sequence[object]) -> str:
+    """sh looks at one bucket after the other."""
+    are = "is" if len(tried) == 1 else "are"
+    return f"With sh-fallback {counted(len(tried), 'other bucket')} {are} tried, from bucket {tried[0]} on."
+
+
+def _tried_slots(decision: Decision, tried: Sequence[object]) -> str:
+    """mh hashes for each try, so the slots lie anywhere."""
+    first = decision.value("slot")
+    shown = _and([str(slot) for slot in tried])
+    if len(tried) > SHOWN_SLOTS:
+        shown = f"{', '.join(map(str, tried[:SHOWN_SLOTS]))}, ... ({len(tried):,} in all)"
+    if len(tried) == 1:
+        return f"With mh-fallback the key is hashed again with {first} added, which goes to slot {shown}."
+    return (
+        f"With mh-fallback the key is hashed again for each try, with {first}, {_following(first)} and so on added, "
+        f"which goes to slots {shown}."
+    )
+
+
+def _following(slot: object) -> int:
+    assert isinstance(slot, int)
+    return (slot + 1) % SLOTS
 
 
 # Caches
 
 
-OVERTAXED = "more active connections than its weight, while one of the service has fewer than half of its own"
+def _load_check(decision: Decision, name: object) -> str:
+    """How it came out whether a destination is overtaxed: ``it has 3 active connections, more than its weight 2, ...``.
+
+    It takes two things: more active connections than weight, and another destination that is at less than half.
+    """
+    one = next(one for one in decision.candidates if one.dest == name)
+    has = f"it has {counted(one.active, 'active connection')}"
+    if one.active <= one.weight:
+        return f"{has}, not more than its weight {one.weight}"
+    more = f"{has}, more than its weight {one.weight}"
+    idle = next((other for other in decision.candidates if 2 * other.active < other.weight), None)
+    if idle is None:
+        return f"{more}, but no destination of the service has fewer active connections than half its weight"
+    return f"{more}, while {idle.dest} has {idle.active}, fewer than half its weight {idle.weight}"
 
 
 def _lblc(decision: Decision) -> list[str]:
@@ -285,9 +412,9 @@ def _lblc(decision: Decision) -> list[str]:
     if decision.value("overtaxed") is None:
         return [rule, f"{had} {_state_of(decision, known)}.", *_new_one(decision)]
     if decision.value("overtaxed"):
-        return [rule, f"{had} is overtaxed: it has {OVERTAXED}.", *_new_one(decision)]
+        return [rule, f"{had} is overtaxed: {_load_check(decision, known)}.", *_new_one(decision)]
     assert picked == known
-    return [rule, f"{had} has a weight and is not overtaxed ({OVERTAXED}): it gets the connection."]
+    return [rule, f"{had} is not overtaxed: {_load_check(decision, known)}. So it gets the connection."]
 
 
 def _new_one(decision: Decision) -> list[str]:
@@ -316,8 +443,10 @@ def _lblcr(decision: Decision) -> list[str]:
     if member is None:
         return [*told, "None of them takes new connections.", *_new_one(decision)]
     if decision.value("overtaxed"):
-        return [*told, f"The least loaded of them, {member}, is overtaxed: it has {OVERTAXED}.", *_new_one(decision)]
-    return [*told, f"The least loaded of them per weight is {member}, and it is not overtaxed ({OVERTAXED})."]
+        overtaxed = f"The least loaded of them per weight, {member}, is overtaxed: {_load_check(decision, member)}."
+        return [*told, overtaxed, *_new_one(decision)]
+    least = f"The least loaded of them per weight, {member}, is not overtaxed: {_load_check(decision, member)}."
+    return [*told, *_overflown(decision), least, "So it gets the connection."]
 
 
 # Others

@@ -5,8 +5,9 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
+from lbsim.explain.cause_words import cause_words
 from lbsim.explain.scheduler_words import candidate_lines, sentences
-from lbsim.explain.way_words import cause_words, icmp_name, leaving, own_error, quoting
+from lbsim.explain.way_words import icmp_name, leaving, own_error, quoting
 from lbsim.model.wording import and_more, counted, seconds
 
 if TYPE_CHECKING:
@@ -18,11 +19,11 @@ __all__ = ["lines", "sections"]
 
 LABEL = 11  # columns
 SHOWN_COMMANDS = 5
-BY_TEMPLATE = "From a client: no entry matched, a service did, its template had a destination and an entry was made."
 ONE_SIDED = (
     "The director has seen no answer of this connection (with direct routing and tunnels they go straight to the "
     "client), so it looks the next state up in the table for connections of which only the client's side is seen."
 )
+PORT_0 = "one with client port 0 never does"
 NO_DEST = ("no_dest", "no_dest_untold", "ftp_no_dest")
 
 
@@ -72,8 +73,7 @@ def sections(explanation: Explanation) -> list[tuple[str, list[str], list[str]]]
 
 def _verdict(e: Explanation) -> list[str]:
     to = f", destination {e.dest}" if e.dest else ""
-    when = BY_TEMPLATE if e.reason == "new" and e.template and e.template.how == "found" else e.when
-    return [f"{e.verdict}, reason {e.reason}{to}.", *(cause_words(e, e.cause) if e.cause else [when])]
+    return [f"{e.verdict}, reason {e.reason}{to}.", *(cause_words(e, e.cause) if e.cause else [e.when])]
 
 
 def _commands(e: Explanation) -> list[str]:
@@ -103,9 +103,11 @@ def _entry(e: Explanation) -> list[str]:
         case "made":
             return [*told, *_made(e)]
         case "bypass":
-            return [*told, "No entry matches. A new one is made that has no destination: the packet goes on as it is."]
+            made = "A new one is made that has no destination: the packet goes on to its own target."
+            return [*told, f"{_no_match(e)}{made}"]
         case "none" if not told:
-            return [f"The connection table has no entry for {whose}."]
+            never = f" that matches: {PORT_0}" if _from_port_0(e) else ""
+            return [f"The connection table has no entry for {whose}{never}."]
     return told
 
 
@@ -113,6 +115,8 @@ def _followed(e: Explanation, entry: Entry) -> list[str]:
     """What an entry means to a client's packet."""
     if e.packet.direction != "in" or e.reason != "known":
         return []
+    if not entry.dest_is:
+        return ["It has no destination: the packet goes on to its own target, and no scheduler is asked."]
     aside = {
         "weight 0": ["Its destination has weight 0 by now: that keeps new connections away, not this one."],
         "overloaded": ["Its destination is overloaded: that keeps new connections away, not this one."],
@@ -121,12 +125,28 @@ def _followed(e: Explanation, entry: Entry) -> list[str]:
 
 
 def _made(e: Explanation) -> list[str]:
-    begun = "" if e.given_up else "No entry matches. "
+    begun = _no_match(e)
     if e.after is None:
         return [
             f"{begun}A new one is made for this packet alone (one-packet scheduling): it is in no table and gone again."
         ]
     return [f"{begun}A new one is made: {_row(e.after)}."]
+
+
+def _no_match(e: Explanation) -> str:
+    """That there was no entry, ahead of what is said of the new one."""
+    if e.given_up:
+        return ""
+    never = f": {PORT_0}, so each packet from there makes another one" if _from_port_0(e) else ""
+    return f"No entry matches{never}. "
+
+
+def _from_port_0(e: Explanation) -> bool:
+    """Whether a client's packet, or the client of one that an ICMP error is about, has port 0."""
+    quoted = e.packet.icmp.quoted if e.packet.icmp else None
+    client = quoted.dst if quoted else e.packet.src
+    has_port = client.count(":") == 1 or "]:" in client
+    return e.packet.direction == "in" and has_port and client.endswith(":0")
 
 
 def _row(entry: Entry) -> str:
@@ -163,7 +183,7 @@ def _service(e: Explanation) -> list[str]:
         "entry": f"The entry's destination belongs to {name}; no service is looked for.",
         "mark": f"{name} matches by the packet's firewall mark {e.packet.mark}.",
         "exact": f"{name} matches exactly: protocol, address and port.",
-        "ftp": f"No service has this port; {name} takes it, as FTP sends its data on high ports.",
+        "ftp": f"No service has this port; {name} takes port 20 and those from 1024 on, as FTP sends its data there.",
         "port 0": f"No service has this port; {name} takes every port of its address.",
     }[service.how]
     extra = []

@@ -94,8 +94,8 @@ class ServiceMatch:
 
     Attributes
     ----------
-    how : ``mark``, ``exact``, ``ftp`` (the service of port 21 takes high ports), ``port 0``; ``entry`` if nobody
-        looked for a service, because the connection entry says which one it is.
+    how : ``mark``, ``exact``, ``ftp`` (the service of port 21 takes port 20 and high ports), ``port 0``; ``entry`` if
+        nobody looked for a service, because the connection entry says which one it is.
     persistence : seconds that a template lives; None: the service is not persistent.
     """
 
@@ -299,11 +299,13 @@ class Cause:
 
     Attributes
     ----------
-    case : of not_syn ``rst``, ``no syn``, ``abort`` or ``no init``; of ttl_exceeded and mtu_exceeded ``ipvs`` or
-        ``router``, whoever looked; of forward_dropped ``rule`` or ``policy``.
-    target : mtu_exceeded: whose route is too narrow.
-    mtu, overhead, limit : likewise: of that route, of the tunnel's headers, and what they leave for the packet.
+    case : which one it is; what a reason's cases are called stands in ``lbsim.explain.causes``.
+    target : the address that it depends on: whose route is too narrow or is not there, or which is one that no single
+        host has.
+    mtu, overhead, limit : mtu_exceeded, too_narrow: of that route, of the tunnel's headers, and what they leave for the
+        packet.
     rule : forward_dropped: the line that drops the packet.
+    every : drop_packet: one of so many packets that would open a connection is dropped.
     answer : what the director sends to the sender; ``""``: nothing.
     """
 
@@ -313,6 +315,7 @@ class Cause:
     overhead: int = 0
     limit: int | None = None
     rule: str = ""
+    every: int | None = None
     answer: str = ""
 
 

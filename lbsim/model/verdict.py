@@ -80,24 +80,28 @@ REASONS: tuple[Reason, ...] = (
     Reason(
         code.NEW, "new", Verdict.FORWARD,
         "From a client: no entry matched, a service did, its scheduler or a persistence template gave a destination "
-        "and an entry was made.",
-        "ip_vs_core.c ip_vs_schedule()",
+        "and an entry was made. Or there was no destination, and with cache_bypass an entry without one was made, of a "
+        "service by mark: the packet goes on to its own target.",
+        "ip_vs_core.c ip_vs_schedule(), ip_vs_leave()",
     ),
     Reason(
         code.KNOWN, "known", Verdict.FORWARD,
-        "From a client: an entry matched; the packet goes to the entry's destination.",
+        "From a client: an entry matched; the packet goes to the entry's destination, or to its own target if the "
+        "entry has none (cache_bypass).",
         "ip_vs_core.c ip_vs_in()",
     ),
     Reason(
         code.RESCHEDULED, "rescheduled", Verdict.FORWARD,
-        "From a client: a SYN (SCTP: INIT) matched an entry that the kernel gives up (conn_reuse_mode and a finished "
-        "connection without a template, "
-        "or expire_nodest_conn and a destination of weight 0 or removed); the scheduler picked anew.",
+        "From a client: the packet matched an entry that the kernel gives up, and made a new one as with new. Given up "
+        "are, of a SYN (SCTP: INIT), a finished connection without a template (conn_reuse_mode) and one whose "
+        "destination has weight 0 (expire_nodest_conn), and of any packet one whose destination was removed "
+        "(expire_nodest_conn).",
         "ip_vs_core.c ip_vs_in()",
     ),
     Reason(
         code.TRANSLATED, "translated", Verdict.FORWARD,
-        "From a real server: an entry matched; the source is rewritten to the virtual service.",
+        "From a real server: an entry matched; the source is rewritten to the virtual service, unless the entry is not "
+        "over NAT: then it is that already.",
         "ip_vs_core.c handle_response()",
     ),
     Reason(
@@ -109,8 +113,8 @@ REASONS: tuple[Reason, ...] = (
     ),
     Reason(
         code.ICMP_TO_CLIENT, "icmp_to_client", Verdict.FORWARD,
-        "An ICMP error about a client's packet of an entry: it goes to the client, from the virtual address, with "
-        "the virtual end in the quoted packet.",
+        "An ICMP error about a client's packet of an entry: it goes to the client, over NAT from the virtual "
+        "address, with the virtual end in the quoted packet.",
         "ip_vs_core.c handle_response_icmp()",
     ),
     Reason(
@@ -261,8 +265,8 @@ REASONS: tuple[Reason, ...] = (
     ),
     Reason(
         code.FTP_NO_DEST, "ftp_no_dest", Verdict.LOCAL,
-        "From a client, to a high port, which only the service of FTP (port 21) takes: there is no destination, or the "
-        "service is not persistent. The director's own stack answers.",
+        "From a client, to port 20 or one from 1024 on, which only the service of FTP (port 21) takes: there is no "
+        "destination, or the service is not persistent. The director's own stack answers.",
         "ip_vs_core.c ip_vs_leave()",
     ),
     Reason(
@@ -296,7 +300,9 @@ REASONS: tuple[Reason, ...] = (
     ),
     Reason(
         code.NO_CONNECTION, "no_connection", Verdict.ROUTE,
-        "From a real server: no entry matches. The packet leaves with the real server's own address.",
+        "From a real server: no entry matches. The packet leaves with the real server's own address. Likewise routed "
+        "are an ICMP error about no packet of an entry, and what a program on the director sends elsewhere and IPVS "
+        "does not take.",
         "ip_vs_core.c ip_vs_out()",
     ),
     Reason(

@@ -24,8 +24,8 @@ def cause(found: Explanation) -> Cause:
 
 
 def test_a_reason_with_one_case_needs_no_cause() -> None:
-    found = explain_last(config("rr", "10.0.0.11"), SYN)
-    assert found.cause is None
+    found = explain_last(config("rr", "10.0.0.11"), f"0 {CLIENT} > 192.0.2.1:81 tcp S")
+    assert (found.reason, found.cause) == ("no_service", None)
     assert found.when in said(found, "verdict")
 
 

@@ -212,7 +212,7 @@ def test_ftp_takes_high_ports() -> None:
     found = explain_last(text, f"0 {CLIENT} > 192.0.2.1:50000 tcp S")
     assert found.service is not None
     assert found.service.how == "ftp"
-    assert "as FTP sends its data on high ports" in said(found, "service")
+    assert "as FTP sends its data there" in said(found, "service")
 
 
 def test_without_a_service_the_stack_answers() -> None:

@@ -164,7 +164,7 @@ def test_the_old_load_counts_an_active_connection_256() -> None:
 def test_wlc_tells_who_has_as_little() -> None:
     found = explain_last(config("wlc", A, f"{B} -w 5", f"{C} -w 3"), syns(1))
     assert picked(found) == C
-    assert "as 10.0.0.12:80 and 10.0.0.11:80 has; of equals the first" in said(found, "scheduler")
+    assert "as 10.0.0.12:80 and 10.0.0.11:80 have; of equals the first" in said(found, "scheduler")
 
 
 def test_sed_counts_the_connection_to_come() -> None:
@@ -253,8 +253,9 @@ def test_sh_fallback_tells_what_was_tried() -> None:
     found = sh_without_b(" -b sh-fallback")
     assert (told(found, "tried"), told(found, "tried_dests")) == ((46, 47), (f"{HB}:80", f"{HA}:80"))
     assert picked(found) == HA
-    assert "2 other buckets are tried, from bucket 46 on. Bucket 47 belongs to 192.168.10.11:80" in said(
-        found, "scheduler"
+    assert (
+        "With sh-fallback 2 other buckets are tried, from bucket 46 on. Bucket 47 belongs to 192.168.10.11:80"
+        in said(found, "scheduler")
     )
 
 
@@ -293,12 +294,24 @@ def test_mh_port_hashes_the_port_too() -> None:
     assert (told(found, "key"), told(found, "slot"), picked(found)) == (0x0A000401, 402, HA)
 
 
-@pytest.mark.parametrize(("client", "tried", "dest"), [("10.0.0.2", (2088,), HC), ("192.168.1.100", (2215, 2066), HC)])
-def test_mh_fallback_tells_what_was_tried(client: str, tried: tuple[int, ...], dest: str) -> None:
+@pytest.mark.parametrize(
+    ("client", "tried", "dest", "words"),
+    [
+        ("10.0.0.2", (2088,), HC, "the key is hashed again with 1884 added, which goes to slot 2088."),
+        (
+            "192.168.1.100",
+            (2215, 2066),
+            HC,
+            "the key is hashed again for each try, with 1341, 1342 and so on added, which goes to slots 2215 and 2066.",
+        ),
+    ],
+)
+def test_mh_fallback_tells_what_was_tried(client: str, tried: tuple[int, ...], dest: str, words: str) -> None:
     edit = timed(0, f"ipvsadm -e -t {VIP} -r {HA}:80 -m -w 0")
     found = explain_last(config("mh -b mh-fallback", *HASHED), from_client(f"{client}:40000"), timeline=[edit])
     assert (told(found, "tried"), picked(found)) == (tried, dest)
-    assert f"Slot {tried[-1]} belongs to {dest}:80, which takes new connections." in said(found, "scheduler")
+    last = f"Slot {tried[-1]} belongs to {dest}:80, which takes new connections."
+    assert f"With mh-fallback {words} {last}" in said(found, "scheduler")
 
 
 def test_an_empty_table_belongs_to_nobody() -> None:
@@ -330,14 +343,20 @@ def test_lblc_stays_with_it() -> None:
     found = cached("lblc", b=2)
     assert (picked(found), told(found, "cached"), told(found, "overtaxed")) == (B, f"{B}:80", False)
     assert values(found, "load") == {B: 514, A: 0}
-    assert "The cache has 10.0.0.12:80 for it, which has a weight and is not overtaxed" in said(found, "scheduler")
+    assert (
+        "The cache has 10.0.0.12:80 for it, which is not overtaxed: it has 2 active connections, not more than its "
+        "weight 2. So it gets the connection."
+    ) in said(found, "scheduler")
 
 
 def test_lblc_leaves_who_is_overtaxed() -> None:
     """B has 3 of weight 2, A none: less than half of its weight."""
     found = cached("lblc", b=3)
     assert (picked(found), told(found, "overtaxed")) == (A, True)
-    assert "10.0.0.12:80 for it, which is overtaxed: it has more active connections" in said(found, "scheduler")
+    assert (
+        "The cache has 10.0.0.12:80 for it, which is overtaxed: it has 3 active connections, more than its weight 2, "
+        "while 10.0.0.11:80 has 0, fewer than half its weight 2. So it is as with wlc"
+    ) in said(found, "scheduler")
     assert "10.0.0.11:80 has the smallest, 0/2 = 0. The cache remembers it." in said(found, "scheduler")
 
 
@@ -365,7 +384,10 @@ def test_lblcr_begins_a_set() -> None:
 def test_lblcr_takes_the_least_loaded_member() -> None:
     found = cached("lblcr", b=2)
     assert (picked(found), told(found, "member"), told(found, "overtaxed")) == (B, f"{B}:80", False)
-    assert "Its set is 10.0.0.12:80. The least loaded of them per weight is 10.0.0.12:80" in said(found, "scheduler")
+    assert (
+        "Its set is 10.0.0.12:80. The least loaded of them per weight, 10.0.0.12:80, is not overtaxed: it has 2 active "
+        "connections, not more than its weight 2. So it gets the connection."
+    ) in said(found, "scheduler")
 
 
 def test_lblcr_adds_one_to_the_set() -> None:
@@ -373,7 +395,25 @@ def test_lblcr_adds_one_to_the_set() -> None:
     assert picked(found) == A
     assert found.decision is not None
     assert (found.decision.state[0].before, found.decision.state[0].after) == ((f"{B}:80",), (f"{A}:80", f"{B}:80"))
-    assert "The least loaded of them, 10.0.0.12:80, is overtaxed" in said(found, "scheduler")
+    assert (
+        "The least loaded of them per weight, 10.0.0.12:80, is overtaxed: it has 3 active connections, more than its "
+        "weight 2, while 10.0.0.11:80 has 0, fewer than half its weight 2."
+    ) in said(found, "scheduler")
+
+
+@pytest.mark.parametrize("scheduler", ["lblc", "lblcr"])
+def test_more_connections_than_weight_alone_are_not_too_many(scheduler: str) -> None:
+    """B has 3 of weight 2, and A has 1 of weight 2: 2 * 1 < 2 is false (schedulers.md section 3.12)."""
+    text, script, timeline = loaded(scheduler, A=(2, 1, 1), B=(2, 2, 2))
+    script += f"\n9 203.0.113.2:50000 > {VIP} tcp S\n10 203.0.113.3:50000 > {VIP} tcp S"
+    # A is less loaded, so the cache has it first; with A at weight 0 for a while it has B
+    edits = [timed(t, f"ipvsadm -e -t {VIP} -r {A}:80 -m -w {w}") for t, w in ((2.9, 0), (3.1, 2))]
+    found = explain_last(text, script, timeline=[*timeline, *edits])
+    assert (values(found, "active"), picked(found)) == ({B: 4, A: 1}, B)
+    assert (
+        "is not overtaxed: it has 4 active connections, more than its weight 2, but no destination of the service has "
+        "fewer active connections than half its weight. So it gets the connection."
+    ) in said(found, "scheduler")
 
 
 def test_lblcr_without_a_member_that_takes_connections() -> None:
@@ -433,10 +473,23 @@ def test_mh_fallback_that_meets_an_empty_slot_has_nobody() -> None:
     inputs = {"port_hashed": False, "key": 1, "slot": 2, "owner": f"{A}:80", "tried": (7,), "tried_dests": ("",)}
     gone = Candidate(f"{A}:80", 0, 0, 0, 0, 0, 0, None, 1, "weight 0", picked=False)
     decision = Decision("mh", ("mh-fallback",), (gone,), tuple(Input(*one) for one in inputs.items()), (), None)
-    assert sentences(decision)[-2:] == [
-        "With mh-fallback 1 other slot is tried, from slot 7 on.",
+    assert sentences(decision)[-3:] == [
+        "With mh-fallback the key is hashed again with 2 added, which goes to slot 7.",
+        "Slot 7 belongs to nobody, which ends the search.",
         "Nobody gets the connection.",
     ]
+
+
+def test_of_very_many_slots_the_first_ones_are_told() -> None:
+    """A search that finds nobody makes 4093 tries, and behind slot 4092 the number that is added begins at 0."""
+    tried, ends = tuple(range(100, 100 + 4093)), (f"{A}:80",) * 4093
+    inputs = {"port_hashed": False, "key": 1, "slot": 4092, "owner": f"{A}:80", "tried": tried, "tried_dests": ends}
+    full = Candidate(f"{A}:80", 1, 0, 1, 1, 1, 1, None, 4093, "overloaded", picked=False)
+    decision = Decision("mh", ("mh-fallback",), (full,), tuple(Input(*one) for one in inputs.items()), (), None)
+    assert sentences(decision)[-2] == (
+        "With mh-fallback the key is hashed again for each try, with 4092, 0 and so on added, which goes to slots "
+        "100, 101, 102, 103, 104, 105, 106, 107, ... (4,093 in all)."
+    )
 
 
 def test_a_service_without_destinations_has_nobody() -> None:
