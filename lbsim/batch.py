@@ -36,6 +36,7 @@ class Wanted:
     keep_columns: bool
     as_json: bool
     quiet: bool
+    strict: bool
     lane: str
     width: int | None
 
@@ -148,13 +149,15 @@ def _carry_out(order: Order, progress: Progress | None = None, jobs: int = 1) ->
         )
     except LbsimError as error:
         return error
-    return Printed(done.passed, _text(done, wanted), done.hint)
+    return Printed(done.passed and not (wanted.strict and done.doubts), _text(done, wanted), done.hint)
 
 
 def _text(done: Run, wanted: Wanted) -> str:
     if wanted.as_json:
         return json.dumps(done.summary(), ensure_ascii=False) + "\n"
-    return "".join(f"{line}\n" for line in (_failures(done) if wanted.quiet else _lines(done, wanted.width)))
+    doubts = [f"{doubt} (--strict)" for doubt in done.doubts] if wanted.strict else []
+    lines = _failures(done) if wanted.quiet else _lines(done, wanted.width)
+    return "".join(f"{line}\n" for line in (*lines, *doubts))
 
 
 def _failures(done: Run) -> Iterable[str]:

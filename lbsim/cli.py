@@ -135,6 +135,11 @@ def main() -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document per scenario, one per line.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only expectations that failed.")
+@click.option(
+    "--strict",
+    is_flag=True,
+    help="Also fail if a command is refused, or lbsim does not model what a kernel would do with a packet.",
+)
 @_exits
 def run(
     *,
@@ -148,6 +153,7 @@ def run(
     lane: str,
     as_json: bool,
     quiet: bool,
+    strict: bool,
 ) -> int:
     """Run scenarios and check their expectations.
 
@@ -175,6 +181,7 @@ def run(
         keep_columns=keep_columns,
         as_json=as_json,
         quiet=quiet,
+        strict=strict,
         lane=lane,
         width=_terminal_width(),
     )

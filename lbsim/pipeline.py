@@ -30,6 +30,8 @@ from lbsim.model.merging import merge_blocks
 from lbsim.model.result import Counters
 from lbsim.model.scenario import CaptureTraffic, PacketTraffic, SyntheticTraffic
 from lbsim.model.trace import Blocks, Trace
+from lbsim.model.verdict import Verdict, reason_named
+from lbsim.model.wording import counted
 from lbsim.own_schedulers import load_schedulers
 from lbsim.packet.received import CaptureWriter, folder_of
 from lbsim.scenario import Loaded, check, first_connections_needed, load, moments_needed
@@ -79,6 +81,18 @@ class Run:
         """All expectations are met."""
         return all(outcome.passed for outcome in self.outcomes)
 
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Why a run whose expectations are met may not show what its author meant: commands that were refused, and
+        packets of which lbsim does not know what a kernel would do. One line each, with its place.
+        """
+        refused = [f"{found.place}: {found.text}" for found in self.result.findings if found.severity == "error"]
+        counts = self.result.reason_counts().items()
+        unknown = {name: count for name, count in counts if reason_named(name).verdict is Verdict.UNMODELLED}
+        listed = ", ".join(f"{name} {count:,}" for name, count in unknown.items())
+        packets = counted(sum(unknown.values()), "packet")
+        return (*refused, *([f"{self.loaded.path}: {packets} UNMODELLED: {listed}"] if unknown else []))
+
     def summary(self) -> dict[str, Any]:
         """What came out, in plain values for JSON: everything but the packets."""
         result = self.result
@@ -91,6 +105,7 @@ class Run:
             "services": _service_totals(result),
             "reasons": result.reason_counts(),
             "findings": [asdict(finding) for finding in result.findings],
+            "doubts": list(self.doubts),
             "left_out": dict(result.left_out or {}),
             "damage": result.damage,
             "provenance": asdict(result.provenance),

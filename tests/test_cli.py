@@ -188,6 +188,49 @@ def test_quiet_says_nothing_about_what_passed(tmp_path: Path) -> None:
     assert run("--quiet", write(tmp_path)).output == ""
 
 
+def strange(folder: Path) -> Path:
+    """A scenario with a refused command, two packets that are not modelled, and no expectations."""
+    path = folder / "strange.lbsim.yaml"
+    path.write_text(
+        "name: strange\n"
+        "config: |\n"
+        "  iptables -t nat -A POSTROUTING -o eth1 -j MASQUERADE\n"
+        "  ipvsadm -A -t 192.0.2.1:80 -s rr\n"
+        "  ipvsadm -a -t 192.0.2.1:80 -r 10.0.0.11 -m\n"
+        "timeline:\n"
+        "  - {at: 1s, run: ipvsadm -d -t 192.0.2.1:80 -r 10.0.0.12}\n"
+        "traffic:\n"
+        "  - packets: |\n"
+        "      0s 203.0.113.1:1001 > 198.51.100.9:80 tcp S\n"
+        "      1s 203.0.113.1:1002 > 198.51.100.9:80 tcp S\n",
+        encoding="utf-8",
+    )
+    return path
+
+
+def test_strict_fails_for_what_the_kernel_refuses_and_what_is_not_modelled(tmp_path: Path) -> None:
+    path = strange(tmp_path)
+    out = ("--out", tmp_path / "out")
+    assert run("--quiet", *out, path).output == ""
+    done = run("--quiet", "--strict", *out, path)
+    assert (done.exit_code, done.stdout.splitlines()) == (1, [
+        f"{path}:7: ipvsadm -d -t 192.0.2.1:80 -r 10.0.0.12: No such destination (exit 255) (--strict)",
+        f"{path}: 2 packets UNMODELLED: masqueraded 2 (--strict)",
+    ])  # fmt: skip
+    told = run("--strict", *out, path)
+    assert (told.exit_code, told.stdout.splitlines()[-2:]) == (1, done.stdout.splitlines())
+    assert json.loads(run("--json", *out, path).stdout)["doubts"] == [
+        line.removesuffix(" (--strict)") for line in done.stdout.splitlines()
+    ]
+
+
+def test_strict_says_nothing_where_nothing_is_strange(tmp_path: Path) -> None:
+    assert (
+        run("--quiet", "--strict", write(tmp_path)).exit_code,
+        run("--quiet", "--strict", write(tmp_path)).output,
+    ) == (0, "")
+
+
 def test_quiet_names_the_place_of_what_failed(tmp_path: Path) -> None:
     path = write(tmp_path, FAILING)
     place = f"{path}:{line_with('reasons', FAILING)}"

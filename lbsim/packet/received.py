@@ -27,7 +27,7 @@ import numpy as np
 from lbsim import __version__
 from lbsim.engine.lanes import Lane, compiled_lane, interpreted_lane
 from lbsim.engine.numbers import LOCAL_NODE, MASQ, OWN, TUNNEL
-from lbsim.engine.reasons import FORWARD, ICMP_ROUTED, LOCAL_DEST, LOCAL_NEW
+from lbsim.engine.reasons import FORWARD, ICMP_ROUTED, LOCAL_DEST, LOCAL_NEW, ROUTE
 from lbsim.errors import LbsimError, TraceError
 from lbsim.model.address import Address
 from lbsim.model.result import RESULT_COLUMNS, ResultBlock, Ways
@@ -39,7 +39,7 @@ from lbsim.packet.capture_file import PartFile
 from lbsim.packet.dispatch import Dispatch
 from lbsim.packet.fragments import split, split_again
 from lbsim.packet.offload import with_checksum
-from lbsim.packet.rewrite import rewrite
+from lbsim.packet.rewrite import SAME, rewrite
 from lbsim.packet.tunnel import Wrapping, wrap
 
 __all__ = ["LISTING", "CaptureWriter", "folder_of", "is_one_file"]
@@ -147,13 +147,16 @@ class CaptureWriter:
         kept = ~answer & (ways.method != MASQ) & (answers["dest"] >= 0)
         reason = answers["reason"]
         local = ((reason == LOCAL_DEST) | (reason == LOCAL_NEW)) & (answers["new_dst"] >= 0)  # a program here gets it
+        routed = answers["verdict"] == ROUTE
         own = local | (answer & (ways.method == LOCAL_NODE))  # to or from the director itself: not routed
+        own |= routed & (trace["direction"] == OWN)
         dest = np.where(kept, answers["dest"], 0)
-        to_addr = np.where(kept, ways.addr[dest], answers["new_dst"])
+        to_addr = np.where(kept, ways.addr[dest], np.where(routed, answers["dst"], answers["new_dst"]))
         place[list(trace.datagrams.rows)] = IN_PIECES
         if answers.limits is not None:
             place[_too_long(trace, answers.limits[to_addr], ways.method == TUNNEL) & ~local] = IN_PIECES
-        place[(answers["verdict"] != FORWARD) & ~local] = NOWHERE
+        leaves = (answers["verdict"] == FORWARD) | (routed & (answer | self._one_file))
+        place[~leaves & ~local] = NOWHERE
         if self._one_file:
             place[local | (answer & self._to_own_clients(trace))] = NOWHERE
         seen = partial(_seen_by, lane)
@@ -168,7 +171,10 @@ class CaptureWriter:
             **tunnels,
             keep_df=ways.keep_df,
             **{name: seen(trace[name], COLUMN_TYPES[name]) for name in _OF_TRACE},
-            **{name: seen(answers[name], RESULT_COLUMNS[name]) for name in _OF_ANSWERS},
+            **{
+                name: seen(column, RESULT_COLUMNS[name])
+                for name, column in _ends_after(answers, answer, routed).items()
+            },
             place=seen(place, "i1"),
             first=self._done,
             raw=seen(np.frombuffer(trace.raw, dtype=np.uint8), "u1"),
@@ -256,6 +262,20 @@ class CaptureWriter:
                 folder.rmdir()
 
 
+def _ends_after(answers: ResultBlock, answer: BoolColumn, routed: BoolColumn) -> dict[str, IntColumn]:
+    """The ends of each packet as it leaves. What is only routed keeps its own; an answer's are those of who sent it."""
+    if not routed.any():
+        return {name: answers[name] for name in _OF_ANSWERS}
+    return {
+        name: np.where(
+            routed,
+            np.where(answer, answers[name[4:]], SAME) if name in ("new_src", "new_sport") else SAME,
+            answers[name],
+        )
+        for name in _OF_ANSWERS
+    }
+
+
 def _too_long(trace: Trace, limits: IntColumn, in_tunnel: BoolColumn) -> BoolColumn:
     """Which packets may be longer, with the headers of a tunnel, than the MTU of the routes that they take."""
     whole = (trace["raw_at"] < 0) | (trace["raw_len"] >= trace["length"])
@@ -267,8 +287,9 @@ def _leaving(data: bytes, b: Block, addresses: Sequence[Address], i: int) -> byt
 
     Source: packet-path facts, sections 12 and 13.2.
     """
-    ends = addresses[b.new_src[i]], int(b.new_sport[i]), addresses[b.new_dst[i]], int(b.new_dport[i])
-    new = Rewrite(*ends, int(b.ttl_down[i]))
+    src, dst = (None if at == SAME else addresses[at] for at in (b.new_src[i], b.new_dst[i]))
+    sport, dport = (None if port == SAME else int(port) for port in (b.new_sport[i], b.new_dport[i]))
+    new = Rewrite(src, sport, dst, dport, int(b.ttl_down[i]))
     packet = rewrite(with_checksum(data), new)
     k = int(b.tunnel[i])
     if k >= 0:

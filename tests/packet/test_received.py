@@ -481,3 +481,50 @@ def test_captures_have_what_destinations_receive_by_every_way(tmp_path: Path, la
         (departure,) = live.receive(build(trace, i)).departures
         (name,) = [name for name in got if name.startswith(departure.to.replace(":", "-") + "_")]
         assert got[name] == [departure.packet], name
+
+
+# What is only routed, facts: packet-path.md sections 10 (answers of one-packet services), 11.3 and 12.
+ROUTED = """\
+0s   198.51.100.1:1001 > 192.168.1.10:53 udp len=3
+1s   192.168.1.10:53 > 198.51.100.1:1001 udp len=5
+3s   198.51.100.1:1001 > 203.0.113.9:80 tcp S
+4s   192.168.1.10:1001 > 203.0.113.9:80 tcp S via=director
+"""
+ONE_PACKET = "ipvsadm -A -u 192.168.1.10:53 -s rr -o\nipvsadm -a -u 192.168.1.10:53 -r 10.0.0.11:5353 -m\n"
+
+
+@pytest.mark.parametrize("lane", [interpreted_lane(), compiled_lane()], ids=lambda lane: lane.name)
+def test_what_is_only_routed_leaves_as_it_came(tmp_path: Path, lane: Lane) -> None:
+    trace = script.parse(ROUTED, director=[ip_address("192.168.1.10")])
+    write(tmp_path / "all.pcap", ONE_PACKET, trace, lane=lane)
+    left = [IP(packet) for _, packet in packets_in(tmp_path / "all.pcap")]
+    assert [(p.src, p.sport, p.dst, p.dport, p.ttl, len(p)) for p in left] == [
+        ("198.51.100.1", 1001, "10.0.0.11", 5353, 63, 31),
+        ("10.0.0.11", 5353, "198.51.100.1", 1001, 63, 33),  # the server's own end: answers are not translated
+        ("198.51.100.1", 1001, "203.0.113.9", 80, 63, 40),
+        ("192.168.1.10", 1001, "203.0.113.9", 80, 64, 40),  # from the director itself
+    ]
+    assert all(map(has_correct_checksums, left))
+    write(tmp_path, ONE_PACKET, trace, lane=lane)
+    clients = [IP(packet) for _, packet in packets_in(tmp_path / "clients.pcap")]
+    assert [bytes(p) for p in clients] == [bytes(p) for p in left[1:2]]
+    assert [bytes(IP(packet)) for _, packet in packets_in(tmp_path / "10.0.0.11_5353.pcap")] == [bytes(left[0])]
+
+
+@pytest.mark.parametrize("lane", [interpreted_lane(), compiled_lane()], ids=lambda lane: lane.name)
+def test_a_routed_packet_that_is_too_long_leaves_in_pieces_with_its_own_ends(tmp_path: Path, lane: Lane) -> None:
+    trace = script.parse("0s 198.51.100.1:80 > 192.168.1.10:53 udp\n1s 192.168.1.10:53 > 198.51.100.1:80 udp len=100\n")
+    packet = bytearray(build(trace, 1))
+    packet[6] = 0  # may be cut
+    check = int.from_bytes(packet[10:12], "big") + 0x4000
+    packet[10:12] = (check % 0xFFFF).to_bytes(2, "big")
+    trace = replace(trace, raw=bytes(packet))
+    trace.columns["raw_at"][1], trace.columns["raw_len"][1] = 0, len(packet)
+    write(tmp_path, ONE_PACKET, trace, lane=lane, mtu={ip_network("198.51.100.0/24"): 100})
+    pieces = [IP(data) for _, data in packets_in(tmp_path / "clients.pcap")]
+    assert [(p.src, p.dst, p.ttl, p.frag, len(p)) for p in pieces] == [
+        ("10.0.0.11", "198.51.100.1", 63, 0, 100),
+        ("10.0.0.11", "198.51.100.1", 63, 10, 48),
+    ]
+    assert pieces[0][UDP].sport == 5353
+    assert all(map(has_correct_checksums, [piece.copy() for piece in pieces[1:]]))
