@@ -49,6 +49,9 @@ _KNOWN = (
 )
 _NOWHERE = Place()
 _ASSIGNMENT = re.compile(r"[A-Za-z_][0-9A-Za-z_]*=.*")
+_TUNABLE = re.compile(r"net[./]ipv4[./]vs[./]")
+_FORWARDING_OFF = re.compile(r"echo[ \t]+0[ \t]*>.*/ip_forward|ip_forward=0")
+_LISTING = re.compile(r"IP Virtual Server|Prot LocalAddress|(TCP|UDP|SCTP|FWM)[ \t]+\S+[ \t]")
 
 
 def parse(text: str, *, file: str | None = None, first_line: int = 1) -> DirectorConfig:
@@ -144,4 +147,12 @@ def _unknown(line: Line) -> ConfigError:
     first = _behind_sudo(line)[0]
     if _ASSIGNMENT.fullmatch(first.text):
         return line.error("variables are not read: expected every value where it is used", first)
+    if _TUNABLE.search(line.text):
+        return line.error(
+            "tunables of net.ipv4.vs are not set here: expected them under sysctls, by their names", first
+        )
+    if _FORWARDING_OFF.search(line.text):
+        return line.error("a director that does not forward is not modelled: expected ip_forward to be 1", first)
+    if _LISTING.match(line.text):
+        return line.error("this is a listing: expected what ipvsadm -S -n prints, or the commands", first)
     return line.error(expected_one_of(first.text, _KNOWN, "command"), first)

@@ -116,12 +116,10 @@ def test_switching_forwarding_on_changes_nothing(line: str) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "echo 0 > /proc/sys/net/ipv4/ip_forward",
         "echo 1 >> /proc/sys/net/ipv4/ip_forward",
         "echo 1 '>' /proc/sys/net/ipv4/ip_forward",
         "echo 1 > /proc/sys/net/ipv4/ip_forward; reboot",
         "sysctl net.ipv4.ip_forward=1",
-        "sysctl -w net.ipv4.ip_forward=1 net.ipv4.vs.conntrack=1",
         "modprobe ip_vs",
         "ip6tables -F",
         "sudo reboot",
@@ -162,6 +160,21 @@ def test_another_program_is_refused_with_the_known_ones(line: str) -> None:
             "director.sh:1:1: variables are not read: expected every value where it is used",
         ),
         ("sudo", "director.sh:1:1: sudo without a command: expected sudo ipvsadm"),
+        (
+            "sysctl -w net.ipv4.vs.conn_reuse_mode=0",
+            "director.sh:1:1: tunables of net.ipv4.vs are not set here: expected",
+        ),
+        (
+            "sudo echo 1 > /proc/sys/net/ipv4/vs/drop_packet",
+            "director.sh:1:6: tunables of net.ipv4.vs are not set here",
+        ),
+        ("echo 0 > /proc/sys/net/ipv4/ip_forward", "director.sh:1:1: a director that does not forward is not modelled"),
+        ("sysctl -w net.ipv4.ip_forward=0", "director.sh:1:1: a director that does not forward is not modelled"),
+        (
+            "IP Virtual Server version 1.2.1 (size=4096)",
+            "director.sh:1:1: this is a listing: expected what ipvsadm -S -n",
+        ),
+        ("TCP  192.168.1.10:80 rr", "director.sh:1:1: this is a listing: expected what ipvsadm -S -n prints"),
         ("sudo -A -t 192.168.1.10:80 -s rr", "director.sh:1:6: unknown command '-A'; expected one of: "),
         (
             "ipvsadn -C",
