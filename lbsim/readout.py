@@ -32,7 +32,7 @@ from lbsim.engine_words import (
 )
 from lbsim.model.config import Address, DestId, Persistence, ServiceId, Tunnel
 from lbsim.model.listing import ListedDest, ListedService, Rates, Timeouts
-from lbsim.model.result import ConnRow, Counters, Destination, DestRow, ServiceRow
+from lbsim.model.result import ConnRow, Counters, Destination, DestRow, ServiceOptions, ServiceRow
 from lbsim.model.trace import AddressTable
 
 __all__ = ["Activity", "Readout"]
@@ -118,11 +118,16 @@ class Readout:
         dests = []
         for d in self._dest_rows(s):
             dest = t.dests[d]
-            name = self.endpoint(dest.addr, dest.port)
-            method = METHOD_NAMES[dest.method]
-            dests.append(DestRow(name, int(dest.weight), *_activity(dest), counters(dest), method))
+            name, method = self.endpoint(dest.addr, dest.port), METHOD_NAMES[dest.method]
+            limits = int(dest.upper), int(dest.lower)
+            dests.append(DestRow(name, int(dest.weight), *_activity(dest), counters(dest), method, *limits))
         scheduler, flags = self.scheduler_of(s)
-        return ServiceRow(self.service_name(s), scheduler, flags, counters(row), tuple(dests))
+        kept = self._persistence(row)
+        options = ServiceOptions(kept, self._engines.get(s, "") if kept else "", bool(row.one_packet))
+        return ServiceRow(self.service_name(s), scheduler, flags, counters(row), tuple(dests), options)
+
+    def _persistence(self, row: Service) -> Persistence | None:
+        return Persistence(int(row.timeout) // self.profile.hz, int(row.netmask)) if row.persistent else None
 
     def scheduler_of(self, s: int) -> tuple[str, tuple[str, ...]]:
         """A service row's scheduler and the flags of it that results show."""
@@ -188,7 +193,7 @@ class Readout:
             self.service_id(s),
             scheduler,
             _flag_names(scheduler, row.sched_flags),
-            persistence=Persistence(int(row.timeout) // self.profile.hz, int(row.netmask)) if row.persistent else None,
+            persistence=self._persistence(row),
             engine=self._engines.get(s, ""),
             one_packet=bool(row.one_packet),
             counters=self.shown(row),

@@ -24,11 +24,12 @@ from lbsim.model.config import (
     DeleteService,
     EditDest,
     EditService,
+    Persistence,
     ServiceId,
     format_endpoint,
     parse_endpoint,
 )
-from lbsim.model.result import ConnRow, Counters, DestRow, ServiceRow
+from lbsim.model.result import ConnRow, Counters, DestRow, ServiceOptions, ServiceRow
 from lbsim.packet.build import build_packet
 from lbsim.packet.headers import parse as parse_headers
 from tests.oracles.director import End, NaiveDirector, Seen, Sent, ServiceKey
@@ -186,13 +187,15 @@ class OracleSide:
                     listed(service["scheduler"], service["flags"]),
                     _counters(service),
                     tuple(self._dest_row(dest) for dest in service["dests"]),
+                    _options(service, ServiceId.parse(name).address.version),
                 )
             )
         return tuple(rows)
 
     def _dest_row(self, dest: dict[str, object]) -> DestRow:
         active, total = self.director.active(dest), self.director.total(dest)
-        return DestRow(_text(dest["end"]), dest["weight"], active, total - active, _counters(dest))
+        limits = dest["upper"], dest["lower"]
+        return DestRow(_text(dest["end"]), dest["weight"], active, total - active, _counters(dest), "masq", *limits)
 
 
 def listed(scheduler: str, flags: set[str]) -> tuple[str, ...]:
@@ -255,6 +258,14 @@ def _keeps(command: AddService | EditService) -> tuple[int, int] | None:
         return None
     mask = kept.mask(command.service.address.version)
     return kept.timeout, mask.bit_count() if command.service.address.version == 4 else mask
+
+
+def _options(service: dict[str, object], version: int) -> ServiceOptions:
+    if service["keeps"] is None:
+        return ServiceOptions(one_packet=service["ops"])
+    timeout, prefix = service["keeps"]
+    mask = (1 << 32) - (1 << 32 - prefix) if version == 4 else prefix
+    return ServiceOptions(Persistence(timeout, mask), one_packet=service["ops"])
 
 
 def _service_order(key: ServiceKey) -> tuple[int, int, int, int]:

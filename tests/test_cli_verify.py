@@ -126,7 +126,7 @@ def test_both_sides_results_are_written_and_can_be_compared(tmp_path: Path, run_
     compared = cli("compare", folder / "engine.json", folder / "kernel.json")
     assert compared.exit_code == 0
     assert compared.stdout.splitlines()[-2:] == [
-        "not compared: reasons; counters at 1s; what passed while tables were read, at most 0.000007s",
+        "not compared: reasons; counters at 1s; thresholds; what passed while tables were read, at most 0.000007s",
         "identical",
     ]
 

@@ -17,7 +17,7 @@ from lbsim.errors import ConfigError
 from lbsim.host import EngineHost, profile_named, sysctl_values
 from lbsim.model.config import AddDest, AddService, DestId, EditService, Persistence, ServiceId, SetTimeouts, Tunnel
 from lbsim.model.listing import ListedDest, ListedService, Timeouts
-from lbsim.model.result import ConnRow, Counters, Destination, DestRow, ServiceRow
+from lbsim.model.result import ConnRow, Counters, Destination, DestRow, ServiceOptions, ServiceRow
 
 SECOND = 1_000_000_000
 WEB = """
@@ -231,6 +231,29 @@ def test_a_service_is_shown_with_its_destinations_newest_first(lane: Lane) -> No
             ),
         ),
     )
+
+
+def test_a_service_is_shown_with_its_options_and_its_destinations_thresholds(lane: Lane) -> None:
+    host = hosting(
+        """
+        -A -t 192.0.2.1:80 -s rr -p 600 -M 255.255.255.0
+        -a -t 192.0.2.1:80 -r 10.0.0.11:80 -m -x 100 -y 80
+        -a -t 192.0.2.1:80 -r 10.0.0.12:80 -g -x 100
+        -A -u 192.0.2.1:53 -s rr -o --pe sip
+        -A -u 192.0.2.1:5060 -s rr -p --pe sip -o
+        """,
+        lane=lane,
+    )
+    web, dns, sip = host.services()
+    assert web.options == ServiceOptions(Persistence(600, 0xFFFFFF00))
+    assert dns.options == ServiceOptions(one_packet=True)  # without persistence nothing lists the engine
+    assert sip.options == ServiceOptions(Persistence(360, 0xFFFFFFFF), "sip", one_packet=True)
+    # one that was not given is listed as 0
+    assert [(dest.method, dest.upper, dest.lower) for dest in web.dests] == [("droute", 100, 0), ("masq", 100, 80)]
+    host.apply(parse_command("-E -t 192.0.2.1:80 -s rr"))
+    host.apply(parse_command("-e -t 192.0.2.1:80 -r 10.0.0.11:80 -m"))
+    edited = host.services()[0]
+    assert (edited.options, edited.dests[1].upper, edited.dests[1].lower) == (ServiceOptions(), 0, 0)
 
 
 def test_services_are_shown_by_family_address_protocol_and_port() -> None:

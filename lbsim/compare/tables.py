@@ -11,6 +11,8 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from lbsim.compare.comparison import Difference, Part, Section, Value
+from lbsim.listing.table import METHODS, options_text
+from lbsim.model.config import ServiceId
 from lbsim.model.share import amounts_of
 from lbsim.model.wording import and_more, seconds
 
@@ -36,7 +38,7 @@ _Row = TypeVar("_Row")
 
 
 def services(a: Result, b: Result, limit: int) -> Section:
-    """Scheduler and counters of the services at the end."""
+    """Scheduler, options and counters of the services at the end."""
     left, right = _services_of(a.final), _services_of(b.final)
     return _section("services", ("service", "field"), _differing(left, right, _service_values, "service"), limit)
 
@@ -108,6 +110,11 @@ def not_compared(a: Result, b: Result) -> list[str]:
     if in_the_middle:
         told.append(f"counters at {_short(in_the_middle)}")
     told += [f"counters of {dest} of {service}" for service, dest in sorted(_untold(a, b))]
+    listed = [row for side in (a, b) for moment in (*side.moments, side.final) for row in moment.services]
+    if any(row.options is None for row in listed):
+        told.append("persistence and one-packet scheduling")
+    if any(dest.upper is None or dest.lower is None for row in listed for dest in row.dests):
+        told.append("thresholds")
     took = max((moment.took for side in (a, b) for moment in (*side.moments, side.final)), default=0)
     if took:
         told.append(f"what passed while tables were read, at most {seconds(took)}")
@@ -155,16 +162,44 @@ def _services_of(moment: Moment) -> dict[Key, ServiceRow]:
 
 
 def _service_values(row: ServiceRow) -> dict[str, Value]:
-    return {"scheduler": " ".join((row.scheduler, *row.flags)), **_counted(row.counters)}
+    return {"scheduler": " ".join((row.scheduler, *row.flags)), **_options(row), **_counted(row.counters)}
 
 
-def _destinations_of(result: Result) -> dict[Key, Destination]:
-    return {(row.service, row.dest): row for row in result.destinations}
+def _options(row: ServiceRow) -> dict[str, Value]:
+    """A service's options by name, none if they are not told."""
+    if row.options is None:
+        return {}
+    persistence = replace(row.options, one_packet=False)
+    return {
+        "persistence": options_text(persistence, ServiceId.parse(row.service).address.version).strip() or None,
+        "one-packet scheduling": _yes(row.options.one_packet),
+    }
 
 
-def _destination_values(row: Destination) -> dict[str, Value]:
-    values: dict[str, Value] = {"present": "yes" if row.present else "no"}
+def _destinations_of(result: Result) -> dict[Key, tuple[Destination, DestRow | None]]:
+    """The destinations that ever were, each with its row at the end."""
+    listed = _dests_of(result.final.services)
+    return {(row.service, row.dest): (row, listed.get((row.service, row.dest))) for row in result.destinations}
+
+
+def _destination_values(rows: tuple[Destination, DestRow | None]) -> dict[str, Value]:
+    row, listed = rows
+    values = {"present": _yes(row.present), **(_way(listed) if listed else {})}
     return values | (_dest_values(row) if row.counters.told else {"weight": row.weight})
+
+
+def _yes(true: bool) -> Value:
+    return "yes" if true else "no"
+
+
+def _listed_values(row: DestRow) -> dict[str, Value]:
+    return {**_way(row), **_dest_values(row)}
+
+
+def _way(row: DestRow) -> dict[str, Value]:
+    """How a destination gets its packets, and of how many connections; thresholds only if they are told."""
+    limits = {"upper threshold": row.upper, "lower threshold": row.lower}
+    return {"method": METHODS[row.method], **{name: value for name, value in limits.items() if value is not None}}
 
 
 def _dest_values(row: DestRow | Destination) -> dict[str, Value]:
@@ -200,7 +235,7 @@ def _listed(a: Moment, b: Moment) -> Iterable[Difference]:
         yield Difference((service, "", field), difference.a, difference.b)
     common = left.keys() & right.keys()
     dests_a, dests_b = (_dests_of([rows[key] for key in rows if key in common]) for rows in (left, right))
-    yield from _not_ending(_differing(dests_a, dests_b, _dest_values, "destination"), a, b)
+    yield from _not_ending(_differing(dests_a, dests_b, _listed_values, "destination"), a, b)
     yield from _order(a, b)
 
 

@@ -3,6 +3,7 @@
 Of a packet the wires around the director show what left it: where to, and with which ends. Why that is, the kernel
 does not tell, so the reasons are those of :data:`lbsim.model.verdict.SEEN`. The tables are those that the real tools
 printed: at the asked moments and at the end; counters at the end only, when the kernel has brought them up to date.
+Thresholds are in none of them.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from lbsim.kernel.job import (
 from lbsim.kernel.job_rules import marks_of
 from lbsim.kernel.lots import LeadingLots, has_lots
 from lbsim.kernel.reply import Responders, put_together
-from lbsim.kernel.seen import Listing, listing_of, profile_of
+from lbsim.kernel.seen import Listing, listing_of, options_of, profile_of
 from lbsim.listing.table import METHODS
 from lbsim.model.config import (
     AddDest,
@@ -304,11 +305,12 @@ def _address_order(service: ServiceId) -> tuple[int, int, int, int]:
 def _service_row(listing: Listing, name: str, counters: Mapping[tuple[str, str], Counters]) -> ServiceRow:
     scheduler, flags = listing.services[name]
     dests = tuple(
-        DestRow(dest, *numbers, counters.get((name, dest), UNTOLD), _METHODS[listing.options[name, dest]])
+        DestRow(dest, *numbers, counters.get((name, dest), UNTOLD), _METHODS[listing.options[name, dest]], None, None)
         for (service, dest), numbers in listing.dests.items()
         if service == name
     )
-    return ServiceRow(name, scheduler, flags, counters.get((name, ""), UNTOLD), dests)
+    options = options_of(listing.options[name], ServiceId.parse(name).address.version)
+    return ServiceRow(name, scheduler, flags, counters.get((name, ""), UNTOLD), dests, options)
 
 
 def _destinations(life: _Life, final: Moment) -> Iterator[Destination]:

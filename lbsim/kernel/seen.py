@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from lbsim.engine.numbers import ICMP_ERROR, RST, TCP
 from lbsim.kernel.job import Arrival, CommandSeen, Observation, PacketSeen, ShowSeen
-from lbsim.model.config import Address, ServiceId, format_endpoint
-from lbsim.model.result import ConnRow, Counters
+from lbsim.model.config import Address, Persistence, ServiceId, format_endpoint
+from lbsim.model.result import ConnRow, Counters, ServiceOptions
 from lbsim.packet.fragments import Fragments, Key, is_fragment, piece_of
 from lbsim.packet.headers import ICMP, Headers, parse
 from lbsim.packet.tunnel import without_chance
@@ -26,6 +26,7 @@ __all__ = [
     "conn_rows",
     "listed",
     "listing_of",
+    "options_of",
     "profile_of",
     "series_of",
     "steps_of",
@@ -173,6 +174,20 @@ def _service(words: list[str]) -> tuple[str, list[str]]:
         return f"{words[0].lower()} {words[1]}", words[2:]
     is_ipv6 = words[2:3] == ["IPv6"]
     return str(ServiceId.marked(int(words[1]) & 0xFFFFFFFF, 6 if is_ipv6 else 4)), words[3 if is_ipv6 else 2 :]
+
+
+def options_of(text: str, version: int) -> ServiceOptions:
+    """What the end of a service's line tells: ``persistent 300 mask 255.255.255.0 pe sip ops``, or part of it."""
+    words = text.split()
+    one_packet = words[-1:] == ["ops"]
+    if one_packet:
+        del words[-1]
+    told = dict(zip(words[::2], words[1::2], strict=True))
+    if "persistent" not in told:
+        return ServiceOptions(one_packet=one_packet)
+    mask = told.get("mask")
+    number = Persistence().mask(version) if mask is None else int(IPv4Address(mask)) if version == 4 else int(mask)
+    return ServiceOptions(Persistence(int(told["persistent"]), number), told.get("pe", ""), one_packet)
 
 
 def _counters(text: str) -> dict[tuple[str, str], Counters]:

@@ -14,9 +14,9 @@ from lbsim.config.writing import shown_flags
 from lbsim.model.config import EVERY_BIT_V4, EVERY_BIT_V6, Method, Tunnel
 from lbsim.model.kernel_sort import endpoint_key, service_key, sorted_as_listed
 from lbsim.model.listing import ListedDest, ListedService, ListTable, Rates, Timeouts, View
-from lbsim.model.result import Counters
+from lbsim.model.result import Counters, ServiceOptions
 
-__all__ = ["METHODS", "TABLE_SIZE", "table", "timeouts"]
+__all__ = ["METHODS", "TABLE_SIZE", "options_text", "table", "timeouts"]
 
 #: How many buckets the kernel's connection table has unless it was loaded otherwise.
 TABLE_SIZE = 4096
@@ -96,14 +96,22 @@ def _name(row: ListedService) -> str:
 
 def _flags(row: ListedService) -> str:
     text = f" ({','.join(shown_flags(row.scheduler, row.flags))})" if row.flags else ""
-    if row.persistence is not None:
-        text += f" persistent {row.persistence.timeout}"
-        version = row.id.address.version
-        mask = row.persistence.mask(version)
+    options = ServiceOptions(row.persistence, row.engine, row.one_packet)
+    return text + options_text(options, row.id.address.version)
+
+
+def options_text(options: ServiceOptions, version: int) -> str:
+    """`` persistent 600 mask 255.255.255.0 pe sip ops``, as far as it applies: what ends the line of a service of this
+    IP version.
+    """
+    text = ""
+    if options.persistence is not None:
+        text = f" persistent {options.persistence.timeout}"
+        mask = options.persistence.mask(version)
         if mask != (EVERY_BIT_V4 if version == 4 else EVERY_BIT_V6):
             text += f" mask {IPv4Address(mask) if version == 4 else mask}"
-        text += f" pe {row.engine}" if row.engine else ""
-    return text + (" ops" if row.one_packet else "")
+        text += f" pe {options.engine}" if options.engine else ""
+    return text + (" ops" if options.one_packet else "")
 
 
 # Destinations

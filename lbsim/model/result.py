@@ -2,8 +2,8 @@
 
 The engine and a real kernel return the same type, so whoever compares two results does not know which side was
 real. A kernel does not tell everything: why a packet got its verdict (its reasons are those of
-``model.verdict.SEEN``), counters in mid-run and those of a destination that is gone (:data:`UNTOLD`). What reads a
-result must not count what was not told.
+``model.verdict.SEEN``), counters in mid-run and those of a destination that is gone (:data:`UNTOLD`), thresholds
+(None). What reads a result must not count what was not told.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import json
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO, get_args
 
 import numpy as np
 
 from lbsim.errors import LbsimError
 from lbsim.model.aggregates import Aggregates, Aggregator, made_connection, reason_counts
+from lbsim.model.config import Method, Persistence, ServiceId
 from lbsim.model.finding import Finding
 from lbsim.model.verdict import REASONS, Verdict, reason_of
 from lbsim.model.wording import counted
@@ -25,7 +26,6 @@ from lbsim.model.wording import counted
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from lbsim.model.config import Method
     from lbsim.model.trace import AddressTable, IntColumn, Trace
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "Result",
     "ResultBlock",
     "Series",
+    "ServiceOptions",
     "ServiceRow",
     "Sink",
     "Ways",
@@ -141,7 +142,9 @@ class Destination:
 
 @dataclass(frozen=True, slots=True)
 class DestRow:
-    """One destination in a listing."""
+    """One destination in a listing. ``upper`` and ``lower`` are its thresholds in connections (``-x``, ``-y``), 0 for
+    none; None: not told.
+    """
 
     dest: str
     weight: int
@@ -149,17 +152,32 @@ class DestRow:
     inactive: int
     counters: Counters
     method: Method = "masq"
+    upper: int | None = 0
+    lower: int | None = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceOptions:
+    """What a service has beside its scheduler, as listings show it: a persistence engine only with persistence."""
+
+    persistence: Persistence | None = None
+    engine: str = ""
+    one_packet: bool = False
+
+
+_NO_OPTIONS = ServiceOptions()
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceRow:
-    """One service in a listing; destinations in the kernel's order (newest first)."""
+    """One service in a listing; destinations in the kernel's order (newest first). ``options`` of None: not told."""
 
     service: str
     scheduler: str
     flags: tuple[str, ...]
     counters: Counters
     dests: tuple[DestRow, ...]
+    options: ServiceOptions | None = _NO_OPTIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -474,9 +492,30 @@ def _moment(row: dict[str, Any]) -> Moment:
             scheduler=s["scheduler"],
             flags=tuple(s["flags"]),
             counters=Counters(**s["counters"]),
-            dests=tuple(DestRow(**{**d, "counters": Counters(**d["counters"])}) for d in s["dests"]),
+            dests=tuple(_dest_row(d) for d in s["dests"]),
+            options=_options(s),
         )
         for s in row["services"]
     )
     connections = tuple(ConnRow(**c) for c in row["connections"])
     return Moment(row["at"], services, connections, left_out=row.get("left_out", 0), took=row.get("took", 0))
+
+
+def _dest_row(row: dict[str, Any]) -> DestRow:
+    """A destination's row; older documents do not tell thresholds. ValueError if there is no such method."""
+    made = DestRow(**{"upper": None, "lower": None, **row, "counters": Counters(**row["counters"])})
+    if made.method not in get_args(Method):
+        raise ValueError(f"method {made.method}")
+    return made
+
+
+def _options(row: dict[str, Any]) -> ServiceOptions | None:
+    """A service's options, which older documents do not tell; ValueError if no service can have them."""
+    options = row.get("options")
+    if options is None:
+        return None
+    kept = None if options["persistence"] is None else Persistence(**options["persistence"])
+    version = ServiceId.parse(row["service"]).address.version
+    if kept is not None and not 0 <= kept.mask(version) <= Persistence().mask(version):
+        raise ValueError(f"netmask {kept.netmask}")
+    return ServiceOptions(**{**options, "persistence": kept})

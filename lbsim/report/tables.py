@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import TYPE_CHECKING, TypeVar
 
-from lbsim.listing.table import METHODS
+from lbsim.listing.table import METHODS, options_text
+from lbsim.model.config import ServiceId
 from lbsim.model.verdict import REASONS
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ class DestLine:
 class ServiceTable:
     """A service with its destinations: all of them by address, or the busiest if there are too many.
 
-    ``hidden`` are not shown; ``total`` counts them too. ``scheduler`` is empty if the service was deleted.
+    ``hidden`` are not shown; ``total`` counts them too. ``scheduler`` is followed by its flags and the service's other
+    options; it is empty if the service was deleted.
     """
 
     service: str
@@ -63,7 +65,7 @@ class ServiceTable:
 
 def service_tables(result: Result, shown: int = SHOWN) -> list[ServiceTable]:
     """One table per service that existed, in the order of protocol and address."""
-    schedulers = {row.service: " ".join((row.scheduler, *row.flags)) for row in result.final.services}
+    schedulers = {row.service: " ".join((row.scheduler, *row.flags)) + _options(row) for row in result.final.services}
     per_service: dict[str, list[Destination]] = {service: [] for service in schedulers}
     for row in result.destinations:
         per_service.setdefault(row.service, []).append(row)
@@ -131,11 +133,18 @@ def listing_lines(services: Iterable[ServiceRow], shown: int = SHOWN) -> tuple[l
     for row in services:
         protocol, _, endpoint = row.service.replace(" ipv6", " IPv6").partition(" ")
         flags = f" ({','.join(row.flags)})" if row.flags else ""
-        body.append(f"{protocol.upper():<4} {endpoint} {row.scheduler}{flags}")
+        body.append(f"{protocol.upper():<4} {endpoint} {row.scheduler}{flags}{_options(row)}")
         for dest in sorted(row.dests, key=lambda dest: by_address(dest.dest)):
             numbers = f"{dest.weight:<6} {dest.active:<10} {dest.inactive}"
             body.append(f"  -> {dest.dest:<28} {METHODS[dest.method]:<7} {numbers}")
     return lines + body[:shown], max(len(body) - shown, 0)
+
+
+def _options(row: ServiceRow) -> str:
+    """What listings show behind scheduler and flags; nothing if that is not told."""
+    if row.options is None:
+        return ""
+    return options_text(row.options, ServiceId.parse(row.service).address.version)
 
 
 def connection_lines(rows: Sequence[ConnRow], shown: int = SHOWN) -> tuple[list[str], int]:

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lbsim.compare import Part, compare
-from lbsim.model.result import Counters, Moment
+from lbsim.model.config import Persistence
+from lbsim.model.result import Counters, Moment, ServiceOptions
 from tests.results import DNS, ORIGIN, SECOND, WEB, A, B, C, Run, entry, web
 
 FIRST, SECOND_CLIENT = "10.1.0.1:40000", "10.1.0.2:40000"
@@ -72,6 +73,19 @@ class TestIdentical:
 def rows(a, b, name, **options):
     """(what, a, b) of each difference of a section."""
     return [(row.what, row.a, row.b) for row in compare(a, b, **options).section(name).rows]
+
+
+def listing(options=None, **dest):
+    """A result that lists one service at 1 s and at the end, with these options, and A changed so."""
+    result = web(A).moment(SECOND).result()
+    (service,) = result.final.services
+    dests = (replace(service.dests[0], **dest),)
+    service = replace(service, dests=dests, options=options or ServiceOptions())
+    moments = [replace(moment, services=(service,)) for moment in (*result.moments, result.final)]
+    return replace(result, moments=tuple(moments[:-1]), final=moments[-1])
+
+
+PERSISTENT = Persistence(600, 0xFFFFFFFF)
 
 
 class TestFlows:
@@ -278,6 +292,51 @@ class TestCounters:
         a = Run().service(WEB, "rr").result()
         b = Run().service(WEB, "sh", ("sh-port",)).result()
         assert rows(a, b, "services") == [((WEB, "scheduler"), "rr", "sh sh-port")]
+
+    @pytest.mark.parametrize(
+        ("a", "b", "field", "values"),
+        [
+            (ServiceOptions(PERSISTENT), None, "persistence", ("persistent 600", None)),
+            (ServiceOptions(PERSISTENT), ServiceOptions(Persistence(60, 0xFFFFFFFF)), "persistence",
+             ("persistent 600", "persistent 60")),
+            (ServiceOptions(PERSISTENT), ServiceOptions(Persistence(600, 0xFFFFFF00)), "persistence",
+             ("persistent 600", "persistent 600 mask 255.255.255.0")),
+            (ServiceOptions(PERSISTENT), ServiceOptions(PERSISTENT, "sip"), "persistence",
+             ("persistent 600", "persistent 600 pe sip")),
+            (None, ServiceOptions(one_packet=True), "one-packet scheduling", ("no", "yes")),
+        ],
+        ids=["persistence", "timeout", "mask", "engine", "one packet"],
+    )  # fmt: skip
+    def test_services_differ_by_each_of_their_options(self, a, b, field, values):
+        one, other = listing(a), listing(b)
+        assert rows(one, other, "services") == [((WEB, field), *values)]
+        assert rows(one, other, "tables") == [(("1s", WEB, "", field), *values)]
+        assert not compare(one, other).identical
+        assert compare(one, one).identical
+
+    def test_options_of_one_service_differ_in_one_line_each(self):
+        a, b = listing(ServiceOptions(PERSISTENT)), listing(ServiceOptions(one_packet=True))
+        assert compare(a, b).section("services").lines() == [
+            "services: 2",
+            f"  {WEB}  persistence            persistent 600 | -",
+            f"  {WEB}  one-packet scheduling  no             | yes",
+        ]
+
+    @pytest.mark.parametrize(
+        ("changes", "field", "values"),
+        [
+            ({"method": "droute"}, "method", ("Masq", "Route")),
+            ({"method": "tunnel"}, "method", ("Masq", "Tunnel")),
+            ({"upper": 9}, "upper threshold", (0, 9)),
+            ({"lower": 5}, "lower threshold", (0, 5)),
+        ],
+    )
+    def test_destinations_differ_by_method_and_thresholds(self, changes, field, values):
+        a, b = listing(), listing(**changes)
+        assert rows(a, b, "destinations") == [((WEB, A, field), *values)]
+        assert rows(a, b, "tables") == [(("1s", WEB, A, field), *values)]
+        assert not compare(a, b).identical
+        assert compare(b, b).identical
 
     def test_a_services_counters_are_compared_one_by_one(self):
         a = web(A).connect(FIRST, A).result()

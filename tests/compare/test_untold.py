@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lbsim.compare import compare
-from lbsim.model.result import UNTOLD, ConnRow, Counters, Moment, Result
+from lbsim.model.result import UNTOLD, ConnRow, Counters, Moment, Result, ServiceOptions
 from lbsim.model.verdict import SEEN, Verdict, reason_named
 from tests.results import SECOND, WEB, A, B, C, Run, entry, web
 
@@ -203,6 +203,36 @@ class TestCounters:
         comparison = compare(told, replace(self.removed(told), final=final))
         assert comparison.identical
         assert comparison.not_compared == (f"counters of {A} of {WEB}",)
+
+
+class TestTables:
+    def listing(self, options: ServiceOptions | None, upper: int | None, lower: int | None) -> Result:
+        """A result that ends with these options of its service and these thresholds of A."""
+        result = web(A).result()
+        (service,) = result.final.services
+        dests = (replace(service.dests[0], upper=upper, lower=lower),)
+        return replace(result, final=replace(result.final, services=(replace(service, dests=dests, options=options),)))
+
+    def test_thresholds_that_are_not_told_are_not_compared_and_that_is_said(self) -> None:
+        a, b = self.listing(ServiceOptions(), 9, 5), self.listing(ServiceOptions(), None, None)
+        for comparison in (compare(a, b), compare(b, a), compare(b, b)):
+            assert comparison.identical
+            assert comparison.not_compared == ("thresholds",)
+
+    def test_options_that_are_not_told_are_not_compared_and_that_is_said(self) -> None:
+        a, b = self.listing(ServiceOptions(one_packet=True), 0, 0), self.listing(None, 0, 0)
+        for comparison in (compare(a, b), compare(b, a), compare(b, b)):
+            assert comparison.identical
+            assert comparison.not_compared == ("persistence and one-packet scheduling",)
+
+    def test_of_a_destination_whose_counters_are_not_told_the_method_differs_once(self) -> None:
+        told = web(A).result()
+        (service,) = told.final.services
+        routed = replace(service, dests=(replace(service.dests[0], method="droute"),))
+        gone = replace(told.destinations[0], counters=UNTOLD)
+        seen = replace(told, final=replace(told.final, services=(routed,)), destinations=(gone,))
+        assert rows(told, seen, "destinations") == [((WEB, A, "method"), "Masq", "Route")]
+        assert rows(told, seen, "tables") == []
 
 
 def shown(*entries: ConnRow, took: int = 0, active: int = 0) -> Result:

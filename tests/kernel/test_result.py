@@ -33,9 +33,9 @@ from lbsim.kernel.job import (
 )
 from lbsim.kernel.result import commands_of, engine_result, result_of
 from lbsim.kernel.scenario_job import COUNTERS_SETTLE, job_of
-from lbsim.model.config import AddDest, AddService, TimedCommand
+from lbsim.model.config import AddDest, AddService, Persistence, TimedCommand
 from lbsim.model.finding import Finding
-from lbsim.model.result import UNTOLD, ConnRow, Counters, Destination, DestRow, Result
+from lbsim.model.result import UNTOLD, ConnRow, Counters, Destination, DestRow, Result, ServiceOptions
 from lbsim.model.trace import Trace
 from lbsim.model.verdict import Verdict, reason_of
 from lbsim.traffic import script
@@ -329,7 +329,15 @@ def test_the_end_is_that_of_the_run_and_not_when_the_counters_have_settled() -> 
 def test_counters_in_mid_run_are_not_told() -> None:
     (moment,) = tables(moments=[SECOND], until=2 * SECOND).moments
     assert {row.counters for row in moment.services} == {UNTOLD}
-    assert moment.services[0].dests[0] == DestRow(f"{B}:8080", 3, 1, 0, UNTOLD)
+    assert moment.services[0].dests[0] == DestRow(f"{B}:8080", 3, 1, 0, UNTOLD, upper=None, lower=None)
+
+
+def test_options_are_those_of_the_listing_and_thresholds_are_not_told() -> None:
+    optioned = TABLES.replace(":80 rr", ":80 rr persistent 600 mask 255.255.255.0").replace(":53 rr", ":53 rr ops")
+    web, dns = tables(look=LOOK._replace(listing=optioned)).final.services
+    assert web.options == ServiceOptions(Persistence(600, 0xFFFFFF00))
+    assert dns.options == ServiceOptions(one_packet=True)
+    assert {(dest.upper, dest.lower) for row in (web, dns) for dest in row.dests} == {(None, None)}
 
 
 def test_only_the_moments_that_are_wanted_are_shown() -> None:

@@ -13,12 +13,14 @@ from lbsim.kernel.seen import (
     conn_rows,
     listed,
     listing_of,
+    options_of,
     profile_of,
     series_of,
     steps_of,
     without_picks,
 )
-from lbsim.model.result import ConnRow, Counters
+from lbsim.model.config import Persistence
+from lbsim.model.result import ConnRow, Counters, ServiceOptions
 
 LISTING = """\
 IP Virtual Server version 1.2.1 (size=4096)
@@ -226,6 +228,23 @@ def test_a_listing_tells_options_methods_and_marks() -> None:
         "fwm 4294967295 ipv6": "ops",
         "fwm 7": "",
     }
+
+
+# Likewise; without a mask every bit counts.
+@pytest.mark.parametrize(
+    ("text", "version", "options"),
+    [
+        ("", 4, ServiceOptions()),
+        ("ops", 4, ServiceOptions(one_packet=True)),
+        ("persistent 360", 4, ServiceOptions(Persistence(360, 0xFFFFFFFF))),
+        ("persistent 360", 6, ServiceOptions(Persistence(360, 128))),
+        ("persistent 600 mask 255.255.255.0", 4, ServiceOptions(Persistence(600, 0xFFFFFF00))),
+        ("persistent 600 mask 64 ops", 6, ServiceOptions(Persistence(600, 64), one_packet=True)),
+        ("persistent 60 mask 255.255.0.0 pe sip ops", 4, ServiceOptions(Persistence(60, 0xFFFF0000), "sip", True)),
+    ],
+)
+def test_the_end_of_a_services_line_tells_its_options(text: str, version: int, options: ServiceOptions) -> None:
+    assert options_of(text, version) == options
 
 
 def test_what_a_kernel_leaves_to_chance_in_a_tunnels_headers_is_not_compared() -> None:

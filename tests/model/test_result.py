@@ -13,8 +13,8 @@ import pytest
 from lbsim import LbsimError, parse
 from lbsim.compare import compare
 from lbsim.config import parse_command
-from lbsim.model.config import TimedCommand
-from lbsim.model.result import RESULT_COLUMNS, UNTOLD, Counters, Result
+from lbsim.model.config import Persistence, TimedCommand
+from lbsim.model.result import RESULT_COLUMNS, UNTOLD, Counters, Moment, Result, ServiceOptions
 from lbsim.model.verdict import reason_of
 from lbsim.simulate import simulate
 from tests.traces import EVERY_SHAPE, config_text, random_trace
@@ -184,6 +184,96 @@ def test_a_file_that_does_not_say_how_long_tables_were_read_comes_back(result: R
         del moment["took"]
     (tmp_path / "r.json").write_text(json.dumps(document))
     assert Result.from_json(tmp_path / "r.json").moments == result.moments
+
+
+@pytest.fixture(scope="module")
+def optioned() -> Result:
+    """A result whose services have options and whose destinations have thresholds."""
+    config = """
+        -A -t 192.0.2.1:80 -s rr -p 600 -M 255.255.255.0
+        -a -t 192.0.2.1:80 -r 10.0.0.11:80 -m -x 100 -y 80
+        -A -u 192.0.2.1:5060 -s rr -p --pe sip -o
+        -A -t [2001:db8::1]:80 -s rr -p 60 -M 64
+    """
+    return simulate(parse(config), random_trace(1, 0), moments=[0])
+
+
+def test_options_and_thresholds_come_back(optioned: Result, tmp_path: Path) -> None:
+    optioned.to_json(tmp_path / "r.json")
+    back = Result.from_json(tmp_path / "r.json")
+    assert (back.final, back.moments) == (optioned.final, optioned.moments)
+    assert [row.options for row in back.final.services] == [
+        ServiceOptions(Persistence(600, 0xFFFFFF00)),
+        ServiceOptions(Persistence(360, 0xFFFFFFFF), "sip", one_packet=True),
+        ServiceOptions(Persistence(60, 64)),
+    ]
+    assert [(dest.upper, dest.lower) for dest in back.final.services[0].dests] == [(100, 80)]
+
+
+def test_the_file_has_options_and_thresholds_in_plain_values(optioned: Result, tmp_path: Path) -> None:
+    optioned.to_json(tmp_path / "r.json")
+    web, sip, _ = json.loads((tmp_path / "r.json").read_text())["final"]["services"]
+    # 255.255.255.0 and 255.255.255.255 as numbers
+    assert web["options"] == {"persistence": {"timeout": 600, "netmask": 4294967040}, "engine": "", "one_packet": False}
+    assert sip["options"] == {
+        "persistence": {"timeout": 360, "netmask": 4294967295}, "engine": "sip", "one_packet": True,
+    }  # fmt: skip
+    assert (web["dests"][0]["upper"], web["dests"][0]["lower"]) == (100, 80)
+
+
+def test_a_file_without_options_and_thresholds_does_not_tell_them(optioned: Result, tmp_path: Path) -> None:
+    optioned.to_json(tmp_path / "r.json")
+    document = json.loads((tmp_path / "r.json").read_text())
+    for service in document["final"]["services"]:
+        del service["options"]
+        for dest in service["dests"]:
+            del dest["upper"], dest["lower"]
+    (tmp_path / "r.json").write_text(json.dumps(document))
+    back = Result.from_json(tmp_path / "r.json")
+    untold = untelling(optioned.final)
+    assert (back.final, back.moments) == (untold, optioned.moments)
+    back.to_json(tmp_path / "again.json")
+    assert Result.from_json(tmp_path / "again.json").final == untold
+
+
+def untelling(moment: Moment) -> Moment:
+    """The moment without what older files do not tell."""
+    services = (
+        replace(row, options=None, dests=tuple(replace(dest, upper=None, lower=None) for dest in row.dests))
+        for row in moment.services
+    )
+    return replace(moment, services=tuple(services))
+
+
+@pytest.mark.parametrize(
+    ("service", "options"),
+    [
+        ("tcp 192.0.2.1:80", {}),
+        ("tcp 192.0.2.1:80", {"persistence": 600, "engine": "", "one_packet": False}),
+        ("tcp 192.0.2.1:80", {"persistence": {"timeout": 1, "netmask": -1}, "engine": "", "one_packet": False}),
+        ("tcp [2001:db8::1]:80", {"persistence": {"timeout": 1, "netmask": 129}, "engine": "", "one_packet": False}),
+        ("web", {"persistence": None, "engine": "", "one_packet": False}),
+    ],
+    ids=["none of them", "no persistence", "no mask", "no prefix", "no service"],
+)
+def test_options_that_no_service_has_are_one_clear_line(
+    service: str, options: dict[str, Any], optioned: Result, tmp_path: Path
+) -> None:
+    optioned.to_json(tmp_path / "r.json")
+    document = json.loads((tmp_path / "r.json").read_text())
+    document["final"]["services"][0] |= {"service": service, "options": options}
+    (tmp_path / "r.json").write_text(json.dumps(document))
+    with pytest.raises(LbsimError, match="damaged result: "):
+        Result.from_json(tmp_path / "r.json")
+
+
+def test_a_method_that_there_is_not_is_one_clear_line(optioned: Result, tmp_path: Path) -> None:
+    optioned.to_json(tmp_path / "r.json")
+    document = json.loads((tmp_path / "r.json").read_text())
+    document["final"]["services"][0]["dests"][0]["method"] = "nat"
+    (tmp_path / "r.json").write_text(json.dumps(document))
+    with pytest.raises(LbsimError, match="damaged result: "):
+        Result.from_json(tmp_path / "r.json")
 
 
 def test_an_empty_result_comes_back(tmp_path: Path) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
-from lbsim.model.result import Counters, DestRow, Moment, ServiceRow
+from lbsim import Director
+from lbsim.model.config import Persistence
+from lbsim.model.result import Counters, DestRow, Moment, ServiceOptions, ServiceRow
 from lbsim.report.tables import SHOWN, by_address, connection_lines, listing_lines, reason_rows, service_tables
 from tests.results import DNS, SECOND, WEB, A, B, C, Run, entry, web
 
@@ -114,6 +117,47 @@ def test_a_listing_has_methods_and_services_by_mark_as_ipvsadm_has_them():
     dest = DestRow("[fd00::11]:0", 1, 2, 3, Counters(), "tunnel")
     lines, _ = listing_lines([ServiceRow("fwm 6 ipv6", "lc", (), Counters(), (dest,))])
     assert lines[2:] == ["FWM  6 IPv6 lc", "  -> [fd00::11]:0                 Tunnel  1      2          3"]
+
+
+CONFIG = """
+ipvsadm -A -t 192.168.1.10:80 -s rr -p 600 -M 255.255.255.0
+ipvsadm -a -t 192.168.1.10:80 -r 10.0.0.11 -m -x 100 -y 80
+ipvsadm -A -t 192.168.1.10:443 -s sh -b sh-port -p
+ipvsadm -A -u 192.168.1.10:53 -s rr -o
+ipvsadm -A -u 192.168.1.10:5060 -s rr -p 60 --pe sip -o
+ipvsadm -A -t [2001:db8::10]:80 -s rr -p 60 -M 64
+ipvsadm -a -t [2001:db8::10]:80 -r [fd00::11]:80 -m
+ipvsadm -A -f 7 -6 -s rr -p 60 -M 56
+"""
+
+
+def test_a_listing_has_persistence_mask_engine_and_one_packet_scheduling_as_ipvsadm_has_them():
+    director = Director(CONFIG)
+    lines, _ = listing_lines(director.services())
+    assert [line for line in lines[2:] if not line.startswith("  -> ")] == [
+        "TCP  192.168.1.10:80 rr persistent 600 mask 255.255.255.0",
+        "TCP  192.168.1.10:443 sh (sh-port) persistent 360",
+        "UDP  192.168.1.10:53 rr ops",
+        "UDP  192.168.1.10:5060 rr persistent 60 pe sip ops",
+        "TCP  [2001:db8::10]:80 rr persistent 60 mask 64",
+        "FWM  7 IPv6 rr persistent 60 mask 56",
+    ]
+    # there the first line is the version's, and those of destinations end in blanks
+    assert sorted(lines) == sorted(line.rstrip() for line in director.ipvsadm("-Ln").splitlines()[1:])
+
+
+def test_a_service_is_headed_by_its_options_too():
+    run = web(A)
+    options = ServiceOptions(Persistence(600, 0xFFFFFF00), one_packet=True)
+    (row,) = run.result().final.services
+    for shown, told in (("rr persistent 600 mask 255.255.255.0 ops", options), ("rr", None)):
+        made = run.result(final=Moment(0, (replace(row, options=told),), ()))
+        assert service_tables(made)[0].scheduler == shown
+
+
+def test_options_that_are_not_told_are_not_shown():
+    lines, _ = listing_lines([ServiceRow("tcp 192.168.1.10:80", "rr", (), Counters(), (), None)])
+    assert lines[2:] == ["TCP  192.168.1.10:80 rr"]
 
 
 def test_a_long_listing_is_cut_and_counted():
