@@ -112,6 +112,11 @@ def test_the_sample_report_is_what_lbsim_writes(checkout):
     assert lbsim(["run", "scenarios/operations/drain.lbsim.yaml", "--no-figures"], checkout).returncode == 0
     written = (checkout / "reports/drain/result.json").read_text(encoding="utf-8")
     assert written == (ROOT / "reports/sample/result.json").read_text(encoding="utf-8")
+    summaries = [
+        (folder / "summary.md").read_text() for folder in (checkout / "reports/drain", ROOT / "reports/sample")
+    ]
+    without_figures = [[line for line in text.splitlines() if line and line[0] != "!"] for text in summaries]
+    assert without_figures[0] == without_figures[1]
 
 
 def test_the_links_of_the_documents_lead_somewhere():
