@@ -141,7 +141,7 @@ def test_without_installed_ones_a_file_is_asked_for() -> None:
     ("code", "message"),
     [
         ("", "registers no scheduler: expected a call of lbsim.engine.schedulers.register"),
-        ("1 / 0", "cannot load schedulers: ZeroDivisionError: integer division by zero"),
+        ("1 / 0", "cannot load schedulers: ZeroDivisionError: division by zero"),
         ("def f(:", "cannot load schedulers: SyntaxError: invalid syntax"),
         (OLDEST.replace('register("oldest"', 'register("rr"'), "ValueError: scheduler rr is the kernel's own"),
         (OLDEST.replace('register("oldest"', 'register("none"'), "ValueError: scheduler none is the kernel's own"),
