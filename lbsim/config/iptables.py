@@ -12,8 +12,9 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
-from typing import Literal, NoReturn
+from typing import Literal
 
+from lbsim.config.iptables_options import given_options
 from lbsim.config.lines import Line, Word
 from lbsim.model.config import INTERFACES, ForwardRule, RouterSettings
 
@@ -86,37 +87,13 @@ def _format_rule(rule: ForwardRule) -> str:
 def _options(line: Line, words: tuple[Word, ...]) -> dict[str, Word]:
     """The value of each option given; -F has an empty one, the second word of -P is under "policy"."""
     given: dict[str, Word] = {}
-    rest = iter(words)
-    for word in rest:
-        if not word.text.startswith("-"):
-            raise line.error(f"unexpected word {word.text!r}: {_ACCEPTED}", word)
-        option, value = _option(line, word)
+    for word, option, values in given_options(line, words, _OPTIONS, _ACCEPTED):
         if option in given:
             raise line.error(f"option {option} is given twice: expected it once", word)
-        if option == "-F":
-            given[option] = Word("", word.at)
-        else:
-            given[option] = value or next(rest, None) or _missing(line, word)
+        given[option] = values[0] if values else Word("", word.at)
         if option == "-P":
-            given["policy"] = next(rest, None) or _missing(line, word)
+            given["policy"] = values[1]
     return given
-
-
-def _option(line: Line, word: Word) -> tuple[str, Word | None]:
-    """The short name of the option that a word is, and the value if it hangs on it (-tnat, --table=nat)."""
-    if word.text.startswith("--"):
-        name, equals, value = word.text.partition("=")
-        hangs = bool(equals)
-    else:
-        name, value = word.text[:2], word.text[2:]
-        hangs = bool(value)
-    if name not in _OPTIONS or (hangs and _OPTIONS[name] == "-F"):
-        raise line.error(f"the iptables option {word.text!r} is not modelled: {_ACCEPTED}", word)
-    return _OPTIONS[name], Word(value, word.at) if hangs else None
-
-
-def _missing(line: Line, option: Word) -> NoReturn:
-    raise line.error(f"option {option.text} has no value: {_ACCEPTED}", option)
 
 
 def _target(line: Line, word: Word, what: str) -> Literal["ACCEPT", "DROP"]:

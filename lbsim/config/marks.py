@@ -18,6 +18,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from itertools import product
 from typing import TypeAlias, TypedDict
 
+from lbsim.config.iptables_options import given_options
 from lbsim.config.lines import Line, Word, read_lines
 from lbsim.config.port_names import PORT_NAMES
 from lbsim.errors import ConfigError, expected_one_of
@@ -47,6 +48,7 @@ _OPTIONS = {
     "--comment": "--comment",
 }
 _MATCHES = ("tcp", "udp", "sctp", "multiport", "comment")
+_MODELLED = f"expected some of: {', '.join(sorted(set(_OPTIONS.values())))}"
 _MOST = 0xFFFFFFFF
 _MOST_PORTS = 1000  # of a rule, to be told one by one
 _FIRST_TABLE = 100  # of routes; any but those of the kernel's own
@@ -266,19 +268,12 @@ def _iptables_rule(line: Line, version: int) -> MarkRule | None:
 def _options(line: Line) -> dict[str, Word]:
     """Option -> its value; what ``-m`` loads is said by the options, too, and comments say nothing."""
     said: dict[str, Word] = {}
-    left = iter(line.words[1:])
-    for word in left:
-        option = _OPTIONS.get(word.text)
-        if option is None:
-            raise _wrong(line, expected_one_of(word.text, sorted(_OPTIONS), "or not modelled iptables option"), word)
-        value = next(left, None)
-        if value is None and option != "-F":
-            raise _wrong(line, f"option {word.text} has no value", word)
-        if option == "-m" and value and value.text not in _MATCHES:
-            raise _wrong(line, expected_one_of(value.text, _MATCHES, "or not modelled iptables match"), value)
+    for word, option, values in given_options(line, line.words[1:], _OPTIONS, _MODELLED):
+        if option == "-m" and values[0].text not in _MATCHES:
+            raise _wrong(line, expected_one_of(values[0].text, _MATCHES, "or not modelled iptables match"), values[0])
         if option in said and option != "-m":
-            raise _wrong(line, f"option {word.text} is given twice: expected it once", word)
-        said[option] = value or word
+            raise _wrong(line, f"option {option} is given twice: expected it once", word)
+        said[option] = values[0] if values else word
     return said
 
 
