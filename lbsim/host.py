@@ -54,7 +54,7 @@ from lbsim.engine.records import (
     Timer,
 )
 from lbsim.engine.records import Director as DirectorRow
-from lbsim.engine.schedulers import BUILT_IN, NUMBERS, mh, sh
+from lbsim.engine.schedulers import BUILT_IN, KNOWN, NUMBERS, mh, sh
 from lbsim.engine.timers import LEVELS, SLOTS
 from lbsim.engine_words import (
     CHECKSUMS,
@@ -302,16 +302,17 @@ class EngineHost(AddressBook):
         ------
         LbsimError : a scheduler of a user's own fails, or picks what it cannot pick.
         """
-        if len(NUMBERS) <= len(BUILT_IN) + 1:  # there are none
+        if len(KNOWN) == len(BUILT_IN) + 1:  # there are none
             return super()._call(function, *arguments)
         try:
             value = super()._call(function, *arguments)
         except (LbsimError, MemoryError):
             raise
         except Exception as error:
-            why = own_schedulers.fault(error)
             if self.lane.name == "compiled":
-                why = own_schedulers.compiled_fault(error, (self._scheduler(s) for s in self._service_rows()))
+                why = own_schedulers.compiled_fault(error, map(self._scheduler, self._service_rows()))
+            else:
+                why = own_schedulers.fault(error)
             raise why or error from error
         row = self.tables.director[0]
         if s := int(row.wrong_pick_for):

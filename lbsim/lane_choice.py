@@ -7,7 +7,8 @@ from importlib.util import find_spec
 
 from lbsim.engine.lanes import Lane, compiled_lane, interpreted_lane
 from lbsim.engine.records import Packet
-from lbsim.engine.schedulers.registry import HOOKS, REGISTERED
+from lbsim.engine.schedulers import KNOWN, NUMBERS
+from lbsim.engine.schedulers.registry import HOOKS
 from lbsim.errors import LbsimError, expected_one_of
 from lbsim.host import EngineHost
 
@@ -58,7 +59,7 @@ def not_compiled(lane: Lane, schedulers: Sequence[str]) -> str:
         return ""
     examples = {"t": EngineHost(lane=lane).tables, "s": 1, "d": 1, "p": lane.table(Packet, 1)[0]}
     for scheduler in schedulers:
-        for hook, function in REGISTERED[scheduler].items():
+        for hook, function in KNOWN[NUMBERS[scheduler]][1].items():
             why = lane.refusal(function, *(examples[name] for name in HOOKS[hook]))
             if why:
                 return f"numba does not accept {hook} of the scheduler {scheduler}: {why}"

@@ -15,8 +15,7 @@ from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from traceback import extract_tb
 
-from lbsim.engine.schedulers import BUILT_IN, KNOWN, NO_INTEGER, choose
-from lbsim.engine.schedulers.registry import REGISTERED
+from lbsim.engine.schedulers import BUILT_IN, KNOWN, NO_INTEGER, NUMBERS
 from lbsim.errors import LbsimError, expected_one_of
 
 __all__ = ["GROUP", "compiled_fault", "fault", "load_schedulers", "source_of", "wrong_pick"]
@@ -55,7 +54,7 @@ def source_of(source: str, folder: Path) -> bytes:
 
 def fault(error: Exception) -> LbsimError | None:
     """What is wrong if a scheduler of a user's own raised this in the engine; None: none did."""
-    own = {hooks["schedule"].__code__.co_filename: name for number, (name, hooks) in KNOWN.items() if _is_own(number)}
+    own = {hooks["schedule"].__code__.co_filename: name for at, (name, hooks) in enumerate(KNOWN) if _is_own(at)}
     frames = [frame for frame in extract_tb(error.__traceback__) if frame.filename in own]
     if not frames:
         return None
@@ -100,7 +99,7 @@ def _loaded(where: str, load: Callable[[], str]) -> list[str]:
         raise
     except Exception as error:  # whatever a user's code may raise
         raise LbsimError(f"cannot load schedulers: {type(error).__name__}: {error}", file=where) from error
-    names = [name for name, hooks in REGISTERED.items() if name not in BUILT_IN and _is_of(hooks, module)]
+    names = [name for name, number in NUMBERS.items() if _is_own(number) and _is_of(KNOWN[number][1], module)]
     if not names:
         raise LbsimError("registers no scheduler: expected a call of lbsim.engine.schedulers.register", file=where)
     return names
@@ -121,9 +120,9 @@ def _run(path: Path) -> str:
     """Run a file, unless this very content was run before; the name of its module."""
     content = _read(path)
     name = f"lbsim_own_{path.stem}_{hashlib.sha256(bytes(path.absolute()) + content).hexdigest()[:16]}"
-    if before := [number for number, (_, hooks) in KNOWN.items() if hooks and _is_of(hooks, name)]:
-        for number in before:
-            choose(number)
+    before = {known: at for at, (known, hooks) in enumerate(KNOWN) if _is_own(at) and _is_of(hooks, name)}
+    NUMBERS.update(before)
+    if before:
         return name
     spec = spec_from_loader(name, loader=None, origin=str(path))
     assert spec is not None

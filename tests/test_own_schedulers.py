@@ -6,14 +6,12 @@ import json
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from lbsim import Director, own_schedulers
 from lbsim.engine import schedulers
 from lbsim.engine.lanes import Lane, compiled_lane, interpreted_lane
-from lbsim.engine.schedulers import registry
 from lbsim.errors import LbsimError, ScenarioError
 from lbsim.lane_choice import WORTH_COMPILING, chosen
 from lbsim.own_schedulers import load_schedulers
@@ -60,12 +58,11 @@ SYN = build_packet(src="203.0.113.1", dst="192.0.2.1", proto=6, sport=40001, dpo
 
 @pytest.fixture(autouse=True)
 def _nothing_stays() -> Iterator[None]:
-    tables: list[dict[Any, Any]] = [registry.REGISTERED, schedulers.NUMBERS, schedulers.KNOWN]
-    before = [dict(table) for table in tables]
+    numbers, known = dict(schedulers.NUMBERS), len(schedulers.KNOWN)
     yield
-    for table, old in zip(tables, before, strict=True):
-        table.clear()
-        table.update(old)
+    schedulers.NUMBERS.clear()
+    schedulers.NUMBERS.update(numbers)
+    del schedulers.KNOWN[known:]
 
 
 @pytest.fixture
@@ -93,9 +90,9 @@ def test_a_director_made_earlier_goes_on(oldest: Path, lane: Lane) -> None:
 
 def test_a_file_that_is_loaded_is_not_run_again(oldest: Path) -> None:
     assert load_schedulers([oldest]) == ("oldest",)
-    first = registry.REGISTERED["oldest"]
+    number, known = schedulers.NUMBERS["oldest"], len(schedulers.KNOWN)
     assert load_schedulers([oldest]) == ("oldest",)
-    assert registry.REGISTERED["oldest"] is first
+    assert (schedulers.NUMBERS["oldest"], len(schedulers.KNOWN)) == (number, known)
 
 
 NEWEST = OLDEST.replace("            oldest = d", "            oldest = d if oldest == 0 else oldest")

@@ -22,7 +22,6 @@ from __future__ import annotations
 import pkgutil
 from collections.abc import Callable
 from importlib import import_module
-from inspect import signature
 from types import FunctionType
 from typing import Any
 
@@ -38,7 +37,6 @@ __all__ = [
     "NO_INTEGER",
     "NUMBERS",
     "add_dest",
-    "choose",
     "del_dest",
     "done_service",
     "init_service",
@@ -60,10 +58,8 @@ NUMBERS: dict[str, int] = {"none": 0} | {name: number for number, name in enumer
 
 NO_INTEGER = -(1 << 62)  # Director.wrong_pick, if it was none
 
-#: Number -> name and hooks, of all that ever had a number: a director keeps those with which its services began.
-KNOWN: dict[int, tuple[str, dict[str, Callable[..., Any]]]] = {
-    number: (name, REGISTERED.get(name, {})) for name, number in NUMBERS.items()
-}
+#: Name and hooks by number, of all that ever had one: a director keeps those with which its services began.
+KNOWN: list[tuple[str, dict[str, Callable[..., Any]]]] = [(name, REGISTERED.get(name, {})) for name in NUMBERS]
 
 
 @seldom
@@ -93,7 +89,7 @@ def _generated(hook: str) -> FunctionType:
     names: dict[str, Any] = {"__name__": __name__, "picked": picked}  # of this module, likewise
     gives = hook in ("schedule", "init_service")
     lines = [f"def {hook}({arguments}):", "    number = t.services[s].scheduler"]
-    for number, (scheduler, hooks) in KNOWN.items():
+    for number, (scheduler, hooks) in enumerate(KNOWN):
         if hook in hooks:
             names[f"hook_{number}"] = hooks[hook]
             call = f"hook_{number}({arguments})"
@@ -139,33 +135,11 @@ def register(name: str, **hooks: Callable[..., Any]) -> None:
         raise ValueError(f"scheduler {name} is the kernel's own: choose another name")
     if not name or len(name) > 15 or not name.isprintable() or " " in name:
         raise ValueError(f"{name!r} is no name of a scheduler: expected up to 15 characters without spaces")
-    for hook, function in hooks.items():
-        if hook in HOOKS and not _takes(function, HOOKS[hook]):
-            raise ValueError(f"{hook} of the scheduler {name} does not take ({', '.join(HOOKS[hook])})")
-    registry.register(name, **hooks)
+    registry.check(name, hooks)
     for function in hooks.values():
         kernel(function)
     NUMBERS[name] = len(KNOWN)
-    KNOWN[len(KNOWN)] = name, REGISTERED[name]
-    _generate_anew()
-
-
-def choose(number: int) -> None:
-    """Let the name of a scheduler that was registered earlier stand for it again."""
-    name, hooks = KNOWN[number]
-    REGISTERED[name] = hooks
-    NUMBERS[name] = number
-
-
-def _takes(function: Callable[..., Any], arguments: tuple[str, ...]) -> bool:
-    try:
-        signature(function).bind(*arguments)
-    except TypeError:
-        return False
-    return True
-
-
-def _generate_anew() -> None:
+    KNOWN.append((name, hooks))
     for hook in HOOKS:
         function = globals()[hook]
         fresh = _generated(hook)
