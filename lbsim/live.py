@@ -16,9 +16,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import ip_address, ip_network
 from math import isfinite
 from numbers import Real
 from pathlib import Path
@@ -30,11 +31,12 @@ from lbsim.config.marks import Marks, read_marks
 from lbsim.departures import CLIENTS, DIRECTOR, Arrived, Departure, Departures, may_split, note, valid_headers
 from lbsim.engine import reasons
 from lbsim.engine.lanes import Lane
-from lbsim.engine.numbers import BAD_IP_HEADER, FRAGMENT, ICMP_ERROR, IN, IPV4, OUT
+from lbsim.engine.numbers import BAD_IP_HEADER, FRAGMENT, ICMP_ERROR, IN, IPV4, LEAST_V4, MOST_MTU, OUT
 from lbsim.engine.records import Outcome, Packet
 from lbsim.engine_words import PROTOCOLS
 from lbsim.errors import CommandRefused, ConfigError, LbsimError, expected_one_of
 from lbsim.host import SECOND, EngineHost, profile_named
+from lbsim.model.address import address_of, network_of
 from lbsim.model.config import AdminCommand, DirectorConfig, Place, ServiceId
 from lbsim.model.finding import Finding
 from lbsim.model.listing import (
@@ -59,7 +61,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Answer", "CommandAnswer", "Departure", "Director", "RateStats", "Stats"]
 
-SMALLEST_MTU, LARGEST_MTU = 68, 65535
 FRAGMENT_KEPT = reason_of(reasons.FRAGMENT_KEPT).name
 _FILES = ("ip_vs", "ip_vs_conn", "ip_vs_conn_sync", "ip_vs_stats", "ip_vs_stats_percpu")  # of /proc/net
 
@@ -181,7 +182,10 @@ class Director:
             age=round(age * profile_named(profile).hz),
         )
         self._time = 0
-        self._own = [_address(text, "address of the director") for text in own]
+        with _understood():
+            self._own = [address_of(text) for text in own]
+            mtus = {network_of(name): _mtu(size) for name, size in (mtu or {}).items()}
+            reachable = None if networks is None else [network_of(name) for name in networks]
         for address in self._own:
             self._host.own(address)
         self._marks = read_marks(marks) if isinstance(marks, str) else marks
@@ -189,8 +193,6 @@ class Director:
             self._host.own(address)
         for network in self._marks.local:
             self._host.own_network(network)
-        mtus = {_network(name): _mtu(size) for name, size in (mtu or {}).items()}
-        reachable = None if networks is None else [_network(name) for name in networks]
         self._host.route(mtus, reachable)
         self._host.be_router(parsed.router)
         self._host.tables.director[0].accept_local = int(accept_local)
@@ -226,7 +228,8 @@ class Director:
         LbsimError : the time is in the past.
         """
         if via not in (CLIENTS, DIRECTOR):
-            via = str(_address(via, f"{CLIENTS!r}, {DIRECTOR!r} or address of a real server"))
+            with _understood(f"via is neither {CLIENTS!r} nor {DIRECTOR!r}: "):
+                via = str(address_of(via))
         self.advance(at)
         if isinstance(packet, bytes):
             return self._receive(packet, via)
@@ -455,31 +458,24 @@ class Director:
         return self._host.endpoint(dest.addr, dest.port)
 
 
-def _address(text: str, what: str) -> IPv4Address | IPv6Address:
-    try:
-        return ip_address(text)
-    except ValueError:
-        raise ConfigError(f"{text!r} is no {what}") from None
-
-
-def _network(text: str) -> IPv4Network | IPv6Network:
-    try:
-        return ip_network(text)
-    except ValueError as error:
-        raise ConfigError(f"{text!r} is no network: {error}") from None
-
-
 def _mtu(size: int) -> int:
-    if not isinstance(size, int) or not SMALLEST_MTU <= size <= LARGEST_MTU:
-        raise ConfigError(f"{size!r} is no MTU: expected {SMALLEST_MTU} to {LARGEST_MTU}")
+    if not isinstance(size, int) or not LEAST_V4 <= size <= MOST_MTU:
+        raise ValueError(f"{size!r} is no MTU; expected {LEAST_V4} to {MOST_MTU}")
     return size
 
 
-def _listening_end(text: str) -> tuple[int, bytes, int]:
+@contextmanager
+def _understood(what: str = "") -> Iterator[None]:
+    """What is wrong with an argument is a ConfigError; ``what`` stands in front of it."""
     try:
-        end = ServiceId.parse(text)
+        yield
     except ValueError as error:
-        raise ConfigError(str(error)) from error
+        raise ConfigError(f"{what}{error}") from error
+
+
+def _listening_end(text: str) -> tuple[int, bytes, int]:
+    with _understood():
+        end = ServiceId.parse(text)
     if end.fwmark:
         raise ConfigError(f"{text!r} is no end of a program; expected 'tcp ADDRESS:PORT', likewise udp or sctp")
     return PROTOCOLS[end.protocol], end.address.packed, end.port

@@ -21,6 +21,8 @@ from lbsim.engine.numbers import (
     ICMP_ERROR,
     IN,
     IPV4,
+    LEAST_V4,
+    LEAST_V6,
     MASQ,
     OWN,
     TUN_CSUM,
@@ -63,8 +65,6 @@ __all__ = [
     "unmasquerade",
 ]
 
-LEAST_V4 = 68  # bytes that every IPv4 link carries
-LEAST_V6 = 1280
 QUOTING_V4 = 576  # bytes of the longest ICMP error, and 28 of them are its headers
 QUOTING_V6 = 1280  # likewise, and 48
 LOOPBACK_NET = 0x7F000000

@@ -12,7 +12,7 @@ from lbsim.engine.conntable import find_in, find_out
 from lbsim.engine.forwarding import decide, overhead, send, stopped
 from lbsim.engine.ipsec import ike_entry
 from lbsim.engine.lanes import seldom
-from lbsim.engine.numbers import AH, ESP, FRAGMENT, IPV4, MASQ, NO_PORTS, SCTP, TCP, TUNNEL, UDP
+from lbsim.engine.numbers import AH, ESP, FRAGMENT, IPV4, LEAST_V4, MASQ, NO_PORTS, SCTP, TCP, TUNNEL, UDP
 from lbsim.engine.reasons import (
     DROP,
     FORWARD,
@@ -35,8 +35,6 @@ __all__ = [
     "tunnel_error",
     "tunnelled_entry",
 ]
-
-LEAST = 68  # bytes that every IPv4 link carries
 
 
 @seldom
@@ -211,7 +209,7 @@ def tunnel_error(t: Tables, q: Quote, conn: Conn, v: Outcome) -> None:
     if q.limit != 0:
         row = t.addresses[q.outer]
         told = row.mtu if row.mtu != 0 else q.limit
-        if told > LEAST + overhead(t, conn.dest):
+        if told > LEAST_V4 + overhead(t, conn.dest):
             told -= overhead(t, conn.dest)
         if row.mtu == 0 or q.limit < row.mtu:
             row.mtu = q.limit

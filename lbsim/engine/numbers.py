@@ -85,6 +85,11 @@ MANY = 4  # broadcast or multicast
 # AddressRow.local of what only a routing rule makes the director's
 BY_ROUTING = 2
 
+# Bytes that every link carries, and the most that a route's MTU may be
+LEAST_V4 = 68
+LEAST_V6 = 1280
+MOST_MTU = 65535
+
 # Address families
 IPV4 = 4
 IPV6 = 6

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from lbsim.engine.numbers import LEAST_V4, LEAST_V6
 from lbsim.explain.way_words import hops
 from lbsim.model.config import INTERFACES
 from lbsim.model.wording import counted
@@ -251,7 +252,7 @@ def _room(cause: Cause) -> str:
 
 
 def _too_narrow(e: Explanation, cause: Cause) -> list[str]:
-    version, least = ("IPv6", 1280) if ":" in cause.target else ("IPv4", 68)
+    version, least = ("IPv6", LEAST_V6) if ":" in cause.target else ("IPv4", LEAST_V4)
     less = f"That is less than the {counted(least, 'byte')} that every link of {version} carries."
     return [_room(cause), less, _whose(e, cause), UNTOLD]
 

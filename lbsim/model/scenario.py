@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Annotated, Literal, Self, TypeAlias
 
 from pydantic import (
@@ -26,6 +26,8 @@ from pydantic import (
     model_validator,
 )
 
+from lbsim.engine.numbers import LEAST_V4, MOST_MTU
+from lbsim.model.address import address_of, network_of
 from lbsim.model.config import Address, DestId, ServiceId
 from lbsim.model.verdict import REASONS, SEEN
 
@@ -93,27 +95,6 @@ def _dest(value: object) -> DestId:
     return value if isinstance(value, DestId) else DestId.parse(str(value))
 
 
-def _address(value: object) -> Address:
-    try:
-        address = ip_address(str(value))
-    except ValueError:
-        address = None
-    if address is None or "%" in str(value):  # a packet has no zone
-        raise ValueError(f"{value!r} is no address; expected 198.51.100.1 or 2001:db8::1")
-    return address
-
-
-def _network(value: object) -> IPv4Network | IPv6Network:
-    text = str(value)
-    try:
-        network = ip_network(text, strict=False)
-    except ValueError:
-        raise ValueError(f"{value!r} is no network; expected 198.51.100.0/24 or 2001:db8::/64") from None
-    if "/" in text and str(network.network_address) != str(ip_address(text.partition("/")[0])):
-        raise ValueError(f"{text!r} is an address within a network; expected the network, {network}")
-    return network
-
-
 Time: TypeAlias = Annotated[
     int,
     BeforeValidator(parse_duration),
@@ -127,12 +108,12 @@ ServiceText: TypeAlias = Annotated[ServiceId, BeforeValidator(_service), _SERVIC
 DestText: TypeAlias = Annotated[DestId, BeforeValidator(_dest), _DEST_SCHEMA]
 AddressText: TypeAlias = Annotated[
     Address,
-    BeforeValidator(_address),
+    BeforeValidator(address_of),
     WithJsonSchema({"type": "string", "examples": ["198.51.100.1", "2001:db8::1"]}),
 ]
 NetworkText: TypeAlias = Annotated[
     IPv4Network | IPv6Network,
-    BeforeValidator(_network),
+    BeforeValidator(network_of),
     WithJsonSchema({"type": "string", "examples": ["198.51.100.0/24", "2001:db8::/64"]}),
 ]
 
@@ -443,7 +424,7 @@ class Scenario(_Model):
     straight_replies: list[NetworkText] = Field(default_factory=list)
     """Real servers whose default route does not lead through the director, and clients that real servers reach by
     themselves: answers from the ones or to the others do not pass the director."""
-    mtu: dict[NetworkText, Annotated[int, Field(ge=68, le=65535)]] = Field(default_factory=dict)
+    mtu: dict[NetworkText, Annotated[int, Field(ge=LEAST_V4, le=MOST_MTU)]] = Field(default_factory=dict)
     """The MTU of the director's route to a network; where several fit, the smallest network counts. Once one is given,
     all others are 1500; without any, packets of every length get through."""
     sysctls: dict[str, int] = Field(default_factory=dict)
