@@ -33,7 +33,6 @@ DIRECTOR = "director"  # programs that run on it
 
 _WITHOUT_ANSWER = (reasons.ICMP_UNRELATED, reasons.FRAGMENT_KEPT, reasons.NOT_UNICAST)
 _TO_CLIENT = (reasons.TRANSLATED, reasons.ICMP_TO_CLIENT)
-_TO_PROGRAM = (reasons.LOCAL_DEST, reasons.LOCAL_NEW)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +142,7 @@ class Departures:
                 return self._to_destination(arrived, v)
             case Verdict.REJECT:
                 return _one(arrived.via, self._rejection(arrived, v))
-            case Verdict.LOCAL if v.reason in _TO_PROGRAM:
+            case Verdict.LOCAL if v.reason in reasons.TO_PROGRAM:
                 return self._to_local_destination(arrived, v)
             case Verdict.LOCAL if v.reason not in _WITHOUT_ANSWER:
                 return self._delivered(arrived.data, arrived.via)
@@ -267,7 +266,7 @@ class Departures:
                 data = rewrite(data, self._change(v, ttl_down=0))
             case Verdict.FORWARD:
                 return self._to_destination(arrived, v)
-            case Verdict.LOCAL if v.reason in _TO_PROGRAM:
+            case Verdict.LOCAL if v.reason in reasons.TO_PROGRAM:
                 return self._to_local_destination(arrived, v)
             case Verdict.LOCAL | Verdict.ROUTE:
                 pass

@@ -64,8 +64,6 @@ from lbsim.engine.reasons import (
     IPVS_OFF,
     KNOWN,
     LOCAL,
-    LOCAL_DEST,
-    LOCAL_NEW,
     MASQUERADED,
     NEW,
     NO_CONNECTION,
@@ -79,6 +77,7 @@ from lbsim.engine.reasons import (
     ROUTE,
     SOURCE_ROUTED,
     STRAIGHT_REPLY,
+    TO_PROGRAM,
     TOLD_ITSELF,
     TTL_EXCEEDED,
     UNMODELLED,
@@ -170,7 +169,7 @@ def note_receiver(t: Tables, p: Packet, v: Outcome) -> None:
         flow = t.flows[p.flow]
         flow.addr = v.new_dst if v.method == MASQ and passes_director(t, p, v) else STRAIGHT
         flow.port = v.new_dport
-    elif v.reason in (LOCAL_DEST, LOCAL_NEW):
+    elif v.reason in TO_PROGRAM:
         flow = t.flows[p.flow]
         flow.addr = v.new_dst
         flow.port = v.new_dport

@@ -65,3 +65,6 @@ NOT_UNICAST = 73
 TTL_UNTOLD = 74
 NO_ROUTE_UNTOLD = 75
 MTU_UNTOLD = 76
+
+# A program on the director got the packet, as a destination.
+TO_PROGRAM = (LOCAL_DEST, LOCAL_NEW)

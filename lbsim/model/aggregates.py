@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lbsim.engine.numbers import IN
-from lbsim.model.verdict import REASONS, Verdict
+from lbsim.engine.reasons import TO_PROGRAM
+from lbsim.model.verdict import REASONS, Verdict, reason_named
 
 if TYPE_CHECKING:
     from lbsim.model.trace import IntColumn
@@ -40,7 +41,7 @@ _CODES = max(reason.code for reason in REASONS) + 1
 _MAKES_CONNECTION = np.zeros(_CODES, dtype=bool)
 _MAKES_CONNECTION[[reason.code for reason in REASONS if reason.name in ("new", "rescheduled", "local_new")]] = True
 _TO_PROGRAM = np.zeros(_CODES, dtype=bool)  # a destination on the director got the packet
-_TO_PROGRAM[[reason.code for reason in REASONS if reason.name in ("local_dest", "local_new", "seen_delivered")]] = True
+_TO_PROGRAM[[*TO_PROGRAM, reason_named("seen_delivered").code]] = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ import numpy as np
 from lbsim import __version__
 from lbsim.engine.lanes import Lane, compiled_lane, interpreted_lane
 from lbsim.engine.numbers import LOCAL_NODE, MASQ, OWN, TUNNEL
-from lbsim.engine.reasons import FORWARD, ICMP_ROUTED, LOCAL_DEST, LOCAL_NEW, ROUTE
+from lbsim.engine.reasons import FORWARD, ICMP_ROUTED, ROUTE, TO_PROGRAM
 from lbsim.errors import LbsimError, TraceError
 from lbsim.model.address import Address
 from lbsim.model.result import RESULT_COLUMNS, ResultBlock, Ways
@@ -145,8 +145,7 @@ class CaptureWriter:
         place = np.where(answer, FIRST, inward)
         ways = answers.ways or _all_over_nat(answers)
         kept = ~answer & (ways.method != MASQ) & (answers["dest"] >= 0)
-        reason = answers["reason"]
-        local = ((reason == LOCAL_DEST) | (reason == LOCAL_NEW)) & (answers["new_dst"] >= 0)  # a program here gets it
+        local = np.isin(answers["reason"], TO_PROGRAM) & (answers["new_dst"] >= 0)
         routed = answers["verdict"] == ROUTE
         own = local | (answer & (ways.method == LOCAL_NODE))  # to or from the director itself: not routed
         own |= routed & (trace["direction"] == OWN)
@@ -215,7 +214,7 @@ class CaptureWriter:
         came = trace.datagrams.of(i)
         packet = _leaving(came.data if came else self._built(trace, i), block, answers.addresses, i)
         limit = ETHERNET if answers.limits is None else int(answers.limits[block.to_addr[i]])
-        if answers["reason"][i] in (LOCAL_DEST, LOCAL_NEW):  # nothing is cut on its way to a program
+        if answers["reason"][i] in TO_PROGRAM:  # nothing is cut on its way to a program
             came, limit = None, len(packet)
         for piece in split_again(packet, limit, came) if came else split(packet, limit):
             dispatch.append(r, int(block.time[i]), piece)

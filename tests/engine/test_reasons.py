@@ -6,7 +6,7 @@ from lbsim.engine import reasons
 from lbsim.model.verdict import REASONS, SEEN, Verdict
 
 VERDICT_NAMES = {verdict.name for verdict in Verdict}
-CODES = {name: value for name, value in vars(reasons).items() if name.isupper() and name not in VERDICT_NAMES}
+CODES = {name: value for name, value in vars(reasons).items() if isinstance(value, int) and name not in VERDICT_NAMES}
 
 
 def test_every_code_has_a_row_in_the_table_of_reasons() -> None:

@@ -403,7 +403,7 @@ def test_lblcr_adds_one_to_the_set() -> None:
 
 @pytest.mark.parametrize("scheduler", ["lblc", "lblcr"])
 def test_more_connections_than_weight_alone_are_not_too_many(scheduler: str) -> None:
-    """B has 3 of weight 2, and A has 1 of weight 2: 2 * 1 < 2 is false (schedulers.md section 3.12)."""
+    """B has 4 of weight 2, and A has 1 of weight 2: 2 * 1 < 2 is false (schedulers.md section 3.12)."""
     text, script, timeline = loaded(scheduler, A=(2, 1, 1), B=(2, 2, 2))
     script += f"\n9 203.0.113.2:50000 > {VIP} tcp S\n10 203.0.113.3:50000 > {VIP} tcp S"
     # A is less loaded, so the cache has it first; with A at weight 0 for a while it has B

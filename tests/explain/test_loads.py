@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from lbsim.explain.scheduler_words import _fraction, candidate_lines, sentences
-from lbsim.model.explanation import Candidate, Decision, Input
+from lbsim.model.explanation import Candidate, Decision, Input, Value
 from tests.explain.asking import config, explain_last, said
 from tests.explain.test_cases import syns
 
@@ -21,11 +21,11 @@ def dest(name: str, load: int, weight: int, *, active: int | None = None, picked
     return Candidate(name, weight, active or 0, total - (active or 0), total, 0, 0, load, None, "", picked)
 
 
-def decided(scheduler: str, *dests: Candidate, **inputs: object) -> str:
+def decided(scheduler: str, *dests: Candidate, **inputs: Value) -> str:
     """What is said of a decision among these."""
-    named = {"load": FORMULA} | inputs
+    named: dict[str, Value] = {"load": FORMULA, **inputs}
     picked = next(one.dest for one in dests if one.picked)
-    given = tuple(Input(name, value) for name, value in named.items())  # type: ignore[arg-type]
+    given = tuple(Input(name, value) for name, value in named.items())
     return " ".join(sentences(Decision(scheduler, (), dests, given, (), picked)))
 
 
