@@ -9,6 +9,7 @@ services together keeps them in one group, or the trace in one run:
   (protocol, address and port) are one group;
 * removed destinations of all services wait in one trash with one timer, whose phase depends on all of them: a timeline
   that removes anything is not split;
+* drop_packet counts the packets of all services: a trace for a director that ever has it on is not split;
 * random numbers (of the scheduler twos, and perhaps of one's own) are drawn by all services from one sequence: a trace
   with such a scheduler is not split;
 * an ICMP error is about a packet of any service: a trace with such is not split;
@@ -45,6 +46,7 @@ from lbsim.model.config import (
     EditDest,
     EditService,
     ServiceId,
+    SetSysctl,
     TimedCommand,
 )
 from lbsim.model.conn_table import ConnTable
@@ -78,8 +80,8 @@ def simulate_apart(
     ------
     LbsimError : as ``simulate`` does; a process was killed.
     """
-    if sysctl_values(options.get("sysctls"))["drop_packet"]:
-        return None  # one counter for all services
+    if _drops_packets(config, timeline, options.get("sysctls")):
+        return None
     if len(trace.quotes) or options.get("mtu"):  # whether a captured packet may be cut, its bytes say
         return None
     services = groups_of_services(config, timeline)
@@ -101,6 +103,12 @@ def simulate_apart(
     return _Joined(results, {str(service): int(number[group]) for service, group in services.items()}).result(
         trace, rows
     )
+
+
+def _drops_packets(config: DirectorConfig, timeline: Sequence[TimedCommand], given: Mapping[str, int] | None) -> bool:
+    """Whether drop_packet is ever on: it counts the packets of all services together."""
+    later = (c.name == "drop_packet" for c in _commands(config, timeline) if isinstance(c, SetSysctl))
+    return bool(sysctl_values(given)["drop_packet"]) or any(later)
 
 
 def _draws_lots(config: DirectorConfig, timeline: Sequence[TimedCommand]) -> bool:

@@ -21,9 +21,11 @@ from lbsim.engine import (
     blocks,
     clock,
     conntable,
+    defence,
     destinations,
     director,
     errnos,
+    estimator,
     icmp,
     sctp,
     services,
@@ -34,7 +36,16 @@ from lbsim.engine.blocks import Found, Given
 from lbsim.engine.estimator import AT_ONCE, NEVER, PERIODIC, start_copies
 from lbsim.engine.lanes import Lane, interpreted_lane, replaced
 from lbsim.engine.numbers import TCP
-from lbsim.engine.profile import PROFILES, SWITCHES, SYSCTLS, TAKEN, Profile, refused_value
+from lbsim.engine.profile import (
+    PROFILES,
+    SWITCHES,
+    SYSCTLS,
+    TAKEN,
+    Profile,
+    refused_by_kernel,
+    refused_value,
+    unmodelled_value,
+)
 from lbsim.engine.records import (
     AddressRow,
     CachedAddress,
@@ -75,6 +86,7 @@ from lbsim.model.config import (
     EditService,
     Persistence,
     ServiceId,
+    SetSysctl,
     SetTimeouts,
     Zero,
 )
@@ -87,6 +99,7 @@ __all__ = ["EngineHost", "profile_named", "sysctl_values"]
 SECOND = 1_000_000_000
 ENDLESS = 1 << 30  # bytes
 _ADDRESS_BUCKETS = _CONN_BUCKETS = 1024  # at the beginning; of connections more where unused ones cost nothing
+_DEFENCES = ("drop_entry", "drop_packet", "secure_tcp")
 SECURE_TCP = 3  # 1 and 2 are on only when memory runs short
 #: Scheduler -> the table that it needs, the mark up to which that is used, the rows of one service.
 _ROOMS = {
@@ -141,7 +154,7 @@ def sysctl_values(given: Mapping[str, int] | None) -> dict[str, int]:
     for name, value in (given or {}).items():
         short = name.replace("/", ".").removeprefix("net.ipv4.vs.")
         if short not in SYSCTLS:
-            raise ConfigError(expected_one_of(short, TAKEN, "or not modelled sysctl net.ipv4.vs."))
+            raise ConfigError(_unknown_sysctl(short))
         if not isinstance(value, int):
             raise ConfigError(f"net.ipv4.vs.{short}={value!r} is no number")
         if refused_value(short, value):
@@ -149,6 +162,10 @@ def sysctl_values(given: Mapping[str, int] | None) -> dict[str, int]:
         if short in values:
             values[short] = value
     return values
+
+
+def _unknown_sysctl(name: str) -> str:
+    return expected_one_of(name, TAKEN, "or not modelled sysctl net.ipv4.vs.")
 
 
 class EngineHost(AddressBook):
@@ -188,9 +205,7 @@ class EngineHost(AddressBook):
         row = self.tables.director[0]
         for name, value in sysctl_values(sysctls).items():
             setattr(row, name, value)
-        if row.secure_tcp == SECURE_TCP:
-            stricter = self.lane.integers(tcp.next_states(secure=True))
-            self.tables = replaced(self.lane, self.tables, tcp_next=stricter)
+        self._choose_tcp_states(int(row.secure_tcp))
         for name in SWITCHES:
             setattr(row, name, int(name in self.profile.on))
         row.random_state = seed & 0xFFFFFFFF
@@ -263,9 +278,34 @@ class EngineHost(AddressBook):
                 code = self._apply_to_dest(command)
             case Zero(service):
                 code = self._zero(service)
+            case SetSysctl(name, value):
+                code = self._set_sysctl(name, value)
             case SetTimeouts(tcp_seconds, tcpfin_seconds, udp_seconds):
                 code = self._call(services.set_timeouts, tcp_seconds, tcpfin_seconds, udp_seconds)
         return errorcode[-code] if code else ""
+
+    def _set_sysctl(self, name: str, value: int) -> int:
+        """Give a tunable a value in mid-run."""
+        if name not in SYSCTLS or unmodelled_value(name, value):
+            raise ConfigError(unmodelled_value(name, value) if name in SYSCTLS else _unknown_sysctl(name))
+        if refused_by_kernel(name, value):
+            return errnos.EINVAL
+        if name == "am_droprate":
+            self._call(defence.set_am_droprate, value)
+        elif name == "run_estimation":
+            self._call(estimator.set_run_estimation, value)
+        elif SYSCTLS[name].switch:
+            setattr(self.tables.director[0], name, value)
+        if name == "secure_tcp":
+            self._choose_tcp_states(value)
+        if name in _DEFENCES:
+            self._call(defence.take_over)
+        return 0
+
+    def _choose_tcp_states(self, secure_tcp: int) -> None:
+        """Let TCP go by the table of states that this value of secure_tcp says."""
+        states = self.lane.integers(tcp.next_states(secure=secure_tcp == SECURE_TCP))
+        self.tables = replaced(self.lane, self.tables, tcp_next=states)
 
     def _put_service(self, command: AddService | EditService) -> int:
         """Add or edit a service. That it is there, or not, is found before a name that is not known."""

@@ -81,7 +81,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class CommandAnswer:
-    """What ``ipvsadm`` would have said.
+    """What ``ipvsadm`` (or ``sysctl``, without what that repeats when it succeeds) would have said.
 
     Attributes
     ----------
@@ -240,11 +240,12 @@ class Director:
         return Answer(answer.verdict, answer.reason, answer.dest, departures)
 
     def run(self, command: str | AdminCommand, at: float | None = None) -> CommandAnswer:
-        """What ``ipvsadm`` answers to a command: ``director.run("ipvsadm -D -t 192.168.1.10:80")``.
+        """What ``ipvsadm`` answers to a command: ``director.run("ipvsadm -D -t 192.168.1.10:80")``; or ``sysctl`` to
+        one that sets a tunable: ``director.run("sysctl -w net.ipv4.vs.expire_nodest_conn=1")``.
 
         Raises
         ------
-        ConfigError : not a command of ipvsadm, or it asks for what lbsim does not model; nothing was changed.
+        ConfigError : not such a command, or it asks for what lbsim does not model; nothing was changed.
         """
         try:
             request = parse_request(command) if isinstance(command, str) else command

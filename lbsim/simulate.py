@@ -11,7 +11,6 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from heapq import merge
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -30,7 +29,17 @@ from lbsim.engine_words import PROTOCOL_NAMES, STATES
 from lbsim.host import EngineHost
 from lbsim.model.address_text import AddressTexts
 from lbsim.model.aggregates import Aggregates, Aggregator
-from lbsim.model.config import AdminCommand, Clear, DeleteService, DirectorConfig, TimedCommand, Zero
+from lbsim.model.config import (
+    AddDest,
+    AdminCommand,
+    Clear,
+    DeleteService,
+    DirectorConfig,
+    EditDest,
+    SetSysctl,
+    TimedCommand,
+    Zero,
+)
 from lbsim.model.conn_table import CONN_COLUMNS, ConnTable
 from lbsim.model.finding import Finding
 from lbsim.model.joined import JoinedColumns
@@ -293,24 +302,19 @@ class _Traffic:
         return "; ".join(self._damage) or None
 
 
-def _first_packets(trace: Trace, count: int) -> Trace:
-    columns = {name: column[:count] for name, column in trace.columns.items()}
-    return replace(trace, columns=columns, datagrams=trace.datagrams.part(0, count))
-
-
 class _Taken:
     """What is taken of the answers: whole columns as long as they are wanted, else sums. Sinks get all of them."""
 
     def __init__(self, columns: bool | None, first: int, sinks: Sequence[Sink]) -> None:
         self._most = {None: KEPT_PACKETS, True: None, False: -1}[columns]
-        self._sinks = sinks
+        self.sinks = sinks
         self._kept: list[ResultBlock] = []
         self._packets = 0
         self._aggregator: Aggregator | None = None
         self._first = first
 
     def add(self, trace: Trace, answers: ResultBlock) -> None:
-        for sink in self._sinks:
+        for sink in self.sinks:
             sink.add(trace, answers)
         self._packets += len(answers)
         self._kept.append(answers)
@@ -374,6 +378,8 @@ class _Run:
         self.horizon = traffic.duration or 0
         self.limited = False  # routes have MTUs
         self.fed = 0  # packets of earlier blocks
+        self.block: Trace | None = None  # the one that is being worked on
+        self.done = 0  # packets of it
         self.marker = Marker(NO_MARKS)
         self.ids = np.zeros(0, dtype="i4")  # address of the trace -> id
         rows = min(traffic.packets or ROWS, ROWS)
@@ -406,6 +412,8 @@ class _Run:
 
     def command(self, command: AdminCommand) -> None:
         """Apply a command; a refusal is a finding with the tool's own text."""
+        if isinstance(command, AddDest | EditDest | SetSysctl):
+            self._cut()
         error = self.host.apply(command)
         if self.watch:
             self.watch.commanded(command, error)
@@ -430,7 +438,11 @@ class _Run:
 
     def _take_block(self) -> None:
         """Make the next block of the traffic ready for the engine."""
-        block = self.block = self.traffic.next_block()
+        self._take(self.traffic.next_block())
+
+    def _take(self, block: Trace | None) -> None:
+        """Make a block ready for the engine."""
+        self.block = block
         self.done = 0  # packets of this block
         if block is None:
             return
@@ -491,10 +503,17 @@ class _Run:
     def _hand_over(self) -> None:
         """Give away what became of this block's packets; of a run that has ended, only of those that were sent."""
         assert self.block is not None
-        sent = self.block if self.done == len(self.block) else _first_packets(self.block, self.done)
+        sent = self.block if self.done == len(self.block) else self.block.part(0, self.done)
         if self.done or not self.fed:
             self.taken.add(sent, self._answers(sent))
         self.fed += self.done
+
+    def _cut(self) -> None:
+        """Give away what became of the packets so far: how they left is read when that is done, and will change."""
+        if self.taken.sinks and self.block is not None and self.done:
+            rest = self.block.part(self.done, len(self.block))
+            self._hand_over()
+            self._take(rest)
 
     def _answers(self, trace: Trace) -> ResultBlock:
         self._learn_names()

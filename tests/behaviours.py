@@ -69,6 +69,7 @@ BEHAVIOURS = (
     Behaviour("IPv6", f"{SCHED}/test_dh.py::test_an_ipv6_address_decides_by_its_folded_words", "ipv6/round-robin", ("ipv6", "ipv6-any-method", "ipv6-persistent")),
     Behaviour("the timer wheel, expires", f"{ENGINE}/test_timers.py::test_the_worked_example_fires_901_872_seconds_after_arming", "timeouts/idle-900s", ("rr",)),
     Behaviour("tunables", f"{ENGINE}/test_opening.py::test_sloppy_tcp_schedules_packets_in_mid_connection", "reuse/same-port-kept", ("switches",)),
+    Behaviour("tunables that are set in mid-run", f"{ENGINE}/test_defence.py::test_in_mid_run_a_new_rate_counts_from_the_next_packet_dropped_on", "operations/drain-sessions", ("flips", "mark-flips", "sctp-flips")),
     Behaviour("NAT", f"{ENGINE}/test_forwarding.py::test_ports_are_translated_both_ways", "capture/curl-nginx", ("rr",)),
     Behaviour("direct routing", "tests/test_departures.py::test_direct_routing_lowers_the_ttl_and_that_is_all", "dr/direct-routing", ("direct-routing", "any-method", "udp-any-method", "ipv6-any-method")),
     Behaviour("a destination's kept route", "tests/test_departures.py::test_with_a_route_that_was_found_for_another_method_direct_routing_finds_no_next_hop", "dr/method-changed"),

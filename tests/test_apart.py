@@ -181,6 +181,22 @@ def test_a_timeline_that_removes_something_is_not_split(command: str) -> None:
     assert simulate_apart(config(), traffic(1), jobs=4, timeline=timeline) is None
 
 
+def test_a_timeline_that_switches_drop_packet_on_is_not_split() -> None:
+    for name, split in (("drop_packet", False), ("sloppy_tcp", True)):
+        timeline = [TimedCommand(SECOND, parse_command(f"sysctl -w net.ipv4.vs.{name}=3"))]
+        assert (simulate_apart(config(), traffic(1), jobs=4, timeline=timeline) is not None) == split
+
+
+@pytest.mark.usefixtures("here")
+def test_a_tunable_that_is_set_in_mid_run_is_set_for_all() -> None:
+    commands = ("expire_nodest_conn=0", "conn_reuse_mode=0", "sloppy_tcp=1", "secure_tcp=3")
+    timeline = [
+        TimedCommand((20 + i) * SECOND, parse_command(f"sysctl -w net.ipv4.vs.{c}")) for i, c in enumerate(commands)
+    ]
+    trace, options = traffic(1), OPTIONS | {"timeline": timeline}
+    assert_same(simulate_apart(config(), trace, jobs=3, **options), simulate(config(), trace, **options))
+
+
 def test_a_flow_with_packets_to_two_groups_is_not_split() -> None:
     trace = traffic(1, shapes=(0,))
     groups = groups_of_services(config(), [])

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from lbsim import Director
 from lbsim.config import parse_command
 from lbsim.engine.lanes import Lane, interpreted_lane
 from lbsim.engine.numbers import IN, TCP, WHOLE
@@ -15,9 +16,20 @@ from lbsim.engine.profile import SYSCTLS
 from lbsim.engine.records import Outcome, Packet
 from lbsim.errors import ConfigError
 from lbsim.host import EngineHost, profile_named, sysctl_values
-from lbsim.model.config import AddDest, AddService, DestId, EditService, Persistence, ServiceId, SetTimeouts, Tunnel
+from lbsim.model.config import (
+    AddDest,
+    AddService,
+    DestId,
+    EditService,
+    Persistence,
+    ServiceId,
+    SetSysctl,
+    SetTimeouts,
+    Tunnel,
+)
 from lbsim.model.listing import ListedDest, ListedService, Timeouts
 from lbsim.model.result import ConnRow, Counters, Destination, DestRow, ServiceOptions, ServiceRow
+from lbsim.packet.build import build_packet
 
 SECOND = 1_000_000_000
 WEB = """
@@ -88,6 +100,42 @@ def test_a_tunable_without_effect_is_taken() -> None:
 def test_tunables_reach_the_engine() -> None:
     row = EngineHost(sysctls={"conn_reuse_mode": 0, "expire_nodest_conn": 1, "sloppy_tcp": 1}).tables.director[0]
     assert (row.conn_reuse_mode, row.expire_nodest_conn, row.sloppy_tcp) == (0, 1, 1)
+
+
+@pytest.mark.parametrize("name", [name for name, known in SYSCTLS.items() if known.switch])
+def test_a_tunable_may_be_set_in_mid_run(name: str, lane: Lane) -> None:
+    host, least = EngineHost(lane=lane), (SYSCTLS[name].kernel or (0, 0))[0]
+    for value in (2, max(least, 0)):
+        assert host.apply(SetSysctl(name, value)) == ""
+        assert getattr(host.tables.director[0], name) == value
+
+
+def test_in_mid_run_the_kernels_refusals_are_answers_and_others_errors() -> None:
+    host = EngineHost()
+    assert host.apply(SetSysctl("drop_packet", 4)) == "EINVAL"
+    assert host.apply(SetSysctl("sync_ports", 3)) == "EINVAL"
+    assert host.apply(SetSysctl("sync_ports", 4)) == ""
+    for name, value, why in (
+        ("conntrack", 1, "not modelled"),
+        ("est_cpulist", 1, "not modelled"),
+        ("no", 1, "expected one of"),
+    ):
+        with pytest.raises(ConfigError, match=why):
+            host.apply(SetSysctl(name, value))
+
+
+def test_secure_tcp_changes_what_happens_to_entries_that_are_there(lane: Lane) -> None:
+    """facts: packet-path.md section 7.1: what answers with SYN moves SYN_RECV to SYNACK in the secure table only."""
+    director = Director("-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1:80 -m", lane=lane)
+    states = []
+    for port, (before, after) in enumerate([(0, 3), (3, 0), (0, 2), (3, 3)], start=1000):
+        director.run(f"sysctl -w net.ipv4.vs.secure_tcp={before}")
+        director.receive(build_packet(src="203.0.113.1", dst="192.0.2.1", sport=port, dport=80, flags=2))
+        director.run(f"sysctl -w net.ipv4.vs.secure_tcp={after}")
+        answer = build_packet(src="10.0.0.1", dst="203.0.113.1", sport=80, dport=port, flags=18)
+        assert director.receive(answer, via="10.0.0.1").reason == "translated"
+        states += [row.state for row in director.connections() if row.client.endswith(f":{port}")]
+    assert states == ["SYNACK", "SYN_RECV", "SYN_RECV", "SYNACK"]
 
 
 def test_names_of_ends_and_services_have_brackets_for_ipv6() -> None:

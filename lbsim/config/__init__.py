@@ -5,7 +5,8 @@
   options), ``options`` (the tables of commands and options), ``command_line`` (the checks, in ipvsadm's order),
   ``values`` and ``endpoints`` (what options are given), ``port_names``
 * ``writing``    admin commands and tables -> scripts and dumps
-* ``refusals``   what ipvsadm says when the kernel refuses
+* ``sysctls``    lines that set tunables -> admin commands
+* ``refusals``   what ipvsadm, or sysctl, says when the kernel refuses
 * ``iptables``   the five lines of the classic NAT router set-up <-> router settings
 
 :func:`parse` reads a whole text, :func:`parse_command` one command, :func:`parse_request` whatever may be typed at a
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import re
 
-from lbsim.config import iptables, ipvsadm
+from lbsim.config import iptables, ipvsadm, sysctls
 from lbsim.config.lines import Line, Word, read_lines
 from lbsim.config.refusals import refusal
 from lbsim.config.writing import dump, dump_services, format_command, save, shown_flags
@@ -46,16 +47,17 @@ _KNOWN = (
     "iptables",
     "echo 1 > /proc/sys/net/ipv4/ip_forward",
     "sysctl -w net.ipv4.ip_forward=1",
+    "sysctl -w net.ipv4.vs.NAME=VALUE",
 )
+_COMMAND = "expected one command of ipvsadm, or sysctl -w net.ipv4.vs.NAME=VALUE"
 _NOWHERE = Place()
 _ASSIGNMENT = re.compile(r"[A-Za-z_][0-9A-Za-z_]*=.*")
-_TUNABLE = re.compile(r"net[./]ipv4[./]vs[./]")
 _FORWARDING_OFF = re.compile(r"echo[ \t]+0[ \t]*>.*/ip_forward|ip_forward=0")
 _LISTING = re.compile(r"IP Virtual Server|Prot LocalAddress|(TCP|UDP|SCTP|FWM)[ \t]+\S+[ \t]")
 
 
 def parse(text: str, *, file: str | None = None, first_line: int = 1) -> DirectorConfig:
-    """The config that a text makes: ``ipvsadm`` lines, a dump (``ipvsadm -S -n``), the usual iptables lines.
+    """The config that a text makes: ``ipvsadm`` lines, a dump (``ipvsadm -S -n``), the usual iptables lines, tunables.
 
     Parameters
     ----------
@@ -72,6 +74,8 @@ def parse(text: str, *, file: str | None = None, first_line: int = 1) -> Directo
         program, words = _program(line)
         if program == "ipvsadm":
             commands.append(ipvsadm.read(line, words))
+        elif sysctls.concerns(line):
+            commands.append(sysctls.read(line, _behind_sudo(line)))
         elif program == "iptables":
             router = iptables.read(line, words, router)
         elif not _FORWARDING_ON.fullmatch(line.text):
@@ -80,7 +84,7 @@ def parse(text: str, *, file: str | None = None, first_line: int = 1) -> Directo
 
 
 def parse_command(text: str, *, place: Place = _NOWHERE) -> AdminCommand:
-    """The one ipvsadm command that a text holds, with or without the word ``ipvsadm``.
+    """The one command that a text holds: of ipvsadm, with or without that word, or one that sets a tunable.
 
     Parameters
     ----------
@@ -90,11 +94,12 @@ def parse_command(text: str, *, place: Place = _NOWHERE) -> AdminCommand:
     ------
     ConfigError : no command, a second one, or one that :func:`parse` would refuse.
     """
-    return ipvsadm.read(*_one_line(text, place))
+    line = _one_line(text, place)
+    return sysctls.read(line, _behind_sudo(line)) if _sets(line) else ipvsadm.read(line, _words(line))
 
 
 def parse_request(text: str) -> Request:
-    """What the one ipvsadm line asks for that a text holds: a change, or a listing.
+    """What the one line asks for that a text holds: of ipvsadm a change, or a listing; or that a tunable be set.
 
     A scheduler that no kernel knows is fine here: the kernel answers that.
 
@@ -103,22 +108,31 @@ def parse_request(text: str) -> Request:
     CommandRefused : what ipvsadm refuses by itself, with its message and exit status.
     ConfigError : no command, a second one, one that lbsim does not model.
     """
-    return ipvsadm.read_request(*_one_line(text, _NOWHERE))
+    line = _one_line(text, _NOWHERE)
+    return sysctls.read(line, _behind_sudo(line)) if _sets(line) else ipvsadm.read_request(line, _words(line))
 
 
-def _one_line(text: str, place: Place) -> tuple[Line, tuple[Word, ...]]:
-    """The one ipvsadm line of a text, and its words behind ``ipvsadm``."""
+def _sets(line: Line) -> bool:
+    """Whether a line sets a tunable."""
+    return _program(line)[0] != "ipvsadm" and sysctls.concerns(line)
+
+
+def _words(line: Line) -> tuple[Word, ...]:
+    """The words behind ``ipvsadm``."""
+    program, words = _program(line)
+    if program != "ipvsadm":
+        raise line.error(f"{line.text!r}: {_COMMAND}", line.words[0])
+    return words
+
+
+def _one_line(text: str, place: Place) -> Line:
+    """The one line with words of a text."""
     lines = list(read_lines(text, place))
     if not lines:
-        raise ConfigError(
-            "no command: expected one ipvsadm command", file=place.file, line=place.line, column=place.column
-        )
+        raise ConfigError(f"no command: {_COMMAND}", file=place.file, line=place.line, column=place.column)
     if len(lines) > 1:
-        raise lines[1].error("a second command: expected one ipvsadm command", lines[1].words[0])
-    program, words = _program(lines[0])
-    if program != "ipvsadm":
-        raise lines[0].error(f"{lines[0].text!r}: expected an ipvsadm command", lines[0].words[0])
-    return lines[0], words
+        raise lines[1].error(f"a second command: {_COMMAND}", lines[1].words[0])
+    return lines[0]
 
 
 def _program(line: Line) -> tuple[str, tuple[Word, ...]]:
@@ -147,10 +161,6 @@ def _unknown(line: Line) -> ConfigError:
     first = _behind_sudo(line)[0]
     if _ASSIGNMENT.fullmatch(first.text):
         return line.error("variables are not read: expected every value where it is used", first)
-    if _TUNABLE.search(line.text):
-        return line.error(
-            "tunables of net.ipv4.vs are not set here: expected them under sysctls, by their names", first
-        )
     if _FORWARDING_OFF.search(line.text):
         return line.error("a director that does not forward is not modelled: expected ip_forward to be 1", first)
     if _LISTING.match(line.text):

@@ -1,6 +1,6 @@
-"""What ipvsadm says when the kernel refuses a command.
+"""What ipvsadm, or sysctl, says when the kernel refuses a command.
 
-Source: ipvsadm 1.31, run on Linux 6.1.192; facts: ipvsadm.md section 2.
+Source: ipvsadm 1.31, run on Linux 6.1.192; facts: ipvsadm.md section 2. sysctl of procps 4.0.2, run.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import get_args
 
+from lbsim.config.sysctls import TUNABLES
 from lbsim.model.config import (
     AddDest,
     AddService,
@@ -16,10 +17,13 @@ from lbsim.model.config import (
     DeleteService,
     EditDest,
     EditService,
+    SetSysctl,
     Zero,
 )
 
 __all__ = ["KERNEL_MESSAGES", "refusal"]
+
+_IPVSADM = tuple(command for command in get_args(AdminCommand) if command is not SetSysctl)
 
 #: What ipvsadm prints for an error number of the kernel, which depends on the command.
 KERNEL_MESSAGES: Mapping[tuple[type[AdminCommand], str], str] = {
@@ -37,17 +41,22 @@ KERNEL_MESSAGES: Mapping[tuple[type[AdminCommand], str], str] = {
     (DeleteDest, "ENOENT"): "No such destination",
     **{
         (command, "EINVAL"): "Invalid operation.  Possibly wrong module version, address not unicast, ..."
-        for command in get_args(AdminCommand)
+        for command in _IPVSADM
     },
-    **{(command, "ERANGE"): "Numerical result out of range" for command in get_args(AdminCommand)},
+    **{(command, "ERANGE"): "Numerical result out of range" for command in _IPVSADM},
 }
+
+#: What sysctl says behind the tunable's name.
+SYSCTL_MESSAGES: Mapping[str, str] = {"EINVAL": "Invalid argument"}
 
 
 def refusal(command: AdminCommand, errno: str) -> tuple[int, str]:
-    """(exit status, message) of ipvsadm when the kernel answers this command with this error.
+    """(exit status, message) of ipvsadm, or sysctl, when the kernel answers this command with this error.
 
     Raises
     ------
     KeyError : the kernel never answers this command so.
     """
+    if isinstance(command, SetSysctl):
+        return 1, f'sysctl: setting key "{TUNABLES}{command.name}": {SYSCTL_MESSAGES[errno]}'
     return 255, KERNEL_MESSAGES[type(command), errno]

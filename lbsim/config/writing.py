@@ -12,6 +12,7 @@ from ipaddress import IPv4Address
 from lbsim.config import iptables
 from lbsim.config.endpoints import format_endpoint
 from lbsim.config.options import ANY_SCHEDULER_FLAGS, SCHEDULER_FLAGS
+from lbsim.config.sysctls import TUNABLES
 from lbsim.model.config import (
     AddDest,
     AddService,
@@ -26,6 +27,7 @@ from lbsim.model.config import (
     Persistence,
     Service,
     ServiceId,
+    SetSysctl,
     SetTimeouts,
     Tunnel,
     Zero,
@@ -55,6 +57,8 @@ def format_command(command: AdminCommand) -> str:
     >>> format_command(AddService(ServiceId.parse("tcp 192.0.2.1:80"), "rr"))
     'ipvsadm -A -t 192.0.2.1:80 -s rr'
     """
+    if isinstance(command, SetSysctl):
+        return f"sysctl -w {TUNABLES}{command.name}={command.value}"
     words = ["ipvsadm", _LETTERS[type(command)]]
     match command:
         case SetTimeouts(tcp, tcpfin, udp):
@@ -74,12 +78,12 @@ def format_command(command: AdminCommand) -> str:
 
 
 def save(config: DirectorConfig) -> str:
-    """A script that reads back as an equal table, equal timeouts and equal router settings.
+    """A script that reads back as an equal table, equal timeouts, tunables and router settings.
 
     Services and destinations stand in the order in which they were added.
     """
     lines = iptables.format_settings(config.router)
-    lines += [format_command(command) for command in config.commands if isinstance(command, SetTimeouts)]
+    lines += [format_command(command) for command in config.commands if isinstance(command, SetTimeouts | SetSysctl)]
     for service in config.services():
         lines.append(format_command(_add_service(service)))
         lines += [format_command(_add_dest(service, dest)) for dest in service.dests]

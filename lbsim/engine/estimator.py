@@ -30,6 +30,7 @@ __all__ = [
     "new_copy",
     "per_second",
     "period",
+    "set_run_estimation",
     "start_copies",
     "start_copy",
     "start_total",
@@ -39,7 +40,7 @@ __all__ = [
 ]
 
 # Director.copying
-NEVER = 0  # run_estimation=0
+NEVER = 0  # run_estimation=0: as if the copies were taken, but all stays as it was
 PERIODIC = 1  # as a kernel does
 AT_ONCE = 2  # whoever looks sees the numbers of that moment: for runs in which nobody looks before their end
 
@@ -66,6 +67,20 @@ def period(t: Tables) -> int:
 
 
 @kernel
+def set_run_estimation(t: Tables, value: int) -> None:
+    """A new value of run_estimation: 0 lets what is shown stay as it is, any other goes on from there.
+
+    Source
+    ------
+    facts: packet-path.md section 18.2 (checked live); ip_vs_est.c estimation_timer(), 6.1; ip_vs_ctl.c
+    ipvs_proc_run_estimation(), 6.12.
+    """
+    director = t.director[0]
+    if director.copying != AT_ONCE:
+        director.copying = PERIODIC if value != 0 else NEVER
+
+
+@kernel
 def start_copies(t: Tables) -> None:
     """Begin with the row of the total. One timer for all runs from now on, turns only once there is a service.
 
@@ -75,7 +90,7 @@ def start_copies(t: Tables) -> None:
     """
     director = t.director[0]
     director.copies_used = TOTAL
-    if director.copying == PERIODIC and director.common_copy != 0:
+    if director.copying != AT_ONCE and director.common_copy != 0:
         made = director.now - director.copy_age
         first = fire_tick(made + SECONDS * director.hz, made)
         every = period(t)
@@ -110,7 +125,7 @@ def start_copy(t: Tables, e: int) -> None:
     facts: packet-path.md section 18.2; ip_vs_est.c ip_vs_start_estimator(), 6.1 and 6.12.
     """
     director = t.director[0]
-    if director.copying != PERIODIC:
+    if director.copying == AT_ONCE:
         return
     fire = t.copies[TOTAL].fire
     if director.common_copy == 0:
@@ -146,7 +161,8 @@ def stop_copy(t: Tables, e: int) -> None:
 
 @seldom
 def catch_up(t: Tables, tick: int) -> None:
-    """Take the copies that are due until ``tick``; no packet was received since the last call.
+    """Take the copies that are due until ``tick``; no packet was received since the last call. With run_estimation=0
+    their turns come and nothing is taken.
 
     When a run finds that nothing was counted and all rates are 0, so will the following ones: they are left out.
 
@@ -162,7 +178,7 @@ def catch_up(t: Tables, tick: int) -> None:
         if copy.fire != 0:
             while copy.fire <= tick:
                 copy.fire += every
-                if not take(t, e) and copy.fire <= tick:
+                if (director.copying == NEVER or not take(t, e)) and copy.fire <= tick:
                     copy.fire += ((tick - copy.fire) // every + 1) * every
             if first == 0 or copy.fire < first:
                 first = copy.fire

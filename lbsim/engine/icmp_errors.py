@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from lbsim.engine.conntable import expire, put
 from lbsim.engine.counting import count_in, count_out
+from lbsim.engine.defence import to_drop
 from lbsim.engine.forwarding import decide, stopped_back, told_length
 from lbsim.engine.icmp import (
     about_connection,
@@ -19,7 +20,7 @@ from lbsim.engine.icmp import (
 )
 from lbsim.engine.lanes import seldom
 from lbsim.engine.numbers import AH, ESP, MASQ, ONE_PACKET
-from lbsim.engine.opening import open_entry, to_drop
+from lbsim.engine.opening import open_entry
 from lbsim.engine.reasons import (
     DROP,
     DROP_PACKET,

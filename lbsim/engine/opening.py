@@ -6,6 +6,7 @@ Kernel counterpart: ip_vs_core.c ip_vs_schedule(), ip_vs_leave(), and the conn_s
 from __future__ import annotations
 
 from lbsim.engine.conntable import new_bypass, new_conn
+from lbsim.engine.defence import to_drop
 from lbsim.engine.forwarding import can_tell, decide
 from lbsim.engine.lanes import kernel, seldom
 from lbsim.engine.numbers import BY_ROUTING, CUT_HEADER, IPV4, ONE_PACKET, RST, SCTP, SYN, TCP, UDP
@@ -28,9 +29,7 @@ from lbsim.engine.schedulers import schedule
 from lbsim.engine.sctp_chunks import ABORT, INIT, NO_CHUNK
 from lbsim.engine.services import FTP, FTP_DATA, find_service
 
-__all__ = ["open_entry", "to_drop", "try_schedule"]
-
-DEFENCE_ON = 3  # of drop_packet; 1 and 2 are on only when memory runs short, which it never does here
+__all__ = ["open_entry", "try_schedule"]
 
 
 @kernel
@@ -116,24 +115,6 @@ def may_open(t: Tables, p: Packet) -> bool:
         return p.tcp_flags & RST == 0 and (p.tcp_flags & SYN != 0 or director.sloppy_tcp != 0)
     if p.proto == SCTP:
         return p.tcp_flags == INIT or (p.tcp_flags != ABORT and director.sloppy_sctp != 0)
-    return True
-
-
-@kernel
-def to_drop(t: Tables) -> bool:
-    """Whether drop_packet drops this packet, that would have opened a connection: the first one and then each n-th.
-
-    Source
-    ------
-    facts: packet-path.md section 20; ip_vs.h ip_vs_todrop(), ip_vs_ctl.c update_defense_level().
-    """
-    director = t.director[0]
-    if director.drop_packet != DEFENCE_ON or director.am_droprate == 0:
-        return False
-    director.drop_counter -= 1
-    if director.drop_counter > 0:
-        return False
-    director.drop_counter = director.am_droprate
     return True
 
 

@@ -20,8 +20,10 @@ __all__ = [
     "Switch",
     "Sysctl",
     "profiles_text",
+    "refused_by_kernel",
     "refused_value",
     "sysctls_page",
+    "unmodelled_value",
 ]
 
 
@@ -121,7 +123,12 @@ _SYNC = "none: the connection synchronisation daemon is not modelled, so none ru
 
 #: Name -> tunable. The page docs/sysctls.md is generated from here.
 SYSCTLS: dict[str, Sysctl] = {
-    "am_droprate": Sysctl(10, "drop_packet=3 drops each packet of this number", switch=True),
+    "am_droprate": Sysctl(
+        10,
+        "drop_packet=3 drops each packet of this number. Taken over within a second, or with a value for drop_entry, "
+        "drop_packet or secure_tcp",
+        switch=True,
+    ),
     "amemthresh": Sysctl(1024, "none: memory never runs short here"),
     "backup_only": Sysctl(0, _SYNC),
     "cache_bypass": Sysctl(
@@ -197,16 +204,37 @@ def refused_value(name: str, value: int) -> str:
 
     Source
     ------
+    lbsim's own.
+    """
+    if refused_by_kernel(name, value) and not SYSCTLS[name].refused:
+        return f"the kernel refuses net.ipv4.vs.{name}={value} (EINVAL): expected {_taken(SYSCTLS[name])}"
+    return unmodelled_value(name, value)
+
+
+def refused_by_kernel(name: str, value: int) -> bool:
+    """Whether the kernel answers such a value with EINVAL.
+
+    Source
+    ------
     facts: packet-path.md section 20 (all limits checked live); ip_vs_ctl.c proc_do_defense_mode(),
     proc_do_sync_threshold(), proc_do_sync_ports().
     """
     known = SYSCTLS[name]
+    least, greatest = known.kernel or _INT
+    return not least <= value <= greatest or (known.power and value.bit_count() != 1)
+
+
+def unmodelled_value(name: str, value: int) -> str:
+    """Why lbsim does not know what a kernel does with this value; ``""`` if it does.
+
+    Source
+    ------
+    lbsim's own.
+    """
+    known = SYSCTLS[name]
     if known.refused:
         return f"net.ipv4.vs.{name} is not modelled: {known.effect}"
-    least, greatest = known.kernel or _INT
-    if not least <= value <= greatest or (known.power and value.bit_count() != 1):
-        return f"the kernel refuses net.ipv4.vs.{name}={value} (EINVAL): expected {_taken(known)}"
-    if known.modelled and not known.modelled[0] <= value <= known.modelled[1]:
+    if known.modelled and not known.modelled[0] <= value <= known.modelled[1] and not refused_by_kernel(name, value):
         return f"net.ipv4.vs.{name}={value} is not modelled: expected {_range(known.modelled)}"
     return ""
 
@@ -236,7 +264,10 @@ def sysctls_page() -> str:
         "# Tunables",
         "",
         "What lbsim makes of the kernel's tunables `net.ipv4.vs.*`. Another value than those listed is refused, and so",
-        "are other names. This page is generated from `lbsim.engine.profile`.",
+        "are other names. They are set under `sysctls` of a scenario or of `lbsim.Director`; later, and in mid-run, by lines",
+        "of the config or the timeline, or by `Director.run`: `sysctl -w net.ipv4.vs.NAME=VALUE`, or",
+        "`echo VALUE > /proc/sys/net/ipv4/vs/NAME`. What is there already goes on by the new value with its next packet.",
+        "This page is generated from `lbsim.engine.profile`.",
         "",
         "| name | default | values | effect |",
         "| --- | --- | --- | --- |",

@@ -75,6 +75,9 @@ class Director:
     drop_packet: i4 = 0
     am_droprate: i4 = 10
     drop_counter: i4 = 0  # of drop_packet
+    dropped_every: i4 = 0  # what the counter was when it began anew
+    droprate_due: i8 = 0  # when am_droprate is taken over; until then there is
+    old_droprate: i4 = 0
     cache_bypass: i4 = 0
     schedule_icmp: i4 = 0
     nat_icmp_send: i4 = 0

@@ -19,8 +19,8 @@ from lbsim.engine import (
     address_cache,
     answering,
     conntable,
+    defence,
     director,
-    opening,
     persistence,
     random_numbers,
     schedulers,
@@ -66,7 +66,7 @@ OF_PACKETS = (
     persistence.schedule_persistent,
     answering.step_state,
     director.to_reschedule,
-    opening.to_drop,
+    defence.to_drop,
     schedulers.schedule,
     services.find_service,
     tcp.viewed,
@@ -104,7 +104,8 @@ class Observed:
     service_port : the port with which a service was looked for; of an ICMP error that of the quoted packet's sender.
     last : copies of entries that went while the packet was received.
     armed : rows whose timers were set.
-    drop_counter : that of drop_packet before the packet, which is asked only of one that may open a connection.
+    drop_counter, dropped_every : those of drop_packet before the packet, which is asked only of one that may open a
+        connection.
     """
 
     packet: Packet
@@ -129,6 +130,7 @@ class Observed:
     decision: Decision | None = None
     step: Step | None = None
     drop_counter: int = 0
+    dropped_every: int = 0
 
 
 def observe(t: Tables, p: Packet, names: Names, receive: Callable[[], None]) -> Observed:
@@ -197,7 +199,8 @@ class _Watcher:
         self.seen.found, self.seen.entry = 0, None
 
     def _call_to_drop(self, local: dict[str, Any], _: None) -> None:
-        self.seen.drop_counter = int(self.t.director[0].drop_counter)
+        director = self.t.director[0]
+        self.seen.drop_counter, self.seen.dropped_every = int(director.drop_counter), int(director.dropped_every)
 
     def _return_new_conn(self, local: dict[str, Any], c: int) -> None:
         self.seen.made = c

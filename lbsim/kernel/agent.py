@@ -310,7 +310,7 @@ def _sysctl(command: Command, now: int) -> CommandSeen:
                 name, _, value = setting.partition("=")
                 set_sysctl(name.strip(), value.strip())
     except OSError as error:
-        return CommandSeen(now, command.argv, 255, f"sysctl: {setting}: {os.strerror(error.errno or 0)}")
+        return CommandSeen(now, command.argv, 1, f'sysctl: setting key "{name}": {os.strerror(error.errno or 0)}')
     return CommandSeen(now, command.argv, 0, "")
 
 

@@ -7,7 +7,7 @@ named tuples: guests need no dataclasses, whose import takes most of a second un
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Seen",
     "Show",
     "ShowSeen",
+    "administers",
     "server",
 ]
 
@@ -42,6 +43,11 @@ _LONG = 100  # bytes from which on a packet is told without the zeros at its end
 def server(address: str) -> str:
     """The side of a packet that a given real server sends, or the place of an arrival there."""
     return f"r:{address}"
+
+
+def administers(argv: Sequence[str]) -> bool:
+    """Whether a command is one of ``ipvsadm``, or sets a tunable of ``net.ipv4.vs``."""
+    return argv[0] == "ipvsadm" or (argv[0] == "sysctl" and "net.ipv4.vs." in argv[-1])
 
 
 class Packet(NamedTuple):

@@ -24,6 +24,7 @@ from lbsim.kernel.job import (
     Seen,
     Show,
     ShowSeen,
+    administers,
     server,
 )
 from lbsim.kernel.job_rules import marks_of, router_of
@@ -63,7 +64,8 @@ class Rehearsal:
 
     Attributes
     ----------
-    setup : what each command of the set-up answers: exit status and message; all but ipvsadm's must simply succeed.
+    setup : what each command of the set-up answers: exit status and message; what is no admin command must simply
+        succeed.
     lots : those of twos that are led by what the kernel did; None: twos draws lots of its own, or there is none.
     """
 
@@ -208,7 +210,7 @@ def _director(job: Job, seen: Observation, profile: str, lane: Lane | None = Non
 
 def _set_up(director: Director, job: Job) -> Iterator[tuple[int, str]]:
     for argv in job.setup:
-        if argv[0] == "ipvsadm":
+        if administers(argv):
             answer = director.run(" ".join(argv))
             yield answer.status, " ".join(answer.message.split())
         else:

@@ -36,6 +36,7 @@ from lbsim.kernel.job import (
     PacketSeen,
     Show,
     ShowSeen,
+    administers,
 )
 from lbsim.kernel.job_rules import marks_of
 from lbsim.kernel.lots import LeadingLots, has_lots
@@ -212,27 +213,27 @@ def engine_result(
 
 
 def commands_of(job: Job) -> Iterator[AdminCommand]:
-    """The job's ``ipvsadm`` commands, in their order.
+    """The job's admin commands, in their order.
 
     Raises
     ------
     ConfigError : one of them is not understood.
     """
-    return (parse_command(" ".join(argv)) for argv in job.commands() if argv[0] == "ipvsadm")
+    return (parse_command(" ".join(argv)) for argv in job.commands() if administers(argv))
 
 
 def _carried_out(
     job: Job, seen: Observation, commands: Sequence[AdminCommand] | None
 ) -> Iterator[tuple[AdminCommand, CommandSeen]]:
     """Each admin command with what the kernel's tool said to it."""
-    said = (row for row in (*seen.setup, *seen.events) if isinstance(row, CommandSeen) and row.argv[0] == "ipvsadm")
+    said = (row for row in (*seen.setup, *seen.events) if isinstance(row, CommandSeen) and administers(row.argv))
     return zip(commands_of(job) if commands is None else commands, said, strict=True)
 
 
 def _findings(job: Job, seen: Observation, done: Sequence[tuple[AdminCommand, CommandSeen]]) -> Iterator[Finding]:
     why = f"linux-{seen.release} refuses"
     for row in seen.setup:
-        if row.status != 0 and row.argv[0] != "ipvsadm":
+        if row.status != 0 and not administers(row.argv):
             yield Finding("error", job.name, _refused(" ".join(row.argv), row), why)
     for command, row in done:
         if row.status != 0:

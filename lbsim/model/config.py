@@ -33,6 +33,7 @@ __all__ = [
     "RouterSettings",
     "Service",
     "ServiceId",
+    "SetSysctl",
     "SetTimeouts",
     "TimedCommand",
     "Tunnel",
@@ -252,8 +253,16 @@ class SetTimeouts(_Command):
     udp: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class SetSysctl(_Command):
+    """``sysctl -w net.ipv4.vs.NAME=VALUE``: a tunable gets a value."""
+
+    name: str  # without net.ipv4.vs.
+    value: int
+
+
 AdminCommand: TypeAlias = (
-    AddService | EditService | DeleteService | AddDest | EditDest | DeleteDest | Clear | Zero | SetTimeouts
+    AddService | EditService | DeleteService | AddDest | EditDest | DeleteDest | Clear | Zero | SetTimeouts | SetSysctl
 )
 
 

@@ -319,7 +319,8 @@ class Command(_Model):
 
     at: Time
     run: str
-    """In ipvsadm's own words: ``ipvsadm -e -t 192.168.1.10:80 -r 10.0.0.11 -m -w 0``."""
+    """In the tool's own words: ``ipvsadm -e -t 192.168.1.10:80 -r 10.0.0.11 -m -w 0``, or
+    ``sysctl -w net.ipv4.vs.expire_quiescent_template=1``."""
 
 
 class SequenceExpectation(_Model):

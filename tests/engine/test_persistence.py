@@ -193,19 +193,6 @@ def test_without_a_scheduler_nobody_is_chosen(play: Playbook) -> None:
     play.send("c1 SYN").expect("FORWARD A new").edit_service("tcp V:80 none").send("c1 ACK").expect("FORWARD A known")
 
 
-def test_drop_packet_drops_the_first_and_then_each_nth(play: Playbook) -> None:
-    play.sysctl(drop_packet=3, am_droprate=3).config("tcp V:80 rr", "A")
-    for client, seen in enumerate(("DROP drop_packet", *["FORWARD A new"] * 2, "DROP drop_packet"), start=1):
-        play.send(f"c{client} SYN").expect(seen)
-    play.send("c2 ACK").expect("FORWARD A known").totals(A={"conns": 2})
-
-
-@pytest.mark.parametrize(("rate", "seen"), [(0, "FORWARD A new"), (1, "DROP drop_packet")])
-def test_a_drop_rate_of_0_drops_nothing_one_of_1_everything(play: Playbook, rate: int, seen: str) -> None:
-    play.sysctl(drop_packet=3, am_droprate=rate).config("tcp V:80 rr", "A")
-    play.send("c1 SYN").expect(seen).send("c2 SYN").expect(seen)
-
-
 @pytest.mark.parametrize(
     ("address", "netmask", "net"),
     [

@@ -88,6 +88,7 @@ class Kind:
     payloads: tuple[int, int] = (1, 400)  # bytes of data, from and up to
     mtu: tuple[tuple[str, int], ...] = ()
     own_clients: bool = False  # half of the clients are programs on the director
+    flips: tuple[tuple[str, tuple[str, ...]], ...] = ()  # tunables that are set in mid-run
 
 
 def forward_rules(rng: random.Random) -> list[str]:
@@ -209,6 +210,35 @@ KINDS: dict[str, Kind] = {
             ("nat_icmp_send", ("0", "1")),
         )
     ),
+    "flips": Kind(
+        method=any_method,
+        service=lambda rng: rng.choice(("", "", persistence(rng))),
+        errors=True,
+        sysctls=(("drop_packet", ("3",)), ("am_droprate", ("2", "5"))),
+        flips=(
+            *_TEMPLATES,
+            ("conn_reuse_mode", ("0", "1", "2")),
+            ("drop_packet", ("0", "3")),
+            ("nat_icmp_send", ("0", "1")),
+            ("pmtu_disc", ("0", "1")),
+            ("schedule_icmp", ("0", "1")),
+            ("secure_tcp", ("0", "3")),
+            ("sloppy_tcp", ("0", "1")),
+        ),
+    ),
+    "mark-flips": Kind(
+        marked=True,
+        net=FAR,
+        ports=(80, 443),
+        service=lambda rng: rng.choice(("", persistence(rng))),
+        flips=(*_TEMPLATES, ("cache_bypass", ("0", "1"))),
+    ),
+    "sctp-flips": Kind(
+        proto=SCTP,
+        method=any_method,
+        service=lambda rng: rng.choice(("", persistence(rng))),
+        flips=(*_TEMPLATES, ("sloppy_sctp", ("0", "1")), ("conn_reuse_mode", ("0", "1", "2"))),
+    ),
 }
 
 
@@ -289,6 +319,12 @@ class _Writer:
         self.events.append(Command(self.at, tuple(f"ipvsadm {text}".split())))
         self.at += 40 * MILLISECOND
 
+    def flip(self) -> None:
+        """A tunable gets a value, perhaps the one that it has."""
+        name, values = self.rng.choice(self.kind.flips)
+        self.events.append(Command(self.at, ("sysctl", "-w", f"net.ipv4.vs.{name}={self.rng.choice(values)}")))
+        self.at += 40 * MILLISECOND
+
     def connect(self) -> None:
         """A new connection; of few clients, so that persistence has something to do."""
         by_director = self.kind.own_clients and self.rng.random() < 0.5
@@ -361,6 +397,8 @@ def random_feature_job(name: str, seed: int, decisions: int = 80) -> Job:
                 writer.continue_one()
         if rng.random() < 0.4:
             writer.administer()
+        if kind.flips and rng.random() < 0.3:
+            writer.flip()
         if rng.random() < 0.2:
             writer.events.append(Show(writer.at))
         writer.at += rng.choices(GAPS, (16, 16, 12, 8, 3, 1.5, 0.8, 0.3))[0] * MILLISECOND

@@ -16,6 +16,7 @@ from lbsim.kernel.job import (
     PacketSeen,
     Show,
     ShowSeen,
+    administers,
     server,
 )
 
@@ -54,6 +55,11 @@ def test_an_observation_survives_json_on_one_line(events, error: str) -> None:
     seen = Observation("n", "6.1.0", 4294893568, (CommandSeen(0, ("ip",), 0, ""),), events, error, 7)
     assert "\n" not in seen.to_json()
     assert Observation.from_json(seen.to_json()) == seen
+
+
+def test_admin_commands_are_those_of_ipvsadm_and_of_its_tunables() -> None:
+    lines = ("ipvsadm -C", "sysctl -w net.ipv4.vs.sloppy_tcp=1", "sysctl -w net.ipv4.ip_forward=1", "iptables -F")
+    assert [administers(line.split()) for line in lines] == [True, True, False, False]
 
 
 @given(st.text(max_size=2000).map(lambda text: "{" + text.replace("\n", " ")))

@@ -17,11 +17,12 @@ from scapy.packet import Packet
 from scapy.utils import RawPcapReader
 
 from lbsim import Director, __version__
-from lbsim.config import parse
+from lbsim.config import parse, parse_command
 from lbsim.engine.lanes import Lane, compiled_lane, interpreted_lane
 from lbsim.engine.numbers import IN, OUT
 from lbsim.engine.reasons import ICMP_ROUTED
 from lbsim.errors import LbsimError, TraceError
+from lbsim.model.config import TimedCommand
 from lbsim.model.trace import Trace
 from lbsim.model.verdict import Rewrite
 from lbsim.packet.build import build
@@ -481,6 +482,34 @@ def test_captures_have_what_destinations_receive_by_every_way(tmp_path: Path, la
         (departure,) = live.receive(build(trace, i)).departures
         (name,) = [name for name in got if name.startswith(departure.to.replace(":", "-") + "_")]
         assert got[name] == [departure.packet], name
+
+
+IN_MID_RUN = (
+    "ipvsadm -e -t 192.168.1.10:80 -r 10.0.0.12 -i --tun-type gue --tun-port 6080",
+    "sysctl -w net.ipv4.vs.pmtu_disc=0",
+    "ipvsadm -e -t 192.168.1.10:80 -r 10.0.0.12 -i --tun-type gre --tun-csum",
+    "ipvsadm -e -t 192.168.1.10:80 -r 10.0.0.12 -m",
+    "sysctl -w net.ipv4.vs.pmtu_disc=1",
+    "ipvsadm -e -t 192.168.1.10:80 -r 10.0.0.12 -i",
+)
+
+
+@pytest.mark.parametrize("lane", [interpreted_lane(), compiled_lane()], ids=lambda lane: lane.name)
+def test_a_way_that_changes_in_mid_run_changes_for_later_packets_only(tmp_path: Path, lane: Lane) -> None:
+    config = "-A -t 192.168.1.10:80 -s rr\n-a -t 192.168.1.10:80 -r 10.0.0.12 -i\n"
+    lines = (f"{i}s  198.51.100.{i}:1001 > 192.168.1.10:80 tcp S len={i}\n" for i in range(9))
+    trace = script.parse("".join(lines))
+    timeline = [TimedCommand(10**9 * i + 5, parse_command(text)) for i, text in enumerate(IN_MID_RUN, start=1)]
+    write(tmp_path, config, trace, lane=lane, timeline=timeline)
+    live = Director(config)
+    wanted = []
+    for i in range(9):
+        (departure,) = live.receive(build(trace, i), at=i).departures
+        wanted.append(departure.packet)
+        if 0 < i <= len(IN_MID_RUN):
+            assert live.run(IN_MID_RUN[i - 1]).status == 0
+    assert [data for _, data in packets_in(tmp_path / "10.0.0.12_80.pcap")] == wanted
+    assert len({(IP(packet).proto, IP(packet).flags.DF) for packet in wanted}) == 5
 
 
 # What is only routed, facts: packet-path.md sections 10 (answers of one-packet services), 11.3 and 12.
