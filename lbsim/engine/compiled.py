@@ -18,7 +18,6 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from copyreg import pickle as pickle_by
-from dataclasses import fields
 from functools import cache, partial
 from operator import itemgetter
 from pathlib import Path
@@ -35,8 +34,9 @@ from numba.core.compiler import Compiler
 from numba.core.errors import NumbaError
 from numba.core.extending import intrinsic
 
+from lbsim.engine.compiled_tables import CompiledTables, promise_tables
 from lbsim.engine.lanes import compiled_lane, is_seldom, marked_functions, prefetch, renewals
-from lbsim.engine.records import Tables, field_types, tuple_of_columns
+from lbsim.engine.records import Tables, field_types
 
 __all__ = ["Compiled", "cache_folder"]
 
@@ -47,10 +47,6 @@ _ROOM = 64  # so many times as many pages are set aside: until they are full, a 
 _NO_RESERVE = 0x4000 if sys.platform == "linux" else 0  # set aside only addresses, not memory
 _SOURCES = ("engine", "packet", "traffic")  # the parts of lbsim that mark functions
 _KEPT = 3  # digests whose compiled code stays in the cache
-
-# Of the module, not of the lane: kept compiled code knows its argument's type by this name.
-_FIELDS = [field.name for field in fields(Tables)]
-TablesTuple = tuple_of_columns("TablesTuple", _FIELDS, __name__)
 
 
 class Compiled:
@@ -107,14 +103,14 @@ class Compiled:
             cache=keep,
             no_cpython_wrapper=not entry,
             no_cfunc_wrapper=True,
-            pipeline_class=Compiler if entry else _PartCompiler,
+            pipeline_class=_EntryCompiler if entry else _PartCompiler,
         )
         if entry:
             return _forgiving(decorate(function)) if keep else decorate(function)
         return _of_wide_numbers(decorate(function))
 
     def tables(self, parts: dict[str, Any]) -> Tables:
-        made: Any = TablesTuple(**parts)
+        made: Any = CompiledTables(parts)
         return cast("Tables", made)
 
     def table(self, record: type[Any], rows: int) -> Any:
@@ -215,6 +211,24 @@ class _Part(JITCodeLibrary):
     def _finalize_final_module(self) -> None:
         self._finalize_dynamic_globals()
         self._finalized = True
+
+
+class _Entry(JITCodeLibrary):
+    """Code of an entry."""
+
+    def add_ir_module(self, module: Any) -> None:
+        promise_tables(module)
+        super().add_ir_module(module)
+
+
+class _EntryCompiler(Compiler):
+    """Makes entries."""
+
+    def __init__(self, typing: Any, target: Any, library: Any, *others: Any) -> None:
+        if library is None:
+            library = _Entry(target.codegen(), "entry")
+            library.enable_object_caching()
+        super().__init__(typing, target, library, *others)
 
 
 class _NoEnvironments:

@@ -396,7 +396,7 @@ class DestRequest:
 class Tables:
     """Everything a director knows. Each name is a table of records or a plain table of integers.
 
-    In the compiled lane it is a named tuple of the same names.
+    In the compiled lane it is a ``CompiledTables``, with the same names.
     """
 
     director: list[Director]  # one row

@@ -28,13 +28,14 @@ COMPILED = ["-m", "lbsim", "run", WALKTHROUGH, "--no-figures", "--lane", "compil
 
 
 def started(words: list[str], folder: Path, **environment: str) -> None:
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}  # as users have it
     subprocess.run(
         [sys.executable, *words],
         cwd=folder,
         check=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+        env=kept | {"PYTHONPATH": str(ROOT)} | environment,
     )
 
 
