@@ -164,8 +164,13 @@ def sysctl_values(given: Mapping[str, int] | None) -> dict[str, int]:
     return values
 
 
+def _settled(defence: int) -> int:
+    """What becomes of a value of a defence, as memory never runs short: 2 turns into 1."""
+    return 1 if defence == 2 else defence
+
+
 def _unknown_sysctl(name: str) -> str:
-    return expected_one_of(name, TAKEN, "or not modelled sysctl net.ipv4.vs.")
+    return expected_one_of(name, TAKEN, "sysctl")
 
 
 class EngineHost(AddressBook):
@@ -204,7 +209,7 @@ class EngineHost(AddressBook):
         self._requests = self.lane.table(ServiceRequest, 1), self.lane.table(DestRequest, 1)
         row = self.tables.director[0]
         for name, value in sysctl_values(sysctls).items():
-            setattr(row, name, value)
+            setattr(row, name, _settled(value) if name in _DEFENCES else value)
         self._choose_tcp_states(int(row.secure_tcp))
         for name in SWITCHES:
             setattr(row, name, int(name in self.profile.on))
@@ -288,19 +293,27 @@ class EngineHost(AddressBook):
         """Give a tunable a value in mid-run."""
         if name not in SYSCTLS or unmodelled_value(name, value):
             raise ConfigError(unmodelled_value(name, value) if name in SYSCTLS else _unknown_sysctl(name))
+        if SYSCTLS[name].absent in self.profile.on:
+            return errnos.ENOENT
         if refused_by_kernel(name, value):
             return errnos.EINVAL
         if name == "am_droprate":
             self._call(defence.set_am_droprate, value)
         elif name == "run_estimation":
             self._call(estimator.set_run_estimation, value)
+        elif name in _DEFENCES:
+            self._set_defence(name, value)
         elif SYSCTLS[name].switch:
             setattr(self.tables.director[0], name, value)
-        if name == "secure_tcp":
-            self._choose_tcp_states(value)
-        if name in _DEFENCES:
-            self._call(defence.take_over)
         return 0
+
+    def _set_defence(self, name: str, value: int) -> None:
+        """Set one of the tunables that are on, or off, or up to the memory."""
+        row = self.tables.director[0]
+        if getattr(row, name) != value:
+            setattr(row, name, _settled(value))
+            self._choose_tcp_states(int(row.secure_tcp))
+            self._call(defence.take_over)
 
     def _choose_tcp_states(self, secure_tcp: int) -> None:
         """Let TCP go by the table of states that this value of secure_tcp says."""

@@ -118,7 +118,7 @@ class Director:
 
     Parameters
     ----------
-    config : ipvsadm commands or a saved dump as text, or an already parsed config.
+    config : ipvsadm commands or a saved dump, perhaps tunables, as text; or an already parsed config.
     profile : which kernel is imitated, see :data:`lbsim.engine.profile.PROFILES`.
     sysctls : tunables of ``net.ipv4.vs.``, with or without that prefix.
     own : further addresses of the director; one of them is the source when it answers a real server itself, and of

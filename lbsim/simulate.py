@@ -158,6 +158,7 @@ def simulate(
     host.let_straight(straight_replies)
     run.limit(mtu or {})
     run.watch = watch
+    run.tunnelled = _has_tunnels([*config.commands, *(timed.command for timed in timeline)])
     run.begin(config)
     agenda = _agenda(timeline, moments, until)
     sampler = _sampler(config, samples, run.traffic.duration, agenda, until)
@@ -191,6 +192,10 @@ def _without_garbage_collection() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
+
+
+def _has_tunnels(commands: Sequence[AdminCommand]) -> bool:
+    return any(isinstance(command, AddDest | EditDest) and command.method == "tunnel" for command in commands)
 
 
 # What happens besides packets
@@ -377,6 +382,7 @@ class _Run:
         self.findings: list[Finding] = []
         self.horizon = traffic.duration or 0
         self.limited = False  # routes have MTUs
+        self.tunnelled = False  # there are tunnels at some time
         self.fed = 0  # packets of earlier blocks
         self.block: Trace | None = None  # the one that is being worked on
         self.done = 0  # packets of it
@@ -412,7 +418,7 @@ class _Run:
 
     def command(self, command: AdminCommand) -> None:
         """Apply a command; a refusal is a finding with the tool's own text."""
-        if isinstance(command, AddDest | EditDest | SetSysctl):
+        if self.tunnelled and isinstance(command, AddDest | EditDest | SetSysctl):
             self._cut()
         error = self.host.apply(command)
         if self.watch:
@@ -509,7 +515,7 @@ class _Run:
         self.fed += self.done
 
     def _cut(self) -> None:
-        """Give away what became of the packets so far: how they left is read when that is done, and will change."""
+        """Give away what became of the packets so far: what their tunnels were is read then, and may change now."""
         if self.taken.sinks and self.block is not None and self.done:
             rest = self.block.part(self.done, len(self.block))
             self._hand_over()

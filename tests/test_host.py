@@ -105,7 +105,7 @@ def test_tunables_reach_the_engine() -> None:
 @pytest.mark.parametrize("name", [name for name, known in SYSCTLS.items() if known.switch])
 def test_a_tunable_may_be_set_in_mid_run(name: str, lane: Lane) -> None:
     host, least = EngineHost(lane=lane), (SYSCTLS[name].kernel or (0, 0))[0]
-    for value in (2, max(least, 0)):
+    for value in (1, max(least, 0)):
         assert host.apply(SetSysctl(name, value)) == ""
         assert getattr(host.tables.director[0], name) == value
 
@@ -122,6 +122,11 @@ def test_in_mid_run_the_kernels_refusals_are_answers_and_others_errors() -> None
     ):
         with pytest.raises(ConfigError, match=why):
             host.apply(SetSysctl(name, value))
+
+
+@pytest.mark.parametrize(("profile", "error"), [("linux-6.1.192", "ENOENT"), ("linux-6.12.117", "")])
+def test_a_tunable_that_a_kernel_does_not_have_is_not_found(profile: str, error: str) -> None:
+    assert EngineHost(profile=profile).apply(SetSysctl("est_nice", 3)) == error
 
 
 def test_secure_tcp_changes_what_happens_to_entries_that_are_there(lane: Lane) -> None:

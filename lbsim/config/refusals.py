@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import get_args
 
-from lbsim.config.sysctls import TUNABLES
+from lbsim.config.sysctls import FOLDER, TUNABLES
 from lbsim.model.config import (
     AddDest,
     AddService,
@@ -46,8 +46,11 @@ KERNEL_MESSAGES: Mapping[tuple[type[AdminCommand], str], str] = {
     **{(command, "ERANGE"): "Numerical result out of range" for command in _IPVSADM},
 }
 
-#: What sysctl says behind the tunable's name.
-SYSCTL_MESSAGES: Mapping[str, str] = {"EINVAL": "Invalid argument"}
+#: What sysctl prints for an error number of the kernel, about the tunable of that name.
+SYSCTL_MESSAGES: Mapping[str, str] = {
+    "EINVAL": f'setting key "{TUNABLES}{{}}": Invalid argument',
+    "ENOENT": f"cannot stat {FOLDER}{{}}: No such file or directory",
+}
 
 
 def refusal(command: AdminCommand, errno: str) -> tuple[int, str]:
@@ -58,5 +61,5 @@ def refusal(command: AdminCommand, errno: str) -> tuple[int, str]:
     KeyError : the kernel never answers this command so.
     """
     if isinstance(command, SetSysctl):
-        return 1, f'sysctl: setting key "{TUNABLES}{command.name}": {SYSCTL_MESSAGES[errno]}'
+        return 1, f"sysctl: {SYSCTL_MESSAGES[errno].format(command.name)}"
     return 255, KERNEL_MESSAGES[type(command), errno]

@@ -1,7 +1,7 @@
 """Lines that set a tunable of net.ipv4.vs -> admin commands.
 
-Read are ``sysctl -w NAME=VALUE`` and ``echo VALUE > /proc/sys/net/ipv4/vs/NAME``. The names that there are, and which
-values lbsim models, say :mod:`lbsim.engine.profile`; a value that the kernel itself refuses is a question for it.
+Read are ``sysctl -w NAME=VALUE`` and ``echo VALUE > /proc/sys/net/ipv4/vs/NAME``. The names that there are, and the
+values that lbsim models, are in :mod:`lbsim.engine.profile`; what the kernel refuses is for the kernel to answer.
 
 Source: sysctl of procps 4.0.2, run; facts: packet-path.md section 20.
 """
@@ -15,16 +15,15 @@ from lbsim.engine.profile import SYSCTLS, TAKEN, unmodelled_value
 from lbsim.errors import expected_one_of
 from lbsim.model.config import SetSysctl
 
-__all__ = ["TUNABLES", "concerns", "read"]
+__all__ = ["FOLDER", "TUNABLES", "concerns", "read"]
 
-#: What all names begin with.
-TUNABLES = "net.ipv4.vs."
+#: What all names begin with, and where they are files.
+TUNABLES, FOLDER = "net.ipv4.vs.", "/proc/sys/net/ipv4/vs/"
 
 _CONCERNED = re.compile(r"net[./]ipv4[./]vs[./]")
-_FOLDER = "/proc/sys/net/ipv4/vs/"
 _OPTIONS = ("-w", "--write", "-q", "--quiet")
-_FORMS = f"expected sysctl -w {TUNABLES}NAME=VALUE, or echo VALUE > {_FOLDER}NAME"
-_NUMBER = re.compile(r"-?[0-9]+")
+_FORMS = f"expected sysctl -w {TUNABLES}NAME=VALUE, or echo VALUE > {FOLDER}NAME"
+_NUMBER = re.compile(r"-?[0-9]{1,20}")
 
 
 def concerns(line: Line) -> bool:
@@ -42,8 +41,8 @@ def read(line: Line, words: tuple[Word, ...]) -> SetSysctl:
     """
     program, *given = words
     match program.text.rpartition("/")[2], [word.text for word in given]:
-        case "echo", [number, ">", path] if path.startswith(_FOLDER):
-            name, value = path.removeprefix(_FOLDER), given[0]
+        case "echo", [number, ">", path] if path.startswith(FOLDER):
+            name, value = path.removeprefix(FOLDER), given[0]
         case "sysctl", [*options, assignment] if "=" in assignment and not set(options) - {*_OPTIONS}:
             name, _, number = assignment.replace("/", ".").partition("=")
             if not name.startswith(TUNABLES):

@@ -34,7 +34,7 @@ from numba.core.compiler import Compiler
 from numba.core.errors import NumbaError
 from numba.core.extending import intrinsic
 
-from lbsim.engine.compiled_tables import CompiledTables, promise_tables
+from lbsim.engine.compiled_tables import CompiledTables, TablesType, promise_tables
 from lbsim.engine.lanes import compiled_lane, is_seldom, marked_functions, prefetch, renewals
 from lbsim.engine.records import Tables, field_types
 
@@ -91,8 +91,8 @@ class Compiled:
         Parameters
         ----------
         entry : Python calls it, and its machine code is kept, that of all it calls included. Others have no such way
-            in: for a dozen tables that takes longer to compile than what is done with them.
-        inline : its code is put in place of each call, as passing a dozen tables on would cost more.
+            in, which would have to be compiled as well.
+        inline : its code is put in place of each call.
         """
         keep = entry and self.kept_in is not None and Path(function.__code__.co_filename).is_file()
         decorate = numba.njit(
@@ -213,8 +213,8 @@ class _Part(JITCodeLibrary):
         self._finalized = True
 
 
-class _Entry(JITCodeLibrary):
-    """Code of an entry."""
+class _EntryOfTables(JITCodeLibrary):
+    """Code of an entry that gets tables."""
 
     def add_ir_module(self, module: Any) -> None:
         promise_tables(module)
@@ -225,8 +225,9 @@ class _EntryCompiler(Compiler):
     """Makes entries."""
 
     def __init__(self, typing: Any, target: Any, library: Any, *others: Any) -> None:
-        if library is None:
-            library = _Entry(target.codegen(), "entry")
+        kinds = others[0]
+        if library is None and any(isinstance(kind, TablesType) for kind in kinds):
+            library = _EntryOfTables(target.codegen(), "entry")
             library.enable_object_caching()
         super().__init__(typing, target, library, *others)
 

@@ -23,7 +23,7 @@ from numba.np.arrayobj import populate_array
 
 from lbsim.engine.records import Tables
 
-__all__ = ["CompiledTables", "promise_tables"]
+__all__ = ["CompiledTables", "TablesType", "promise_tables"]
 
 _NAMES = tuple(field.name for field in fields(Tables))
 _WORD = np.dtype(np.uintp).itemsize
@@ -43,14 +43,20 @@ class CompiledTables:
     """
 
     __slots__ = (*_NAMES, "_places", "address", "kind")
+    address: int
+    kind: TablesType
 
     def __init__(self, parts: dict[str, Any]) -> None:
         tables = [parts[name] for name in _NAMES]
-        for name, table in zip(_NAMES, tables, strict=True):
-            setattr(self, name, table)
-        self._places = np.array([(_address(table), len(table)) for table in tables], dtype=np.uintp)
-        self.address = _address(self._places)
-        self.kind = _kind_of(tables)
+        assert all(table.ndim == 1 and table.flags.c_contiguous and table.flags.writeable for table in tables)
+        places = np.array([(_address(table), len(table)) for table in tables], dtype=np.uintp)
+        more = {"_places": places, "address": _address(places), "kind": _kind_of(tables)}
+        for name, value in (*zip(_NAMES, tables, strict=True), *more.items()):
+            object.__setattr__(self, name, value)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Nothing is set anew: compiled code would not see it, and would use the old memory."""
+        raise AttributeError(f"{name}: tables are not replaced in place, see lanes.replaced")
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy has tables, and a list, of its own."""
@@ -75,6 +81,7 @@ class TablesType(types.Type):
         return "Tables", ()
 
 
+_MOST_KNOWN = 64  # each copy of a director has dtypes of its own
 _known: dict[tuple[int, ...], tuple[TablesType, list[Any]]] = {}  # the dtypes are kept, so that no others get their ids
 
 
@@ -83,6 +90,8 @@ def _kind_of(tables: list[Any]) -> TablesType:
     dtypes = [table.dtype for table in tables]
     known = _known.get(tuple(map(id, dtypes)))
     if known is None:
+        if len(_known) == _MOST_KNOWN:
+            _known.clear()
         known = _known[tuple(map(id, dtypes))] = TablesType(tuple(map(numba.typeof, tables))), dtypes
     return known[0]
 
@@ -137,12 +146,12 @@ def _read(builder: Any, address: Any, at: int, kind: Any) -> Any:
 
 
 def promise_tables(module: Any) -> None:
-    """Promise for each function of a module that tables, which all functions call ``t``, are there when it is called.
+    """Promise for each function of a module that its tables, an argument called ``t``, are there when it is called.
 
     So the compiler may read the list ahead of a loop, even if the loop perhaps needs nothing of it.
     """
     for function in module.functions:
         for argument in function.args:
-            if argument.name == "arg.t" and isinstance(argument.type, ir.PointerType):
+            if argument.name == "arg.t":
                 argument.attributes.dereferenceable = 2 * _WORD * len(_NAMES)
                 argument.attributes.align = _WORD

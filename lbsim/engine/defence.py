@@ -52,11 +52,11 @@ def rate(t: Tables) -> int:
 
 @kernel
 def take_over(t: Tables) -> None:
-    """One of the defences (drop_entry, drop_packet, secure_tcp) got a value: am_droprate is taken over at once.
+    """One of the defences (drop_entry, drop_packet, secure_tcp) got another value: am_droprate is taken over at once.
 
     Source
     ------
-    facts: packet-path.md section 20; ip_vs_ctl.c proc_do_defense_mode().
+    facts: packet-path.md section 20; ip_vs_ctl.c proc_do_defense_mode() (that the same value does nothing: live).
     """
     t.director[0].droprate_due = 0
 

@@ -30,6 +30,7 @@ __all__ = [
     "new_copy",
     "per_second",
     "period",
+    "put_off_copies",
     "set_run_estimation",
     "start_copies",
     "start_copy",
@@ -40,7 +41,7 @@ __all__ = [
 ]
 
 # Director.copying
-NEVER = 0  # run_estimation=0: as if the copies were taken, but all stays as it was
+NEVER = 0  # run_estimation=0: all stays as it was
 PERIODIC = 1  # as a kernel does
 AT_ONCE = 2  # whoever looks sees the numbers of that moment: for runs in which nobody looks before their end
 
@@ -70,14 +71,39 @@ def period(t: Tables) -> int:
 def set_run_estimation(t: Tables, value: int) -> None:
     """A new value of run_estimation: 0 lets what is shown stay as it is, any other goes on from there.
 
+    One timer for all goes on all the time, and only does nothing. Turns stand still, and all are later afterwards.
+
     Source
     ------
-    facts: packet-path.md section 18.2 (checked live); ip_vs_est.c estimation_timer(), 6.1; ip_vs_ctl.c
-    ipvs_proc_run_estimation(), 6.12.
+    facts: packet-path.md section 18.2 (checked live, the shift of turns too); ip_vs_est.c estimation_timer(), 6.1;
+    ip_vs_est_reload_start(), 6.12.
     """
     director = t.director[0]
-    if director.copying != AT_ONCE:
-        director.copying = PERIODIC if value != 0 else NEVER
+    if value == 0 and director.copying == PERIODIC:
+        director.copying = NEVER
+        director.copying_stopped = director.now
+    elif value != 0 and director.copying == NEVER:
+        director.copying = PERIODIC
+        if director.common_copy == 0:
+            put_off_copies(t, director.now - director.copying_stopped)
+
+
+@kernel
+def put_off_copies(t: Tables, ticks: int) -> None:
+    """Take every copy so many ticks later.
+
+    Source
+    ------
+    lbsim's own.
+    """
+    director = t.director[0]
+    director.copy_fire = 0
+    for e in range(TOTAL, director.copies_used + 1):
+        copy = t.copies[e]
+        if copy.fire != 0:
+            copy.fire += ticks
+            if director.copy_fire == 0 or copy.fire < director.copy_fire:
+                director.copy_fire = copy.fire
 
 
 @kernel
@@ -90,6 +116,7 @@ def start_copies(t: Tables) -> None:
     """
     director = t.director[0]
     director.copies_used = TOTAL
+    director.copying_stopped = director.now
     if director.copying != AT_ONCE and director.common_copy != 0:
         made = director.now - director.copy_age
         first = fire_tick(made + SECONDS * director.hz, made)
@@ -130,7 +157,8 @@ def start_copy(t: Tables, e: int) -> None:
     fire = t.copies[TOTAL].fire
     if director.common_copy == 0:
         every = period(t)
-        fire = director.now + every - director.copy_age % every
+        since = director.copying_stopped if director.copying == NEVER else director.now
+        fire = since + every - director.copy_age % every
     t.copies[e].fire = fire
     if director.copy_fire == 0 or fire < director.copy_fire:
         director.copy_fire = fire
@@ -161,8 +189,7 @@ def stop_copy(t: Tables, e: int) -> None:
 
 @seldom
 def catch_up(t: Tables, tick: int) -> None:
-    """Take the copies that are due until ``tick``; no packet was received since the last call. With run_estimation=0
-    their turns come and nothing is taken.
+    """Take the copies that are due until ``tick``; no packet was received since the last call.
 
     When a run finds that nothing was counted and all rates are 0, so will the following ones: they are left out.
 
@@ -173,6 +200,9 @@ def catch_up(t: Tables, tick: int) -> None:
     director = t.director[0]
     every = period(t)
     first = 0
+    if director.copying == NEVER and director.common_copy == 0:
+        director.copy_fire = 0
+        return
     for e in range(TOTAL, director.copies_used + 1):
         copy = t.copies[e]
         if copy.fire != 0:

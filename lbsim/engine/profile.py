@@ -104,7 +104,7 @@ class Sysctl:
     ``default`` is the kernel's. ``kernel`` are the least and the greatest value that it takes, ``modelled`` those that
     lbsim knows; None: any. ``power`` says that it must be a power of two. ``switch`` says whether it is a field of the
     engine's director of the same name; all others change nothing here, and ``effect`` says why. ``refused`` says that
-    lbsim takes no value at all.
+    lbsim takes no value at all. ``absent`` is the switch of the kernels that do not have it.
     """
 
     default: int
@@ -114,6 +114,7 @@ class Sysctl:
     power: bool = False
     switch: bool = False
     refused: bool = False
+    absent: str = ""
 
 
 _MEMORY = "1 and 2 are on only when memory runs short, which it never does here (2 then reads back as 1)"
@@ -125,8 +126,8 @@ _SYNC = "none: the connection synchronisation daemon is not modelled, so none ru
 SYSCTLS: dict[str, Sysctl] = {
     "am_droprate": Sysctl(
         10,
-        "drop_packet=3 drops each packet of this number. Taken over within a second, or with a value for drop_entry, "
-        "drop_packet or secure_tcp",
+        "drop_packet=3 drops each packet of this number. Taken over within a second, or when drop_entry, drop_packet "
+        "or secure_tcp changes",
         switch=True,
     ),
     "amemthresh": Sysctl(1024, "none: memory never runs short here"),
@@ -145,7 +146,7 @@ SYSCTLS: dict[str, Sysctl] = {
     ),
     "conntrack": Sysctl(0, "0: entries take no part in connection tracking. 1 is not modelled", modelled=(0, 0)),
     "debug_level": Sysctl(0, "the kernel of Debian does not have it (CONFIG_IP_VS_DEBUG)", refused=True),
-    "drop_entry": Sysctl(0, f"{_MEMORY}. 3 drops entries at random and is not modelled", (0, 3), (0, 2)),
+    "drop_entry": Sysctl(0, f"{_MEMORY}. 3 drops entries at random and is not modelled", (0, 3), (0, 2), switch=True),
     "drop_packet": Sysctl(
         0,
         f"3: of the packets that would open a connection the first one is dropped, and then each am_droprate-th. "
@@ -157,7 +158,10 @@ SYSCTLS: dict[str, Sysctl] = {
         0, "a list of processors, and there is one; kernels before 6.2 do not have the tunable", refused=True
     ),
     "est_nice": Sysctl(
-        0, "none: counters are copied in time, whatever else runs. Kernels before 6.2 do not have it", (-20, 19)
+        0,
+        "none: counters are copied in time, whatever else runs. Kernels before 6.2 do not have it",
+        (-20, 19),
+        absent="common_copy",
     ),
     "expire_nodest_conn": Sysctl(
         0,
@@ -266,7 +270,7 @@ def sysctls_page() -> str:
         "What lbsim makes of the kernel's tunables `net.ipv4.vs.*`. Another value than those listed is refused, and so",
         "are other names. They are set under `sysctls` of a scenario or of `lbsim.Director`; later, and in mid-run, by",
         "lines of the config or the timeline, or by `Director.run`: `sysctl -w net.ipv4.vs.NAME=VALUE`, or",
-        "`echo VALUE > /proc/sys/net/ipv4/vs/NAME`. What is there already goes by the new value with its next packet.",
+        "`echo VALUE > /proc/sys/net/ipv4/vs/NAME`. If nothing else is said, the next packet goes by the new value.",
         "This page is generated from `lbsim.engine.profile`.",
         "",
         "| name | default | values | effect |",

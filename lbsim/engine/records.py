@@ -62,6 +62,7 @@ class Director:
     copy_fire: i8 = 0  # the earliest Copy.fire; 0: nothing is copied
     copy_age: i8 = 0  # ticks for which the director has existed when its clock starts, see estimator.py
     copying: i1 = 0  # see estimator.py
+    copying_stopped: i8 = 0  # since when copying is NEVER
     random_state: i8 = 1  # what twos draws from; the next number depends on nothing else
     port_0: i4 = 0  # how many services have port 0 (those by firewall mark count, too); likewise below
     port_21: i4 = 0
@@ -72,11 +73,12 @@ class Director:
     sloppy_tcp: i4 = 0
     sloppy_sctp: i4 = 0
     secure_tcp: i4 = 0
+    drop_entry: i4 = 0
     drop_packet: i4 = 0
     am_droprate: i4 = 10
     drop_counter: i4 = 0  # of drop_packet
     dropped_every: i4 = 0  # what the counter was when it began anew
-    droprate_due: i8 = 0  # when am_droprate is taken over; until then there is
+    droprate_due: i8 = 0  # when am_droprate is taken over; until then old_droprate counts
     old_droprate: i4 = 0
     cache_bypass: i4 = 0
     schedule_icmp: i4 = 0

@@ -186,7 +186,7 @@ def _dropped(e: Explanation, cause: Cause) -> list[str]:
     if cause.case == "first":
         return [f"{told}: of such packets the first one is dropped, and it is this.", UNTOLD]
     which = "each one" if cause.every == 1 else f"the {_ordinal(cause.every or 0)} after the last one dropped"
-    return [f"{told}: {which} is dropped, as am_droprate says, and it is this.", UNTOLD]
+    return [f"{told}: of such packets {which} is dropped, as am_droprate was then, and it is this.", UNTOLD]
 
 
 def _ordinal(number: int) -> str:

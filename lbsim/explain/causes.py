@@ -157,10 +157,9 @@ def _untold(seen: Observed, v: Outcome, names: Names) -> Cause:
 
 def _dropped(seen: Observed, v: Outcome, names: Names) -> Cause:
     """The counter stands at 0 until the first packet is dropped, and at the rate behind each one that is."""
-    first = seen.drop_counter <= 0
-    return Cause(
-        case="first" if first else "turn", every=seen.dropped_every or int(names.tables.director[0].am_droprate)
-    )
+    if seen.drop_counter <= 0:
+        return Cause(case="first", every=int(names.tables.director[0].dropped_every))
+    return Cause(case="turn", every=seen.dropped_every)
 
 
 def _cut(seen: Observed, v: Outcome, names: Names) -> Cause:

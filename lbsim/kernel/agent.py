@@ -309,6 +309,9 @@ def _sysctl(command: Command, now: int) -> CommandSeen:
             if setting != "-w":
                 name, _, value = setting.partition("=")
                 set_sysctl(name.strip(), value.strip())
+    except FileNotFoundError:
+        path = f"/proc/sys/{name.replace('.', '/')}"
+        return CommandSeen(now, command.argv, 1, f"sysctl: cannot stat {path}: No such file or directory")
     except OSError as error:
         return CommandSeen(now, command.argv, 1, f'sysctl: setting key "{name}": {os.strerror(error.errno or 0)}')
     return CommandSeen(now, command.argv, 0, "")

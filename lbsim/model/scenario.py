@@ -418,7 +418,7 @@ class Scenario(_Model):
     schedulers: list[str] = Field(default_factory=list)
     """Schedulers of one's own: Python files, which are run, or installed entry points."""
     config: str | FileReference
-    """The director's config: ``ipvsadm`` commands or a saved dump, and the router's iptables lines."""
+    """The director's config: ``ipvsadm`` commands or a saved dump, tunables, and the router's iptables lines."""
     marks: str | FileReference | None = None
     """Which packets get which firewall mark: iptables or nft lines, and routing rules about marks; for services by mark
     (``ipvsadm -A -f 1``). The single addresses in them are the director's."""

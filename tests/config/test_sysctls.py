@@ -74,4 +74,11 @@ def test_an_unknown_name_is_answered_with_the_known_ones(line: str) -> None:
 def test_a_value_that_the_kernel_refuses_is_for_the_kernel_to_answer() -> None:
     command = config.parse_command("sysctl -w net.ipv4.vs.drop_packet=9")
     assert command == SetSysctl("drop_packet", 9)
+    missing = "cannot stat /proc/sys/net/ipv4/vs/drop_packet: No such file or directory"
+    assert config.refusal(command, "ENOENT") == (1, f"sysctl: {missing}")
     assert config.refusal(command, "EINVAL") == (1, 'sysctl: setting key "net.ipv4.vs.drop_packet": Invalid argument')
+
+
+def test_a_number_of_thousands_of_digits_is_no_value() -> None:
+    with pytest.raises(ConfigError, match=r"expected a number, the value of net.ipv4.vs.sloppy_tcp"):
+        config.parse(f"sysctl -w net.ipv4.vs.sloppy_tcp={'9' * 5000}")

@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 from numba.core.errors import NumbaError
 
+from lbsim.engine import timers
+from lbsim.engine.compiled import Compiled
 from lbsim.engine.compiled_tables import CompiledTables
 from lbsim.engine.lanes import compiled_lane, replaced
 from lbsim.engine.records import Conn, Tables
@@ -89,6 +91,32 @@ def test_tables_of_other_numbers_are_of_another_type() -> None:
 def test_a_name_that_no_table_has_does_not_compile() -> None:
     with pytest.raises(NumbaError, match="nobody"):
         numba.njit(lambda t: len(t.nobody))(tables())
+
+
+def test_the_compiler_is_told_that_the_list_is_there_and_stays() -> None:
+    lane = Compiled(checked=False)
+    lane.kept_in = None
+    entry = lane.function(timers.first_due)
+    entry(tables())
+    (code,) = entry.inspect_llvm().values()
+    (line,) = [
+        line for line in code.splitlines() if line.startswith("define") and "first_due" in line and "%arg.t" in line
+    ]
+    assert f"dereferenceable({2 * 8 * len(NAMES)})" in line
+
+
+def test_tables_are_not_replaced_in_place() -> None:
+    t = tables()
+    with pytest.raises(AttributeError, match="conns: tables are not replaced in place"):
+        t.conns = t.conns
+
+
+def test_tables_that_compiled_code_could_not_read_are_refused() -> None:
+    t = tables()
+    parts = {name: getattr(t, name) for name in NAMES}
+    for wrong in (t.conn_heads[::2], t.conn_heads.reshape(2, -1)):
+        with pytest.raises(AssertionError):
+            CompiledTables(parts | {"conn_heads": wrong})
 
 
 FRESH = """

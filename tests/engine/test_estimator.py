@@ -127,6 +127,39 @@ def test_estimation_may_stop_and_go_on_in_mid_run(profile: str) -> None:
     assert seen == [3, 3, 5, 6]
 
 
+# One timer goes on, and its turn at 6.048 s does nothing. Turns stand still: a copy that was due 0.992 s after the stop
+# comes 0.992 s after the start. Linux 6.12.117 was a pause late as well, 6.1.192 was not.
+@pytest.mark.parametrize(
+    ("profile", "copies"), [(KERNELS[0], [2.016, 4.032, 8.064]), (KERNELS[1], [2.0, 4.0, 7.3, 9.3])]
+)
+def test_after_a_pause_turns_come_later_and_one_timer_does_not(profile: str, copies: list[float]) -> None:
+    director = Director(CONFIG, profile=profile, start_jiffies=1000)
+    seen, found = 0, []
+    for tick in range(1, 2500):
+        at = tick * TICK
+        for when, value in ((5.008, 0), (6.308, 1)):
+            if tick == round(when / TICK):
+                assert director.run(f"sysctl -w net.ipv4.vs.run_estimation={value}", at=at).status == 0
+        director.advance(at)
+        if shown(director).connections > seen:
+            found.append(round(at, 3))
+        seen = shown(director).connections
+        director.receive(syn(tick))
+    assert found == copies
+
+
+def test_a_service_that_was_added_in_a_pause_has_its_first_turn_two_seconds_after_it() -> None:
+    director = Director(profile=KERNELS[1], sysctls={"run_estimation": 0})
+    director.run(f"-A -t {VIP}:80 -s rr", at=3)
+    director.run(f"-a -t {VIP}:80 -r 10.0.0.11:80 -m")
+    director.receive(syn(1), at=4)
+    director.run("sysctl -w net.ipv4.vs.run_estimation=1", at=5)
+    director.advance(6.996)
+    assert shown(director) == Counters()
+    director.advance(7)
+    assert shown(director) == Counters(1, 1, 0, 40, 0)
+
+
 def test_without_estimator_everybody_sees_the_numbers_of_the_moment() -> None:
     director = Director(CONFIG, estimator=False)
     director.receive(syn(1))

@@ -321,7 +321,12 @@ def syns(count: int) -> str:
     ("rate", "packets", "case", "words"),
     [  # the first one, then each third: 1, 4, 7
         (3, 1, "first", "of such packets the first one is dropped, and it is this."),
-        (3, 4, "turn", "the 3rd after the last one dropped is dropped, as am_droprate says, and it is this."),
+        (
+            3,
+            4,
+            "turn",
+            "of such packets the 3rd after the last one dropped is dropped, as am_droprate was then, and it is this.",
+        ),
         (1, 2, "turn", "each one is dropped"),
     ],
 )
