@@ -143,7 +143,8 @@ REASONS: tuple[Reason, ...] = (
         code.INVALID_IP, "invalid_ip", Verdict.DROP,
         "Not a valid IP packet (version, header length, total length or IPv4 header checksum): the director's IP layer "
         "drops it, IPVS never sees it. In captures a total length of 0 and a wrong header checksum are let pass: the "
-        "sender's network card may have had to write them.",
+        "sender's network card may have had to write them. So is a total length beyond what was captured, whatever the "
+        "capture says of the length on the wire: tools that cut packets often forget it.",
         "ip_input.c ip_rcv_core(); ip6_input.c ip6_rcv_core()",
     ),
     Reason(
