@@ -149,6 +149,10 @@ def promise_tables(module: Any) -> None:
     """Promise for each function of a module that its tables, an argument called ``t``, are there when it is called.
 
     So the compiler may read the list ahead of a loop, even if the loop perhaps needs nothing of it.
+
+    Source
+    ------
+    lbsim's own.
     """
     for function in module.functions:
         for argument in function.args:
