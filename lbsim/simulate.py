@@ -50,13 +50,12 @@ from lbsim.model.result import (
     Provenance,
     Result,
     ResultBlock,
-    Series,
     Sink,
     Ways,
 )
 from lbsim.model.trace import AddressTable, FlowTable, IntColumn, Trace
 from lbsim.own_schedulers import load_schedulers
-from lbsim.readout import Activity
+from lbsim.samples import Sample, samples_of, series_of
 from lbsim.traffic.marked import Marker
 
 __all__ = ["KEPT_PACKETS", "MANY_ENTRIES", "Watch", "simulate"]
@@ -65,16 +64,14 @@ __all__ = ["KEPT_PACKETS", "MANY_ENTRIES", "Watch", "simulate"]
 KEPT_PACKETS = 2_000_000
 
 NO_MARKS = Marks()
+WAY = ("addr", "port", "tun_type", "tun_port", "tun_flags")  # columns of Ways, one row per destination
 BLOCK = 8192  # packets between two looks at room, progress and interrupts
 ENTRIES_AT_ONCE = 2048  # rows of the connection table: they are read once, and stay in the cache for all columns
 TRACE_BLOCK = 16 * BLOCK  # packets of a whole trace that are dealt with as one block
 MANY_ENTRIES = 10_000  # longer connection tables are kept as columns
-MOST_SAMPLED_CELLS = 1_000_000  # samples times destinations: bounds what a figure may cost
-FINEST_SAMPLES = 1_000_000  # ns between samples as long as nobody knows how long the run will be
 
 _Event: TypeAlias = "tuple[int, int, AdminCommand | None]"
 _COMMAND, _SAMPLE, _MOMENT = 0, 1, 2  # the order of events of one instant; packets come after its commands
-_Sample: TypeAlias = "tuple[int, Activity]"  # when, and what EngineHost.activity says
 
 
 def simulate(
@@ -161,10 +158,12 @@ def simulate(
     run.tunnelled = _has_tunnels([*config.commands, *(timed.command for timed in timeline)])
     run.begin(config)
     agenda = _agenda(timeline, moments, until)
-    sampler = _sampler(config, samples, run.traffic.duration, agenda, until)
+    known_end = max(run.traffic.duration, _last(agenda)) if run.traffic.duration is not None else None
+    sampler = samples_of(config, samples, known_end if until is None else until)
+    looks = ((at, _SAMPLE, None) for at in sampler.times())
     shown: list[Moment] = []
     with _without_garbage_collection():
-        for at, order, command in merge(agenda, sampler.events(), key=lambda event: event[:2]):
+        for at, order, command in merge(agenda, looks, key=lambda event: event[:2]):
             run.feed(at, before=order == _COMMAND)
             if until is None and order == _SAMPLE and at > max(run.horizon, _last(agenda)):
                 break
@@ -210,56 +209,6 @@ def _agenda(timeline: Sequence[TimedCommand], moments: Sequence[int], until: int
 
 def _last(agenda: Sequence[_Event]) -> int:
     return agenda[-1][0] if agenda else 0
-
-
-class _EvenSamples:
-    """Samples at even distances over a run whose end is known."""
-
-    def __init__(self, wanted: int, end: int) -> None:
-        self.noted: list[_Sample] = []
-        self._times = sorted({end * i // (wanted - 1) for i in range(wanted)}) if wanted > 1 else []
-
-    def events(self) -> Iterator[_Event]:
-        return ((at, _SAMPLE, None) for at in self._times)
-
-    def note(self, at: int, activity: Activity) -> None:
-        self.noted.append((at, activity))
-
-    def finish(self, end: int, activity: Activity) -> None:
-        """The last sample was that of the end."""
-
-
-class _GrowingSamples(_EvenSamples):
-    """Samples of a run that may end at any time: when there are too many, every other one is dropped."""
-
-    def __init__(self, wanted: int) -> None:
-        super().__init__(0, 0)
-        self._wanted = wanted
-        self._step = FINEST_SAMPLES
-
-    def events(self) -> Iterator[_Event]:
-        at = 0
-        while self._wanted > 1:
-            yield at, _SAMPLE, None
-            if len(self.noted) >= self._wanted:
-                self._step *= 2
-                self.noted = [sample for sample in self.noted if sample[0] % self._step == 0]
-            at = self.noted[-1][0] // self._step * self._step + self._step
-
-    def finish(self, end: int, activity: Activity) -> None:
-        """The end is a sample, too."""
-        if self._wanted > 1 and self.noted[-1][0] < end:
-            self.note(end, activity)
-
-
-def _sampler(
-    config: DirectorConfig, samples: int, duration: int | None, agenda: Sequence[_Event], until: int | None
-) -> _EvenSamples:
-    dests = max(1, sum(len(service.dests) for service in config.services()))
-    wanted = min(samples, MOST_SAMPLED_CELLS // dests)
-    if until is not None:
-        return _EvenSamples(wanted, until)
-    return _GrowingSamples(wanted) if duration is None else _EvenSamples(wanted, max(duration, _last(agenda)))
 
 
 # Where packets come from, and where their outcomes go
@@ -577,7 +526,7 @@ class _Run:
             states=STATES,
         )
 
-    def result(self, shown: Sequence[Moment], final: Moment, noted: Sequence[_Sample]) -> Result:
+    def result(self, shown: Sequence[Moment], final: Moment, noted: Sequence[Sample]) -> Result:
         """Everything that came out. Packets after the end of the run are not in it."""
         if self.block is not None:
             self._hand_over()
@@ -591,23 +540,9 @@ class _Run:
             columns=self.taken.columns(),
             moments=tuple(shown),
             final=final,
-            series=_series(noted, index, len(destinations)),
+            series=series_of(noted, index, len(destinations)),
             findings=tuple(self.findings),
             left_out=self.traffic.left_out,
             damage=self.traffic.damage,
             summed=summed,
         )
-
-
-WAY = ("addr", "port", "tun_type", "tun_port", "tun_flags")
-
-
-def _series(noted: Sequence[_Sample], index: list[int], destinations: int) -> Series:
-    """Samples per row of the engine's table, turned into one list per destination."""
-    of_rows = np.zeros((len(noted), 2, len(index) - 1), dtype="i8")
-    for numbers, (_, activity) in zip(of_rows, noted, strict=True):
-        numbers[:, : activity.shape[1]] = activity
-    summed = np.zeros((destinations, 2, len(noted)), dtype="i8")
-    np.add.at(summed, index[1:], of_rows.T)
-    active, inactive = (tuple(map(tuple, one.tolist())) for one in summed.transpose(1, 0, 2))
-    return Series(tuple(at for at, _ in noted), active, inactive)

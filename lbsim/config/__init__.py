@@ -16,13 +16,15 @@ prompt; :func:`save` and :func:`dump` write.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import TypeVar
 
 from lbsim.config import iptables, ipvsadm, sysctls
 from lbsim.config.lines import Line, Word, read_lines
 from lbsim.config.refusals import refusal
 from lbsim.config.writing import dump, dump_services, format_command, save, shown_flags
 from lbsim.errors import ConfigError, expected_one_of
-from lbsim.model.config import AdminCommand, DirectorConfig, Place, RouterSettings
+from lbsim.model.config import AdminCommand, DirectorConfig, Place, RouterSettings, SetSysctl
 from lbsim.model.listing import Request
 
 __all__ = [
@@ -51,6 +53,7 @@ _KNOWN = (
 )
 _COMMAND = "expected one command of ipvsadm, or sysctl -w net.ipv4.vs.NAME=VALUE"
 _NOWHERE = Place()
+Read = TypeVar("Read")
 _ASSIGNMENT = re.compile(r"[A-Za-z_][0-9A-Za-z_]*=.*")
 _FORWARDING_OFF = re.compile(r"echo[ \t]+0[ \t]*>.*/ip_forward|ip_forward=0")
 _LISTING = re.compile(r"IP Virtual Server|Prot LocalAddress|(TCP|UDP|SCTP|FWM)[ \t]+\S+[ \t]")
@@ -94,8 +97,7 @@ def parse_command(text: str, *, place: Place = _NOWHERE) -> AdminCommand:
     ------
     ConfigError : no command, a second one, or one that :func:`parse` would refuse.
     """
-    line = _one_line(text, place)
-    return sysctls.read(line, _behind_sudo(line)) if _sets(line) else ipvsadm.read(line, _words(line))
+    return _read(_one_line(text, place), ipvsadm.read)
 
 
 def parse_request(text: str) -> Request:
@@ -108,21 +110,17 @@ def parse_request(text: str) -> Request:
     CommandRefused : what ipvsadm refuses by itself, with its message and exit status.
     ConfigError : no command, a second one, one that lbsim does not model.
     """
-    line = _one_line(text, _NOWHERE)
-    return sysctls.read(line, _behind_sudo(line)) if _sets(line) else ipvsadm.read_request(line, _words(line))
+    return _read(_one_line(text, _NOWHERE), ipvsadm.read_request)
 
 
-def _sets(line: Line) -> bool:
-    """Whether a line sets a tunable."""
-    return _program(line)[0] != "ipvsadm" and sysctls.concerns(line)
-
-
-def _words(line: Line) -> tuple[Word, ...]:
-    """The words behind ``ipvsadm``."""
+def _read(line: Line, of_ipvsadm: Callable[[Line, tuple[Word, ...]], Read]) -> Read | SetSysctl:
+    """What a line asks for; one of ipvsadm is read by the given function."""
     program, words = _program(line)
-    if program != "ipvsadm":
-        raise line.error(f"{line.text!r}: {_COMMAND}", line.words[0])
-    return words
+    if program == "ipvsadm":
+        return of_ipvsadm(line, words)
+    if sysctls.concerns(line):
+        return sysctls.read(line, _behind_sudo(line))
+    raise line.error(f"{line.text!r}: {_COMMAND}", line.words[0])
 
 
 def _one_line(text: str, place: Place) -> Line:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbsim import parse
+from lbsim import parse, samples
 from lbsim.config import parse_command
 from lbsim.model.config import TimedCommand
 from lbsim.simulate import simulate
@@ -31,7 +31,7 @@ def test_a_run_without_length_is_sampled_once() -> None:
 
 
 def test_with_many_destinations_samples_get_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(simulate.__globals__, "MOST_SAMPLED_CELLS", 20)
+    monkeypatch.setattr(samples, "MOST_SAMPLED_CELLS", 20)
     assert len(simulate(WEB, EMPTY, until=SECOND, samples=200).series.times) == 10
 
 
